@@ -1,0 +1,100 @@
+"""EIP-712 typed data, so that what is signed off chain can be checked on chain.
+
+Every signature binds the domain (name, version, chain, contract); the structs of this system bind network and epoch
+as well. Only static types are needed. Source: https://eips.ethereum.org/EIPS/eip-712
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eth_hash.auto import keccak as _keccak
+
+from meridian.errors import InvalidInput
+from meridian.primitives.ids import Address
+
+Value = int | bytes
+"""An unsigned integer, or the bytes of a ``bytes32`` or an ``address``."""
+
+
+def keccak(data: bytes) -> bytes:
+    """Return Keccak-256, the EVM's hash."""
+    return bytes(_keccak(data))
+
+
+@functools.cache
+def _type_hash(description: str) -> bytes:
+    return keccak(description.encode())
+
+
+def _word(kind: str, value: Value, field: str) -> bytes:
+    if kind == "bytes32" and isinstance(value, bytes) and len(value) == 32:
+        return value
+    if kind == "address" and isinstance(value, bytes) and len(value) == 20:
+        return bytes(12) + value
+    if kind.startswith("uint") and isinstance(value, int) and 0 <= value < 1 << int(kind[4:]):
+        return value.to_bytes(32, "big")
+    raise InvalidInput(field, f"{value!r} is not a {kind}")
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """A struct type: its name and its fields, in order."""
+
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    """Pairs of field name and type: ``bytes32``, ``address`` or ``uintN``."""
+
+    @property
+    def description(self) -> str:
+        """The ``encodeType`` text of the specification."""
+        return f"{self.name}({','.join(f'{kind} {name}' for name, kind in self.fields)})"
+
+    def hash(self, *values: Value) -> bytes:
+        """Return ``hashStruct`` of one value for each field, in order.
+
+        Raises:
+            InvalidInput: If a value does not have its field's type; the field is named.
+        """
+        if len(values) != len(self.fields):
+            raise InvalidInput(self.name, f"{len(values)} values for {len(self.fields)} fields")
+        words = [
+            _word(kind, value, f"{self.name}.{name}")
+            for (name, kind), value in zip(self.fields, values, strict=True)
+        ]
+        return keccak(_type_hash(self.description) + b"".join(words))
+
+
+_DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Where a signature is valid: one contract on one chain."""
+
+    chain_id: int
+    contract: Address
+    name: str = "Meridian"
+    version: str = "1"
+
+    @property
+    def separator(self) -> bytes:
+        """The domain separator."""
+        return _separator(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _separator(domain: Domain) -> bytes:
+    words: Sequence[bytes] = (
+        _type_hash(_DOMAIN_TYPE),
+        keccak(domain.name.encode()),
+        keccak(domain.version.encode()),
+        _word("uint256", domain.chain_id, "chain_id"),
+        _word("address", domain.contract, "contract"),
+    )
+    return keccak(b"".join(words))
+
+
+def digest(domain: Domain, struct_hash: bytes) -> bytes:
+    """Return the 32 bytes that are signed for a struct in a domain."""
+    return keccak(b"\x19\x01" + domain.separator + struct_hash)

@@ -1,0 +1,95 @@
+"""SHA-256 and the one table of domain tags.
+
+Every hash of our own formats starts with one byte from this table, so that bytes made for one purpose can never be
+read as bytes made for another (RFC 6962 section 2.1 gives the reason for leaf and node; CVE-2012-2459 is what happens
+without it). Keccak-256 stands only where EIP-712 asks for it (`eip712`).
+"""
+
+import hashlib
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+LOG_LEAF: Final = 0x00  # RFC 6962 leaf of the epoch log (L0)
+LOG_NODE: Final = 0x01  # RFC 6962 inner node of the epoch log
+JOB_LEAF: Final = 0x02  # L2: one job of one node
+JOB_NODE: Final = 0x03
+NODE_LEAF: Final = 0x04  # L1: one node of one epoch
+NODE_NODE: Final = 0x05
+CLAIM_LEAF: Final = 0x06  # one payee's cumulative claim
+CLAIM_NODE: Final = 0x07
+VERDICT_LEAF: Final = 0x08  # the verdicts on one node's jobs
+VERDICT_NODE: Final = 0x09
+BLOCK: Final = 0x0A  # the decided block
+MEMBERS: Final = 0x0B  # protocol context: network, epoch and member set
+BATCH_LEAF: Final = 0x0C  # one node's part of a receipt's batch
+BATCH_NODE: Final = 0x0D
+ROW_BODY: Final = 0x0E  # an evaluator's row
+INPUTS_ROOT: Final = 0x0F  # auxiliary inputs of an evaluation
+PRIVATE: Final = 0x10  # salted commitment to a job's private fields
+SALT: Final = 0x11  # a job's salt from its batch's seed
+COMMITTED_ROOT: Final = 0x12  # what stands on chain for an epoch
+REWARD_ROOT: Final = 0x13  # what stands on chain for a report's claims
+EPOCH_DIGEST: Final = 0x14  # all commitments of an epoch
+EPOCH_RECORD: Final = 0x15  # an epoch's record in the epoch log
+HAVE: Final = 0x16  # protocol: vector of rows held
+PROPOSE: Final = 0x17  # protocol: a proposal
+
+DIGEST_BYTES: Final = 32
+EMPTY_TREE: Final = hashlib.sha256(b"").digest()
+"""The root hash of a tree without leaves (RFC 6962 section 2.1)."""
+
+ByteMatrix = npt.NDArray[np.uint8]
+"""Rows of bytes: shape (number of rows, bytes of a row)."""
+
+
+def sha256(*parts: bytes) -> bytes:
+    """Return the SHA-256 of the parts put one behind the other."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def tagged(tag: int, *parts: bytes) -> bytes:
+    """Return SHA-256 of one domain tag and the parts."""
+    return sha256(bytes((tag,)), *parts)
+
+
+def sha256_rows(rows: ByteMatrix) -> ByteMatrix:
+    """Hash every row of a byte matrix: the one bulk kernel of the commitment.
+
+    Args:
+        rows: Shape (n, width), any n including 0.
+
+    Returns:
+        Shape (n, 32).
+    """
+    count, width = rows.shape
+    data = memoryview(rows.tobytes())
+    digest = hashlib.sha256
+    joined = b"".join(
+        [
+            digest(data[start : start + width]).digest()
+            for start in range(0, count * width, width or 1)
+        ]
+    )
+    return np.frombuffer(joined, dtype=np.uint8).reshape(count, DIGEST_BYTES)
+
+
+def tag_rows(tag: int, *columns: ByteMatrix) -> ByteMatrix:
+    """Lay byte columns side by side behind one domain tag, ready for `sha256_rows`.
+
+    Args:
+        tag: The domain tag, first byte of every row.
+        columns: Each of shape (n, own width), all with the same n.
+    """
+    count = columns[0].shape[0]
+    out = np.empty((count, 1 + sum(column.shape[1] for column in columns)), dtype=np.uint8)
+    out[:, 0] = tag
+    at = 1
+    for column in columns:
+        out[:, at : at + column.shape[1]] = column
+        at += column.shape[1]
+    return out

@@ -1,0 +1,116 @@
+"""The plain Merkle tree of RFC 6962 and RFC 9162 section 2.1, for the epoch log (L0) and its witnesses.
+
+Checked against the 518 outside cases in ``../shared/vectors/rfc6962`` where that folder is present.
+"""
+
+from collections.abc import Sequence
+
+from meridian.errors import InvalidInput
+from meridian.primitives.hashing import DIGEST_BYTES, EMPTY_TREE, LOG_LEAF, LOG_NODE, tagged
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Return the hash of a log entry."""
+    return tagged(LOG_LEAF, entry)
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of two subtrees."""
+    return tagged(LOG_NODE, left, right)
+
+
+def _split(size: int) -> int:
+    """Return the largest power of two smaller than `size`."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """Return the tree head of leaf hashes."""
+    if not leaves:
+        return EMPTY_TREE
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = _split(len(leaves))
+    return node_hash(root(leaves[:middle]), root(leaves[middle:]))
+
+
+def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the proof that leaf `index` is in the tree (RFC 9162 section 2.1.3.1)."""
+    if not 0 <= index < len(leaves):
+        raise InvalidInput("index", f"{index} is outside a tree of {len(leaves)} leaves")
+    if len(leaves) == 1:
+        return []
+    middle = _split(len(leaves))
+    if index < middle:
+        return [*inclusion_path(leaves[:middle], index), root(leaves[middle:])]
+    return [*inclusion_path(leaves[middle:], index - middle), root(leaves[:middle])]
+
+
+def consistency_path(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    """Return the proof that the tree extends its first `old_size` leaves (RFC 9162 section 2.1.4.1)."""
+    if not 0 < old_size <= len(leaves):
+        raise InvalidInput("old_size", f"{old_size} is not in 1..{len(leaves)}")
+    return _subproof(leaves, old_size, complete=True)
+
+
+def _subproof(leaves: Sequence[bytes], old_size: int, *, complete: bool) -> list[bytes]:
+    if old_size == len(leaves):
+        return [] if complete else [root(leaves)]
+    middle = _split(len(leaves))
+    if old_size <= middle:
+        return [*_subproof(leaves[:middle], old_size, complete=complete), root(leaves[middle:])]
+    return [*_subproof(leaves[middle:], old_size - middle, complete=False), root(leaves[:middle])]
+
+
+def _well_formed(*hashes: bytes) -> bool:
+    return all(len(item) == DIGEST_BYTES for item in hashes)
+
+
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, path: Sequence[bytes], head: bytes
+) -> bool:
+    """Tell whether `leaf` stands at `index` in the tree of `size` leaves (RFC 9162 section 2.1.3.2)."""
+    if not 0 <= index < size or not _well_formed(leaf, head, *path):
+        return False
+    at, last, node = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            node = node_hash(sibling, node)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        at, last = at >> 1, last >> 1
+    return last == 0 and node == head
+
+
+def verify_consistency(
+    old_size: int, new_size: int, path: Sequence[bytes], old_head: bytes, new_head: bytes
+) -> bool:
+    """Tell whether the new tree extends the old one (RFC 9162 section 2.1.4.2)."""
+    if old_size == new_size:
+        return old_size > 0 and not path and old_head == new_head
+    if not 0 < old_size < new_size or not _well_formed(old_head, new_head, *path):
+        return False  # consistency with an empty tree says nothing, so it is not accepted as a proof
+    proof = list(path)
+    if old_size & (old_size - 1) == 0:
+        proof.insert(0, old_head)
+    if not proof:
+        return False
+    at, last = old_size - 1, new_size - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    old = new = proof[0]
+    for sibling in proof[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        at, last = at >> 1, last >> 1
+    return last == 0 and old == old_head and new == new_head

@@ -1,0 +1,19 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real data and outside vectors beside the checkout (or $MERIDIAN_SHARED)."""
+    path = Path(os.environ.get("MERIDIAN_SHARED", ROOT.parent / "shared"))
+    if not path.is_dir():
+        pytest.skip(
+            f"no real data: {path.name}/ is not beside the checkout and MERIDIAN_SHARED is not set"
+        )
+    return path

@@ -24,7 +24,8 @@ import ssl
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -37,10 +38,9 @@ from cryptography.x509.oid import NameOID
 from meridian.errors import InvalidInput
 
 LINK_KEY_BYTES = 32
-ALPN = "meridian-link/1"
 
-_NOT_BEFORE = datetime(2000, 1, 1)
-_NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59)
+_NOT_BEFORE = datetime(2000, 1, 1, tzinfo=UTC)
+_NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 # Public on purpose: see "anchor" above. It is in no trust store and its name is nobody's issuer.
 _ANCHOR_FILLER = Ed25519PrivateKey.from_private_bytes(
@@ -48,13 +48,13 @@ _ANCHOR_FILLER = Ed25519PrivateKey.from_private_bytes(
 )
 
 # The y coordinates of the points of order 1, 2, 4 and 8, canonical and not (RFC 7748 section 6.1 explains why such
-# keys verify anything; the list is that of libsodium's ge25519_has_small_order). The sign bit is masked.
+# keys verify anything; the list is checked by doubling in the tests). The sign bit is masked.
 _SMALL_ORDER_Y = frozenset(
     y.to_bytes(LINK_KEY_BYTES, "little")
     for y in (
         0,
         1,
-        2707385501144840649318225287225658788936804267575313519463743609750303021475,
+        2707385501144840649318225287225658788936804267575313519463743609750303402022,
         55188659117513257062467267217118295137698188065244968500265048394206261417927,
         2**255 - 20,
         2**255 - 19,
@@ -164,7 +164,6 @@ def _context(
     context.verify_mode = ssl.CERT_REQUIRED
     # Stated, not inherited: anchors carry no key identifiers, and no default of a later Python may ask for them.
     context.verify_flags = ssl.VerifyFlags.VERIFY_DEFAULT
-    context.set_alpn_protocols([ALPN])
     _load_identity(context, identity)
     anchors = b"".join(anchor_certificate(key) for key in sorted(set(link_keys)))
     if anchors:  # A member alone in its network trusts nobody; OpenSSL refuses an empty list.
@@ -187,4 +186,4 @@ def _load_identity(context: ssl.SSLContext, identity: LinkIdentity) -> None:
             file.write(leaf_pem + secret_pem)
         context.load_cert_chain(path, password=password)
     finally:
-        os.unlink(path)
+        Path(path).unlink()

@@ -35,6 +35,8 @@ EPOCH_DIGEST: Final = 0x14  # all commitments of an epoch
 EPOCH_RECORD: Final = 0x15  # an epoch's record in the epoch log
 HAVE: Final = 0x16  # protocol: vector of rows held
 PROPOSE: Final = 0x17  # protocol: a proposal
+VIEW_CHANGE: Final = 0x18  # protocol: the lock that a member carries into a view
+REPORT_SIG: Final = 0x19  # protocol: which report digest a member signed in which attempt
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -1,0 +1,81 @@
+"""Compile the contracts into the artefacts that the package ships.
+
+Nothing is compiled at run time: the package holds ABI, bytecode and storage layout, and a test compiles the sources
+again and compares every byte. The output depends on the sources and the compiler's version only, not on paths, time
+or hash seeds.
+
+    python contracts/build.py            write src/meridian/contracts/artefacts/*.json
+    python contracts/build.py --check    compare, write nothing, exit 1 if anything differs
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import vyper
+from vyper.compiler import compile_from_file_input
+from vyper.compiler.input_bundle import FilesystemInputBundle
+
+SOURCES = Path(__file__).resolve().parent
+ARTEFACTS = SOURCES.parent / "src" / "meridian" / "contracts" / "artefacts"
+CONTRACTS = ("Registry", "Commitments", "Evaluations", "Rewards")
+LIBRARIES = ("eip712", "sum_tree")
+EVM = "cancun"
+
+
+def source_sha256(name: str) -> str:
+    """Return the SHA-256 of a contract's source and of all libraries, each with its length."""
+    state = hashlib.sha256()
+    for part in (name, *LIBRARIES):
+        source = (SOURCES / f"{part}.vy").read_bytes()
+        state.update(f"{part}.vy {len(source)}\n".encode() + source)
+    return state.hexdigest()
+
+
+def compile_contract(name: str) -> dict[str, Any]:
+    """Compile one contract; the EVM version and the optimisation are pragmas of the source."""
+    bundle = FilesystemInputBundle([SOURCES])
+    output = compile_from_file_input(
+        bundle.load_file(f"{name}.vy"),
+        input_bundle=bundle,
+        output_formats=["abi", "bytecode", "bytecode_runtime", "layout"],
+    )
+    return {
+        "name": name,
+        "abi": output["abi"],
+        "bytecode": output["bytecode"],
+        "runtime": output["bytecode_runtime"],
+        "layout": output["layout"],
+        "compiler": f"vyper {vyper.__version__}",
+        "evm": EVM,
+        "source_sha256": source_sha256(name),
+    }
+
+
+def artefact_text(name: str) -> str:
+    """Return the exact text of a contract's artefact file."""
+    return json.dumps(compile_contract(name), indent=1, sort_keys=True) + "\n"
+
+
+def main() -> int:
+    """Write the artefacts, or with ``--check`` compare them."""
+    check = "--check" in sys.argv[1:]
+    stale = 0
+    for name in CONTRACTS:
+        text, path = artefact_text(name), ARTEFACTS / f"{name}.json"
+        if path.exists() and path.read_text() == text:
+            print(f"{name}: unchanged")
+        elif check:
+            print(f"{name}: differs from its source")
+            stale += 1
+        else:
+            ARTEFACTS.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"{name}: written")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""What an auditor is given: published bytes with the names of their files, and the chain's state as plain values.
+
+Nothing here is believed: published bytes are compared with digests, and digests with the chain. The chain is the one
+anchor; whoever doubts the endpoint asks another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from meridian.primitives.ids import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One publication's copy of an object."""
+
+    file: str
+    """Where it lies, as the reader can find it."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What one publication's index file says about an epoch."""
+
+    file: str
+    digest: bytes | None
+    """The object that it names: the manifest, or an evaluator's outcome."""
+    report_hash: bytes | None = None
+    """Outcomes only."""
+    problem: str = ""
+    """Why the file cannot be read, if so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogCopy:
+    """One publication's epoch log (L0)."""
+
+    file: str
+    checkpoint: bytes
+    """The signed note."""
+    entries: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What the network file says, to be compared with the chain."""
+
+    name: str
+    network_id: bytes
+    chain_id: int
+    registry: Address
+    commitments: Address
+    evaluations: Address
+    rewards: Address
+    genesis_s: int
+    epoch_seconds: int
+    first_epoch: int
+    aggregator: Address
+    log_vkey: str
+    schema_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What the four contracts say about themselves."""
+
+    chain_id: int
+    code: Mapping[str, bytes]
+    """Contract name (``Registry``, ...) -> deployed code; empty where there is none."""
+    wiring: Mapping[str, Address]
+    """``Commitments.registry`` and the like -> the address that the contract holds."""
+    network_id: bytes
+    genesis_s: int
+    epoch_seconds: int
+    first_epoch: int
+    aggregators: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Event of Commitments: one aggregator's commitment of one epoch."""
+
+    epoch: int
+    aggregator: Address
+    root: bytes
+    n_nodes: int
+    annotation: bytes
+    manifest: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Event of Evaluations: an accepted report."""
+
+    epoch: int
+    report_hash: bytes
+    transmitter: Address
+    reward_root: bytes
+    total: int
+    """Cumulative attoFIL (or wei) of all accepted reports."""
+    unlock_at: int
+    previous: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Event of Rewards: a paid claim."""
+
+    node_key: bytes
+    payee: Address
+    epoch: int
+    """The epoch whose reward root the claim was proved against."""
+    amount: int
+    cumulative: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOpened:
+    """Event of Registry: the epoch's member set is fixed."""
+
+    epoch: int
+    set_id: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRegistered:
+    """Event of Registry: a node joined and named its payee."""
+
+    node_key: bytes
+    operator: Address
+    payee: Address
+    stake: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which function and parameters an epoch runs with."""
+
+    version: int
+    function: bytes
+    parameters: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """What Evaluations stores for a reported epoch."""
+
+    hash: bytes
+    reward_root: bytes
+    total: int
+    unlock_at: int
+    transmitter: Address
+
+
+class ChainView(Protocol):
+    """The chain's state at one moment; events in the order in which they happened."""
+
+    def deployment(self) -> Deployment:
+        """Return what the contracts say about themselves."""
+
+    def opened(self, epoch: int) -> EpochOpened | None:
+        """Return the event that fixed the epoch's members, or None."""
+
+    def committee(self, epoch: int) -> tuple[Address, ...]:
+        """Return the members of an open epoch, ascending."""
+
+    def registrations(self) -> Sequence[NodeRegistered]:
+        """Return all registrations of nodes."""
+
+    def commitments(self, epoch: int) -> Sequence[Committed]:
+        """Return the epoch's commitments."""
+
+    def epoch_digest(self, epoch: int) -> bytes:
+        """Return the digest over the epoch's commitments, as Commitments stores it."""
+
+    def schedule(self, epoch: int) -> Schedule:
+        """Return the function and parameters of an epoch."""
+
+    def reports(self) -> Sequence[Reported]:
+        """Return all accepted reports."""
+
+    def report(self, epoch: int) -> StoredReport | None:
+        """Return the stored report of an epoch, or None."""
+
+    def unlocked(self, epoch: int) -> bool:
+        """Return whether claims against the epoch's report are payable now."""
+
+    def budget(self, epoch: int) -> int:
+        """Return what sponsors gave for the epoch, in atto."""
+
+    def claims(self) -> Sequence[Claimed]:
+        """Return all paid claims."""
+
+    def claimed(self, node_key: bytes) -> int:
+        """Return the sum paid to a node so far, in atto."""
+
+    def total_funded(self) -> int:
+        """Return the sum of all funds given, in atto."""
+
+    def total_claimed(self) -> int:
+        """Return the sum of all paid claims, in atto."""
+
+
+class EvidenceSource(Protocol):
+    """All that an audit reads."""
+
+    @property
+    def network(self) -> Network:
+        """What the network file says."""
+
+    @property
+    def chain(self) -> ChainView:
+        """The chain."""
+
+    def object(self, digest: bytes) -> Sequence[Copy]:
+        """Return the copies of an object, one for each publication that has it; they may be anything."""
+
+    def manifests(self, epoch: int) -> Sequence[Pointer]:
+        """Return what the index files of the measure publications name for the epoch."""
+
+    def outcomes(self, epoch: int) -> Sequence[Pointer]:
+        """Return what the index files of the evaluators' publications name for the epoch."""
+
+    def logs(self) -> Sequence[LogCopy]:
+        """Return the published epoch logs."""

@@ -1,0 +1,107 @@
+"""Signed statements that the contracts check: registrations and transmissions.
+
+Each is an EIP-712 struct in the domain of the contract that checks it; field order and types are the contract's type
+hash. `Report` and `Receipt` are defined beside the code that makes them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from meridian.primitives.eip712 import Domain, StructType, digest, keccak
+from meridian.primitives.ids import Address, NodeKey
+
+REGISTER_NODE: Final = StructType(
+    "RegisterNode",
+    (
+        ("network", "bytes32"),
+        ("nodeKey", "bytes32"),
+        ("operator", "address"),
+        ("payee", "address"),
+        ("nonce", "uint64"),
+        ("deadline", "uint64"),
+    ),
+)
+REGISTER_EVALUATOR: Final = StructType(
+    "RegisterEvaluator",
+    (
+        ("network", "bytes32"),
+        ("evaluator", "address"),
+        ("linkKey", "bytes32"),
+        ("endpointHash", "bytes32"),
+        ("nonce", "uint64"),
+        ("deadline", "uint64"),
+    ),
+)
+TRANSMISSION: Final = StructType(
+    "Transmission",
+    (("network", "bytes32"), ("epoch", "uint64"), ("reportHash", "bytes32")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterNode:
+    """An operator's consent that a node joins: checked by Registry, signed by the operator."""
+
+    network: bytes
+    node_key: NodeKey
+    operator: Address
+    payee: Address
+    nonce: int
+    """The operator's ``nonces`` on Registry, which counts its registrations of either kind."""
+    deadline_s: int
+    """The last second (Unix) in which the signature is good."""
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the operator signs."""
+        return digest(
+            domain,
+            REGISTER_NODE.hash(
+                self.network,
+                self.node_key,
+                self.operator,
+                self.payee,
+                self.nonce,
+                self.deadline_s,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterEvaluator:
+    """An evaluator's binding of its links to its deciding key: checked by Registry, signed by that key."""
+
+    network: bytes
+    evaluator: Address
+    link_key: bytes
+    """The Ed25519 public key of the evaluator's links, 32 bytes."""
+    endpoint: str
+    """``host:port``, at most 64 bytes of UTF-8; the struct holds its Keccak-256."""
+    nonce: int
+    deadline_s: int
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the evaluator signs."""
+        return digest(
+            domain,
+            REGISTER_EVALUATOR.hash(
+                self.network,
+                self.evaluator,
+                self.link_key,
+                keccak(self.endpoint.encode()),
+                self.nonce,
+                self.deadline_s,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Transmission:
+    """A member's claim to be the winner of an epoch: checked by Evaluations, signed by the member."""
+
+    network: bytes
+    epoch: int
+    report_hash: bytes
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the transmitting member signs."""
+        return digest(domain, TRANSMISSION.hash(self.network, self.epoch, self.report_hash))

@@ -1,0 +1,233 @@
+"""The decided block and the certificate that proves it; both verify offline.
+
+A block names one signed row digest per member and the signed HAVE vectors that show which rows had to be
+in it. Law (inclusion): a row that at least f + 1 of the block's HAVEs list is in the block, so no leader can
+leave out a row that every correct member held in time. The block hash covers rows and vectors but no
+signature: a signature has its own rules, and two spellings of one block must not be two blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from meridian.ephemera.context import PROTOCOL_VERSION, VIEW_MAX, Context, Kind
+from meridian.ephemera.limits import MEMBERS_MAX
+from meridian.errors import InvalidInput
+from meridian.primitives import hashing
+from meridian.primitives.codec import Reader, Writer
+
+Entry = tuple[int, bytes]
+"""(member index, row digest of 32 bytes)."""
+
+Signature = tuple[int, bytes]
+"""(member index, 64-byte EIP-2098 signature)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRow:
+    """One member's row: SHA256(ROW_BODY | body), signed as ROW in view 0."""
+
+    member: int
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHave:
+    """The rows whose bodies one member held and accepted, signed as HAVE in view 0."""
+
+    member: int
+    entries: tuple[Entry, ...]
+    """Strictly ascending by member."""
+    signature: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What the HAVE signature is about."""
+        return have_digest(self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rows that the epoch is decided on."""
+
+    epoch: int
+    rows: tuple[SignedRow, ...]
+    """Strictly ascending by member; at least n - f."""
+    haves: tuple[SignedHave, ...]
+    """Strictly ascending by member; at least n - f."""
+    hash: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        out = Writer().u16(PROTOCOL_VERSION).u64(self.epoch).u16(len(self.rows))
+        for row in self.rows:
+            out.u16(row.member).fixed(row.digest, 32)
+        out.u16(len(self.haves))
+        for have in self.haves:
+            out.u16(have.member)
+            write_entries(out, have.entries)
+        object.__setattr__(self, "hash", hashing.tagged(hashing.BLOCK, out.bytes()))
+
+    def encode(self) -> bytes:
+        """Canonical bytes, signatures included."""
+        out = Writer().u16(PROTOCOL_VERSION).u64(self.epoch).u16(len(self.rows))
+        for row in self.rows:
+            out.u16(row.member).fixed(row.digest, 32).fixed(row.signature, 64)
+        out.u16(len(self.haves))
+        for have in self.haves:
+            out.u16(have.member)
+            write_entries(out, have.entries)
+            out.fixed(have.signature, 64)
+        return out.bytes()
+
+    @staticmethod
+    def decode(data: bytes) -> Block:
+        """Read canonical bytes; raises InvalidInput. Checks form, not signatures."""
+        reader = Reader(data)
+        block = read_block(reader)
+        reader.finish()
+        return block
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A quorum of signatures about one block hash in one view: VOTEs prove a decision, ECHOs a lock."""
+
+    view: int
+    block_hash: bytes
+    votes: tuple[Signature, ...]
+    """Strictly ascending by member index."""
+
+    def encode(self) -> bytes:
+        """Canonical bytes."""
+        out = Writer().u16(PROTOCOL_VERSION)
+        write_certificate(out, self)
+        return out.bytes()
+
+    @staticmethod
+    def decode(data: bytes) -> Certificate:
+        """Read canonical bytes; raises InvalidInput. Checks form, not signatures."""
+        reader = Reader(data)
+        if reader.u16() != PROTOCOL_VERSION:
+            raise InvalidInput("certificate.version", f"must be {PROTOCOL_VERSION}")
+        certificate = read_certificate(reader)
+        reader.finish()
+        return certificate
+
+
+def verify_block(context: Context, block: Block) -> None:
+    """Raise InvalidInput unless `block` could be decided in `context` (bft.md section 3, S2)."""
+    if block.epoch != context.epoch:
+        raise InvalidInput("block.epoch", f"must be {context.epoch}")
+    _check_members("block.rows", context, [row.member for row in block.rows])
+    _check_members("block.haves", context, [have.member for have in block.haves])
+    for have in block.haves:
+        check_entries(context, have.entries)
+    missing = required_members(context, block.haves) - {row.member for row in block.rows}
+    if missing:
+        raise InvalidInput("block.rows", f"leaves out member {min(missing)}, which the HAVEs require")
+    for row in block.rows:
+        if not context.signed(row.member, Kind.ROW, 0, row.digest, row.signature):
+            raise InvalidInput("block.rows", f"signature of member {row.member} does not verify")
+    for have in block.haves:
+        if not context.signed(have.member, Kind.HAVE, 0, have.digest, have.signature):
+            raise InvalidInput("block.haves", f"signature of member {have.member} does not verify")
+
+
+def verify_certificate(
+    context: Context, certificate: Certificate, kind: Kind = Kind.VOTE
+) -> None:
+    """Raise InvalidInput unless a quorum of members signed `kind` for the certificate's block."""
+    members = [member for member, _ in certificate.votes]
+    if len(members) < context.quorum:
+        raise InvalidInput("certificate.votes", f"{len(members)} of {context.quorum} needed")
+    if any(member >= context.n for member in members):
+        raise InvalidInput("certificate.votes", "names a stranger")
+    if any(a >= b for a, b in zip(members, members[1:], strict=False)):
+        raise InvalidInput("certificate.votes", "must be strictly ascending")
+    for member, signature in certificate.votes:
+        if not context.signed(member, kind, certificate.view, certificate.block_hash, signature):
+            raise InvalidInput("certificate.votes", f"signature of member {member} does not verify")
+
+
+def required_members(context: Context, haves: Iterable[SignedHave]) -> set[int]:
+    """Members of whom some row is listed by at least f + 1 of the HAVEs: they must be in the block.
+
+    Counted per (member, digest): f + 1 listings of one digest include a correct member, which holds the
+    body. Which signed row of an equivocating member enters does not matter (bft.md section 4).
+    """
+    counts = Counter(entry for have in haves for entry in have.entries)
+    return {member for (member, _), count in counts.items() if count >= context.amplify}
+
+
+def have_digest(entries: Sequence[Entry]) -> bytes:
+    """SHA256(HAVE | count u16 | (member u16, digest)...)."""
+    out = Writer()
+    write_entries(out, entries)
+    return hashing.tagged(hashing.HAVE, out.bytes())
+
+
+def check_entries(context: Context, entries: Sequence[Entry]) -> None:
+    """Raise InvalidInput unless a HAVE vector is ascending, of members, and of at least n - f rows."""
+    _check_members("have.entries", context, [member for member, _ in entries])
+
+
+def _check_members(name: str, context: Context, members: Sequence[int]) -> None:
+    if len(members) < context.rows_min:
+        raise InvalidInput(name, f"{len(members)} of {context.rows_min} needed")
+    if members[-1] >= context.n:
+        raise InvalidInput(name, "names a stranger")
+    if any(a >= b for a, b in zip(members, members[1:], strict=False)):
+        raise InvalidInput(name, "must be strictly ascending by member")
+
+
+def write_entries(out: Writer, entries: Sequence[Entry]) -> None:
+    """Append a HAVE vector."""
+    out.u16(len(entries))
+    for member, digest in entries:
+        out.u16(member).fixed(digest, 32)
+
+
+def read_entries(reader: Reader) -> tuple[Entry, ...]:
+    """Read a HAVE vector."""
+    return tuple((reader.u16(), reader.fixed(32)) for _ in range(_count(reader)))
+
+
+def write_certificate(out: Writer, certificate: Certificate) -> None:
+    """Append a certificate without its version."""
+    out.u32(certificate.view).fixed(certificate.block_hash, 32).u16(len(certificate.votes))
+    for member, signature in certificate.votes:
+        out.u16(member).fixed(signature, 64)
+
+
+def read_certificate(reader: Reader) -> Certificate:
+    """Read what `write_certificate` wrote."""
+    view, block_hash = reader.u32(), reader.fixed(32)
+    if view > VIEW_MAX:
+        raise InvalidInput("certificate.view", f"must be at most {VIEW_MAX}")
+    votes = tuple((reader.u16(), reader.fixed(64)) for _ in range(_count(reader)))
+    return Certificate(view, block_hash, votes)
+
+
+def read_block(reader: Reader) -> Block:
+    """Read what `Block.encode` wrote."""
+    if reader.u16() != PROTOCOL_VERSION:
+        raise InvalidInput("block.version", f"must be {PROTOCOL_VERSION}")
+    epoch = reader.u64()
+    rows = tuple(
+        SignedRow(reader.u16(), reader.fixed(32), reader.fixed(64)) for _ in range(_count(reader))
+    )
+    haves = tuple(
+        SignedHave(reader.u16(), read_entries(reader), reader.fixed(64))
+        for _ in range(_count(reader))
+    )
+    return Block(epoch, rows, haves)
+
+
+def _count(reader: Reader) -> int:
+    count = reader.u16()
+    if count > MEMBERS_MAX:
+        raise InvalidInput("count", f"must be at most {MEMBERS_MAX}")
+    return count

@@ -1,0 +1,61 @@
+"""The parameters artefact: everything that an epoch's evaluation needs besides code and data.
+
+Its digest is ``parametersDigest`` in the contract's schedule, so neither a threshold nor the kind of average nor the
+rule that splits the money can change without the sponsor's schedule showing it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from meridian.errors import InvalidInput
+from meridian.evaluate.aggregate import AGGREGATES
+from meridian.primitives import dagcbor
+from meridian.primitives.cid import digest_of
+
+ALLOCATIONS: Final = ("largest_remainder", "floor")
+"""The rules of `meridian.reward.allocation`, which this layer may not import."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationParameters:
+    """How an epoch is evaluated, averaged and paid."""
+
+    function: dict[str, Any] = field(default_factory=dict)
+    """The function's own parameters."""
+    aggregate: str = "wmedian"
+    allocation: str = "largest_remainder"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.function, dict):
+            raise InvalidInput("function", "its parameters are not a map")
+        if self.aggregate not in AGGREGATES:
+            raise InvalidInput(
+                "aggregate", f"{self.aggregate!r} is not one of {', '.join(AGGREGATES)}"
+            )
+        if self.allocation not in ALLOCATIONS:
+            raise InvalidInput(
+                "allocation", f"{self.allocation!r} is not one of {', '.join(ALLOCATIONS)}"
+            )
+
+    def encode(self) -> bytes:
+        """Return the artefact (DAG-CBOR)."""
+        return dagcbor.encode(
+            {"function": self.function, "aggregate": self.aggregate, "allocation": self.allocation}
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read the artefact.
+
+        Raises:
+            InvalidInput: If it is not exactly what `encode` writes.
+        """
+        value = dagcbor.decode(data)
+        if not isinstance(value, dict) or set(value) != {"function", "aggregate", "allocation"}:
+            raise InvalidInput("parameters", "are not a map of function, aggregate and allocation")
+        return cls(**value)
+
+    @property
+    def digest(self) -> bytes:
+        """The content address that the schedule holds."""
+        return digest_of(self.encode())

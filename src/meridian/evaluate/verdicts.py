@@ -1,0 +1,77 @@
+"""The verdict tree: one leaf for each node, over the codes of its jobs in the order of its job tree.
+
+The evaluation's own accumulation beside the commitment: what was measured stays as it is, and what was thought of it is
+recorded and provable. The shape is RFC 9162's, with tags of its own; leaves are sorted by node key.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from meridian.errors import InvalidInput
+from meridian.evaluate.function import EpochInput
+from meridian.primitives.hashing import EMPTY_TREE, VERDICT_LEAF, VERDICT_NODE, sha256, tagged
+
+
+def verdict_leaf(node_key: bytes, codes: bytes) -> bytes:
+    """Return the leaf of a node: its key, the number of its jobs and the hash of their codes."""
+    return tagged(VERDICT_LEAF, node_key, len(codes).to_bytes(8, "big"), sha256(codes))
+
+
+def verdicts_by_node(epoch: EpochInput, verdicts: bytes) -> list[bytes]:
+    """Cut the codes of a whole epoch into one byte string for each node.
+
+    Raises:
+        InvalidInput: If the table is not sorted by node, so that the order of codes would not be canonical.
+    """
+    nodes = epoch.jobs.column("node").to_numpy()
+    if len(nodes) != len(verdicts) or (len(nodes) > 1 and bool((nodes[1:] < nodes[:-1]).any())):
+        raise InvalidInput("jobs", "the table is not sorted by node, or has another number of rows")
+    ends = np.searchsorted(nodes, np.arange(len(epoch.node_ids)), side="right").tolist()
+    return [verdicts[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def verdict_leaves(epoch: EpochInput, verdicts: bytes) -> list[bytes]:
+    """Return the leaves of an epoch, in the order of its nodes."""
+    parts = verdicts_by_node(epoch, verdicts)
+    return [verdict_leaf(key, codes) for key, codes in zip(epoch.node_keys, parts, strict=True)]
+
+
+def _parents(level: Sequence[bytes]) -> list[bytes]:
+    pairs = [tagged(VERDICT_NODE, a, b) for a, b in zip(level[0::2], level[1::2], strict=False)]
+    return pairs + list(level[len(pairs) * 2 :])
+
+
+def verdict_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over the leaves, the empty tree's for none."""
+    level = list(leaves) or [EMPTY_TREE]
+    while len(level) > 1:
+        level = _parents(level)
+    return level[0]
+
+
+def verdict_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the siblings from the leaf at `index` up to the root."""
+    if not 0 <= index < len(leaves):
+        raise InvalidInput("index", f"{index} is outside a tree of {len(leaves)} leaves")
+    level, path = list(leaves), []
+    while len(level) > 1:
+        if index ^ 1 < len(level):
+            path.append(level[index ^ 1])
+        level, index = _parents(level), index >> 1
+    return path
+
+
+def verify_verdict(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
+    """Tell whether `leaf` stands at `index` among the `size` leaves under `root`."""
+    if not 0 <= index < size:
+        return False
+    node, siblings = leaf, iter(path)
+    while size > 1:
+        if index ^ 1 < size:
+            sibling = next(siblings, None)
+            if sibling is None:
+                return False
+            node = tagged(VERDICT_NODE, *((sibling, node) if index & 1 else (node, sibling)))
+        index, size = index >> 1, (size + 1) >> 1
+    return node == root and next(siblings, None) is None

@@ -1,0 +1,48 @@
+"""What a run may be asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meridian.errors import InvalidInput
+from meridian.primitives.amounts import ATTO
+
+SABOTAGE_MODES: Final = ("dead", "garbage")
+
+DEFAULT_BUDGET_ATTO: Final = 1000 * ATTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of `meridian run` and `meridian demo`."""
+
+    data_dir: Path
+    evaluators: int = 4
+    budget_atto: int | None = None
+    """Budget of every epoch; None means the source's own, else `DEFAULT_BUDGET_ATTO`."""
+    challenge_seconds: int = 3
+    """Length of the challenge window on chain."""
+    claims_max: int | None = None
+    """Greatest number of nodes that claim in each epoch; None means all."""
+    kill_evaluator: bool = False
+    """Kill one evaluator with SIGKILL in mid-epoch and restart it later."""
+    sabotage: tuple[tuple[int, str], ...] = ()
+    """(evaluator number from 1, mode): evaluators that are dead from the start or send garbage."""
+    decide_timeout_s: float = 600.0
+    """How long an epoch may take from its commitment to its report."""
+    keep: bool = False
+    """Leave the processes running until interrupted."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work; the option is named."""
+        if not 1 <= self.evaluators <= 31:
+            raise InvalidInput("--evaluators", f"{self.evaluators} is not in 1..31")
+        if self.budget_atto is not None and not 0 <= self.budget_atto < 1 << 96:
+            raise InvalidInput("--budget-atto", "must be an integer in 0..2^96-1")
+        if not 0 <= self.challenge_seconds <= 10**9:
+            raise InvalidInput("--challenge-seconds", "must be in 0..10^9")
+        for number, mode in self.sabotage:
+            if not 1 <= number <= self.evaluators:
+                raise InvalidInput("--sabotage", f"there is no evaluator {number}")
+            if mode not in SABOTAGE_MODES:
+                raise InvalidInput("--sabotage", f"{mode!r} is none of {', '.join(SABOTAGE_MODES)}")

@@ -1,0 +1,11 @@
+"""The IO shell: everything that touches sockets, files, clocks and threads, around the pure core.
+
+Reading order::
+
+    chain/      an EVM chain of our own as one durable process, and the client for it or for any other endpoint
+    measure/    the service that admits job records and seals epochs
+    links       the mutually authenticated mesh between evaluators
+    replica_driver   interprets the effects of the agreement protocol over links and a safety log
+
+No rule of the protocol lives here: the shell interprets effects, and decides nothing.
+"""

@@ -1,0 +1,400 @@
+"""What `meridian verify` reads: the publication directories under a data directory, and the chain.
+
+Nothing is changed. Where the network's own embedded chain does not run any more, it is served from its file for as long
+as the audit takes, on a port of its own. Files are named relative to the data directory.
+"""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from meridian.audit import source as plain
+from meridian.audit.source import Copy, LogCopy, Pointer
+from meridian.errors import InvalidInput, NotFound, RemoteFault, Reverted
+from meridian.node.chain.contract import Contract
+from meridian.node.chain.rpc import ChainClient, Rpc, RpcUnavailable
+from meridian.node.chain_view import ChainView
+from meridian.node.network_file import NetworkFile
+from meridian.primitives.cid import cid_text, parse_cid
+from meridian.primitives.ids import Address, parse_address, parse_digest
+
+INDEX_BYTES_MAX: Final = 1 << 20
+OBJECT_BYTES_MAX: Final = 2 << 30
+CHAIN_START_S: Final = 60.0
+CHAIN_STOP_S: Final = 10.0
+CHAIN_FILE: Final = Path("chain") / "chain.sqlite"
+
+
+class PublishedSource:
+    """An `EvidenceSource` over publication directories and any view of the chain.
+
+    Args:
+        root: The data directory.
+        publications: The publication directories, relative to it.
+        network: What the network file says.
+        chain: The chain.
+    """
+
+    def __init__(
+        self, root: Path, publications: Sequence[str], network: plain.Network, chain: plain.ChainView
+    ) -> None:
+        self._root = root
+        self._publications = [root / path for path in publications]
+        self._network = network
+        self._chain = chain
+
+    @property
+    def network(self) -> plain.Network:
+        """What the network file says."""
+        return self._network
+
+    @property
+    def chain(self) -> plain.ChainView:
+        """The chain."""
+        return self._chain
+
+    def object(self, digest: bytes) -> list[Copy]:
+        """Return the copies of an object, one for each publication that has it."""
+        paths = [folder / "objects" / cid_text(digest) for folder in self._publications]
+        return [
+            Copy(self._name(path), _read(path, OBJECT_BYTES_MAX)) for path in paths if path.is_file()
+        ]
+
+    def manifests(self, epoch: int) -> list[Pointer]:
+        """Return what the measure publications name for an epoch."""
+        return self._pointers(f"{epoch:06d}.json", "manifest")
+
+    def outcomes(self, epoch: int) -> list[Pointer]:
+        """Return what the evaluators' publications name for an epoch."""
+        return self._pointers(f"{epoch:06d}.outcome.json", "outcome")
+
+    def logs(self) -> list[LogCopy]:
+        """Return the published epoch logs."""
+        found = []
+        for folder in self._publications:
+            checkpoint = folder / "log" / "checkpoint"
+            if checkpoint.is_file():
+                entries = read_log_entries(folder / "log")
+                found.append(
+                    LogCopy(self._name(checkpoint), _read(checkpoint, INDEX_BYTES_MAX), entries)
+                )
+        return found
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _pointers(self, file_name: str, key: str) -> list[Pointer]:
+        paths = [folder / "epochs" / file_name for folder in self._publications]
+        return [_pointer(path, self._name(path), key) for path in paths if path.is_file()]
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Return a file's bytes; one byte more than `limit` where it is longer, which no digest will match."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise NotFound(f"{path}: {error.strerror or error}") from error
+
+
+def _pointer(path: Path, name: str, key: str) -> Pointer:
+    try:
+        value = msgspec.json.decode(_read(path, INDEX_BYTES_MAX), type=dict[str, Any])
+        digest = parse_cid(value[key])[1]
+        report_hash = value.get("report_hash")
+        return Pointer(name, digest, parse_digest(report_hash) if report_hash is not None else None)
+    except (msgspec.MsgspecError, InvalidInput, KeyError, TypeError, AttributeError) as error:
+        return Pointer(name, None, problem=f"not an index of an epoch ({error})")
+
+
+class ContractChain:
+    """The chain through its four contracts, as plain values; events are read once."""
+
+    def __init__(self, client: ChainClient, network: NetworkFile) -> None:
+        self._client = client
+        self._network = network
+        self._view = ChainView(client, network.contracts, network.deploy_block)
+        self._reported: list[plain.Reported] | None = None
+        self._claims: list[plain.Claimed] | None = None
+
+    def deployment(self) -> plain.Deployment:
+        """Return what the contracts say about themselves."""
+        view = self._view
+        contracts = {
+            "Registry": view.registry,
+            "Commitments": view.commitments,
+            "Evaluations": view.evaluations,
+            "Rewards": view.rewards,
+        }
+        code = {name: self._code(contract.address) for name, contract in contracts.items()}
+        if not all(code.values()):  # no contract, no answers: the audit says which is missing
+            return plain.Deployment(
+                chain_id=int(self._client.call("eth_chainId"), 16),
+                code=code,
+                wiring={},
+                network_id=b"",
+                genesis_s=0,
+                epoch_seconds=0,
+                first_epoch=0,
+                aggregators=(),
+            )
+        return plain.Deployment(
+            chain_id=int(self._client.call("eth_chainId"), 16),
+            code=code,
+            wiring=_wiring(contracts),
+            network_id=bytes(view.registry.read("network")),
+            genesis_s=view.registry.read("genesis"),
+            epoch_seconds=view.registry.read("epoch_seconds"),
+            first_epoch=view.registry.read("first_epoch"),
+            aggregators=tuple(map(_address, view.commitments.read("aggregators"))),
+        )
+
+    def _code(self, address: Address) -> bytes:
+        return bytes.fromhex(self._client.call("eth_getCode", "0x" + address.hex(), "latest")[2:])
+
+    def opened(self, epoch: int) -> plain.EpochOpened | None:
+        """Return the event that fixed the epoch's members, or None."""
+        for event in self._view.registry.events("EpochOpened", self._network.deploy_block):
+            if event.args["epoch"] == epoch:
+                return plain.EpochOpened(epoch, event.args["set_id"], event.args["n"])
+        return None
+
+    def committee(self, epoch: int) -> tuple[Address, ...]:
+        """Return the members in the Registry's order; empty while the epoch is not open."""
+        try:
+            return tuple(map(_address, self._view.registry.read("committee", epoch)))
+        except Reverted:
+            return ()
+
+    def registrations(self) -> list[plain.NodeRegistered]:
+        """Return all registrations of nodes."""
+        return [
+            plain.NodeRegistered(
+                bytes(event.args["node_key"]),
+                _address(event.args["operator"]),
+                _address(event.args["payee"]),
+                event.args["stake"],
+            )
+            for event in self._view.registry.events("NodeRegistered", self._network.deploy_block)
+        ]
+
+    def commitments(self, epoch: int) -> list[plain.Committed]:
+        """Return the epoch's commitments."""
+        return [
+            plain.Committed(
+                item.epoch,
+                item.aggregator,
+                item.root,
+                item.n_nodes,
+                item.annotation,
+                item.manifest,
+                item.digest,
+            )
+            for item in self._view.committed()
+            if item.epoch == epoch
+        ]
+
+    def epoch_digest(self, epoch: int) -> bytes:
+        """Return the digest over the epoch's commitments."""
+        return bytes(self._view.commitments.read("epoch_digest", epoch))
+
+    def schedule(self, epoch: int) -> plain.Schedule:
+        """Return the function and parameters of an epoch."""
+        version, function, parameters = self._view.evaluations.read("schedule", epoch)
+        return plain.Schedule(version, bytes(function), bytes(parameters))
+
+    def reports(self) -> list[plain.Reported]:
+        """Return all accepted reports, oldest first."""
+        if self._reported is None:
+            self._reported = [
+                plain.Reported(
+                    item.epoch,
+                    item.report_hash,
+                    item.transmitter,
+                    item.reward_root,
+                    item.total_atto,
+                    item.unlock_at_s,
+                    item.previous,
+                )
+                for item in self._view.reported()
+            ]
+        return self._reported
+
+    def report(self, epoch: int) -> plain.StoredReport | None:
+        """Return the stored report of an epoch, or None."""
+        digest, reward_root, total, unlock_at, transmitter = self._view.evaluations.read("report", epoch)
+        if not any(bytes(digest)):
+            return None
+        return plain.StoredReport(
+            bytes(digest), bytes(reward_root), total, unlock_at, _address(transmitter)
+        )
+
+    def unlocked(self, epoch: int) -> bool:
+        """Return whether claims against the epoch's report are payable now."""
+        return bool(self._view.evaluations.read("unlocked", epoch))
+
+    def budget(self, epoch: int) -> int:
+        """Return what sponsors gave for the epoch, in atto."""
+        return self._view.budget_atto(epoch)
+
+    def claims(self) -> list[plain.Claimed]:
+        """Return all paid claims, oldest first."""
+        if self._claims is None:
+            self._claims = [
+                plain.Claimed(
+                    bytes(item.key), item.payee, item.epoch, item.amount_atto, item.cumulative_atto
+                )
+                for item in self._view.claims()
+            ]
+        return self._claims
+
+    def claimed(self, node_key: bytes) -> int:
+        """Return the sum paid to a node so far, in atto."""
+        return int(self._view.rewards.read("claimed", node_key))
+
+    def total_funded(self) -> int:
+        """Return the sum of all funds given, in atto."""
+        return int(self._view.rewards.read("total_funded"))
+
+    def total_claimed(self) -> int:
+        """Return the sum of all paid claims, in atto."""
+        return int(self._view.rewards.read("total_claimed"))
+
+
+def _address(value: Any) -> Address:
+    return parse_address(value) if isinstance(value, str) else Address(bytes(value))
+
+
+def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
+    names = (
+        ("Commitments", "registry"),
+        ("Evaluations", "registry"),
+        ("Evaluations", "commitments"),
+        ("Evaluations", "rewards"),
+        ("Rewards", "registry"),
+        ("Rewards", "evaluations"),
+    )
+    return {f"{name}.{field}": _address(contracts[name].read(field)) for name, field in names}
+
+
+def network_values(network: NetworkFile) -> plain.Network:
+    """Return what the audit compares with the chain."""
+    return plain.Network(
+        name=network.network,
+        network_id=network.network_id,
+        chain_id=network.chain_id,
+        registry=network.contracts.registry,
+        commitments=network.contracts.commitments,
+        evaluations=network.contracts.evaluations,
+        rewards=network.contracts.rewards,
+        genesis_s=network.genesis_s,
+        epoch_seconds=network.epoch_seconds,
+        first_epoch=network.first_epoch,
+        aggregator=network.aggregator,
+        log_vkey=network.log_vkey,
+        schema_digest=network.schema_digest,
+    )
+
+
+@contextlib.contextmanager
+def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
+    """Open the evidence of a data directory for as long as the context lasts.
+
+    Raises:
+        NotFound: If there is no network.
+        RemoteFault: If the chain neither answers nor can be served from its file.
+    """
+    network = NetworkFile.load(data_dir)
+    with contextlib.ExitStack() as stack:
+        rpc = _reachable(network.rpc_url)
+        if rpc is None:
+            database = data_dir / CHAIN_FILE
+            if not database.is_file():
+                raise RemoteFault(f"the chain at {network.rpc_url} does not answer, and there is no {database}")
+            rpc = Rpc(stack.enter_context(embedded_chain(database, network.chain_id)))
+        stack.callback(rpc.close)
+        yield PublishedSource(
+            data_dir, network.publications, network_values(network), ContractChain(rpc, network)
+        )
+
+
+def _reachable(url: str) -> Rpc | None:
+    """Return a client if something listens there, else None."""
+    rpc = Rpc(url)
+    try:
+        rpc.call("eth_chainId")
+    except RpcUnavailable:
+        rpc.close()
+        return None
+    return rpc
+
+
+@contextlib.contextmanager
+def embedded_chain(database: Path, chain_id: int) -> Iterator[str]:
+    """Serve an embedded chain's file from a child process; yields its URL.
+
+    Raises:
+        RemoteFault: If it does not come up; its last words are in the message.
+    """
+    command = [sys.executable, "-m", "meridian.node.chain.embedded", "--db", str(database)]
+    command += ["--port", str(_free_port()), "--chain-id", str(chain_id)]
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    words: list[bytes] = []
+    reader = threading.Thread(target=_keep_last, args=(child.stderr, words), daemon=True)
+    reader.start()
+    guard = threading.Timer(CHAIN_START_S, child.kill)
+    guard.start()
+    try:
+        url = _ready_url(child.stdout)
+        guard.cancel()
+        if url is None:
+            child.wait(CHAIN_STOP_S)
+            reader.join(1.0)
+            reason = b"".join(words[-5:]).decode(errors="replace").strip()
+            raise RemoteFault(f"{database}: the embedded chain does not start: {reason}")
+        yield url
+    finally:
+        guard.cancel()
+        child.terminate()
+        try:
+            child.wait(CHAIN_STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        reader.join(1.0)
+        child.stdout.close()
+        child.stderr.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ready_url(lines: Any) -> str | None:
+    for line in lines:
+        with contextlib.suppress(msgspec.DecodeError):
+            event = msgspec.json.decode(line)
+            if isinstance(event, dict) and event.get("event") == "ready":
+                return str(event["url"])
+    return None
+
+
+def _keep_last(lines: Any, words: list[bytes]) -> None:
+    for line in lines:
+        words.append(line)
+        del words[:-20]
+
+

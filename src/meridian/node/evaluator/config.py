@@ -1,0 +1,50 @@
+"""An evaluator's configuration: one JSON file."""
+
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from meridian.errors import InvalidInput
+
+
+class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an evaluator needs to start. Paths are absolute or relative to the working directory."""
+
+    network_dir: Path
+    """Directory that holds `network.json`."""
+    data_dir: Path
+    """The evaluator's own directory: safety log, journal of transactions, publication."""
+    key_file: Path
+    """secp256k1 key: signs the protocol and reports, and pays for transmissions."""
+    link_key_file: Path
+    """Seed of the Ed25519 link key."""
+    listen_host: str = "127.0.0.1"
+    listen_port: int
+    poll_ms: int = 400
+    """How often the chain is asked for news."""
+    stage_ms: int = 3_000
+    """How long a member waits for the one before it to transmit."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a configuration file.
+
+        Raises:
+            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=_path)
+        except (msgspec.DecodeError, msgspec.ValidationError, OSError) as error:
+            raise InvalidInput(str(path), str(error)) from error
+
+    def save(self, path: Path) -> None:
+        """Write the configuration file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2))
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no field has the type {kind}")

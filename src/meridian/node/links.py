@@ -1,0 +1,362 @@
+"""Links: the full mesh of authenticated TCP connections between the members of a committee.
+
+One connection per pair: the member with the lower address dials, the other listens. Reading order: `link_identity`
+(who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection` (one connection), and here the mesh.
+
+Law: `on_frame` hears only pinned members, under the address that they proved; `send` never waits and never fails
+because of a peer; nothing that one peer does (silence, floods, garbage, slowness) reaches the others or passes a
+bound of `LinkLimits`. Messages of one class to one peer arrive in order, or not at all.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from meridian.errors import InvalidInput, MeridianError
+from meridian.node.link_connection import Connection, LinkLimits, PeerLink, tune_socket
+from meridian.node.link_frames import (
+    CHUNK_BYTES,
+    HELLO_BYTES,
+    Hello,
+    Kind,
+    PeerFault,
+    decode_hello,
+    encode_frame,
+    read_frame,
+)
+from meridian.node.link_identity import (
+    LinkIdentity,
+    client_context,
+    is_usable_link_key,
+    presented_link_key,
+    server_context,
+)
+from meridian.primitives.ids import Address, address_text
+
+PEERS_MAX = 128
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_ACCEPT_PAUSE_MS = 100
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A member as the registry and the network file describe it. No certificate: the link key is enough."""
+
+    address: Address
+    link_key: bytes
+    """Ed25519 public key, 32 bytes, as registered."""
+    host: str
+    port: int
+
+
+class Links:
+    """The links of one member to all others."""
+
+    def __init__(
+        self,
+        identity: LinkIdentity,
+        peers: Sequence[Peer],
+        on_frame: Callable[[Address, bytes], None],
+        *,
+        address: Address,
+        network: bytes,
+        listen: tuple[str, int] | None = None,
+        limits: LinkLimits | None = None,
+    ) -> None:
+        """Prepare the links of the member `address`; nothing is opened before `start`.
+
+        Args:
+            identity: Our link key pair.
+            peers: The committee. Our own entry may be in it; it then says where we listen.
+            on_frame: Called with (sender, message) in the event loop; must not block.
+            address: Our own address.
+            network: The 32 bytes of the network; peers of another network are refused.
+            listen: Host and port to listen on, when it is not what our own entry says (0 = any port).
+            limits: Bounds and times.
+
+        Raises:
+            InvalidInput: If the peers contradict each other or our own entry is not ours.
+        """
+        if len(peers) > PEERS_MAX:
+            raise InvalidInput("peers", f"{len(peers)} passes the limit of {PEERS_MAX}")
+        if len({peer.address for peer in peers}) != len(peers):
+            raise InvalidInput("peers", "the same address stands twice")
+        own = next((peer for peer in peers if peer.address == address), None)
+        if own is not None and own.link_key != identity.link_key:
+            raise InvalidInput("peers", "our own entry holds another link key than ours")
+        if own is None and listen is None:
+            raise InvalidInput("listen", "our own entry is missing, so say where to listen")
+        self._identity = identity
+        self._address = address
+        self._network = network
+        self._on_frame = on_frame
+        self._limits = limits or LinkLimits()
+        self._listen = listen if own is None or listen is not None else (own.host, own.port)
+        # What a member registered is data: with a key that can identify nobody, it just stays unreachable.
+        self._peers = {
+            peer.address: peer
+            for peer in peers
+            if peer.address != address and is_usable_link_key(peer.link_key)
+        }
+        self._links: dict[Address, PeerLink] = {}
+        self._totals: Counter[str] = Counter(
+            unusable_keys=len(peers) - len(self._peers) - (own is not None)
+        )
+        self._pending: dict[asyncio.Task[None], None] = {}
+        self._listener: socket.socket | None = None
+        self._main: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen, and begin to dial.
+
+        Raises:
+            InvalidInput: If we cannot listen where we should.
+        """
+        assert self._main is None, "links start once"
+        assert self._listen is not None
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        self._links = {
+            address: PeerLink(address, self._limits, now_s) for address in self._peers
+        }
+        host, port = self._listen
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise InvalidInput("listen", f"{host}:{port}: {error.strerror}") from None
+        self._listener.setblocking(False)
+        self._main = loop.create_task(self._serve(self._listener), name="links")
+
+    @property
+    def port(self) -> int:
+        """The port that we listen on."""
+        assert self._listener is not None, "links are not started"
+        return int(self._listener.getsockname()[1])
+
+    def send(
+        self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
+    ) -> None:
+        """Let `frame` leave for a member as soon as its link allows; best effort, never waits.
+
+        A member that we have no link to is counted, not an error: a committee may hold unreachable members.
+
+        Args:
+            address: The receiver.
+            frame: At most `frame_max_bytes`.
+            bulk: True for bodies: they leave in pieces, behind everything small.
+            slot: If given, replaces a frame that still waits in the same slot (newest state wins).
+
+        Raises:
+            InvalidInput: If the frame is longer than any peer would accept.
+        """
+        if len(frame) > self._limits.frame_max_bytes:
+            raise InvalidInput("frame", f"{len(frame)} bytes, at most {self._limits.frame_max_bytes}")
+        link = self._links.get(address)
+        if link is None:
+            self._totals["unroutable"] += 1
+            return
+        link.put(frame, bulk=bulk, slot=slot)
+
+    def connected(self) -> frozenset[Address]:
+        """Return the members whose link stands now."""
+        return frozenset(a for a, link in self._links.items() if link.connection is not None)
+
+    def statistics(self) -> Mapping[str, Mapping[str, int]]:
+        """Return counters and gauges: under "links" of the whole mesh, under an address's text of that link."""
+        totals = dict(self._totals) | {
+            "peers": len(self._peers),
+            "connected": len(self.connected()),
+            "pending": len(self._pending),
+        }
+        peers = {address_text(a): link.statistics() for a, link in self._links.items()}
+        return {"links": totals} | peers
+
+    async def join(self) -> None:
+        """Wait until the links end; raises what ended them if it was not `stop`."""
+        if self._main is not None:
+            await asyncio.wait([self._main])
+            if not self._main.cancelled():
+                self._main.result()
+
+    async def stop(self) -> None:
+        """Close every connection and the listener; what still waits in queues is forgotten."""
+        if self._main is not None:
+            self._main.cancel()
+            await self.join()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        pinned = [peer.link_key for peer in self._peers.values()]
+        tls = server_context(self._identity, pinned)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._accept(listener, tls, tasks))
+                for peer in self._peers.values():
+                    if self._address < peer.address:
+                        tasks.create_task(self._keep_dialled(peer))
+        finally:
+            listener.close()
+
+    # --- inbound ---
+
+    async def _accept(
+        self, listener: socket.socket, tls: ssl.SSLContext, tasks: asyncio.TaskGroup
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listener)
+            except OSError:  # Out of descriptors, or the client left again: wait, do not spin.
+                self._totals["accept_errors"] += 1
+                await asyncio.sleep(_ACCEPT_PAUSE_MS / 1000)
+                continue
+            while len(self._pending) >= self._limits.pending_max:
+                # The oldest goes: an honest newcomer needs milliseconds, a flood must not lock it out.
+                oldest = next(iter(self._pending))
+                del self._pending[oldest]
+                oldest.cancel()
+                self._totals["pending_evicted"] += 1
+            task = tasks.create_task(self._admit(connected, tls))
+            self._pending[task] = None
+            task.add_done_callback(self._no_longer_pending)
+            await asyncio.sleep(0)  # Let it start, so that it owns the socket before anything cancels it.
+
+    def _no_longer_pending(self, task: asyncio.Task[None]) -> None:
+        self._pending.pop(task, None)
+
+    async def _admit(self, connected: socket.socket, tls: ssl.SSLContext) -> None:
+        """Take an inbound connection through handshake and hello, and serve it."""
+        try:
+            async with asyncio.timeout(self._limits.handshake_ms / 1000):
+                reader, writer = await self._accept_tls(connected, tls)
+                try:
+                    link = await self._hear_hello(reader, writer)
+                except BaseException:
+                    writer.transport.abort()
+                    raise
+        except (PeerFault, OSError, EOFError) as error:
+            self._note_refusal("inbound", error)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._no_longer_pending(task)
+        while (earlier := link.connection) is not None:
+            # The dialler has one connection at a time, so an earlier one is dead and we have not noticed.
+            earlier.close("superseded")
+            await earlier.ended.wait()
+        await self._run(link, reader, writer)
+
+    async def _accept_tls(self, connected: socket.socket, tls: ssl.SSLContext) -> Streams:
+        loop = asyncio.get_running_loop()
+        try:
+            tune_socket(connected, self._limits)
+            reader = asyncio.StreamReader(limit=CHUNK_BYTES, loop=loop)
+            protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                connected,
+                ssl=tls,
+                ssl_handshake_timeout=self._limits.handshake_ms / 1000,
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def _hear_hello(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> PeerLink:
+        """Check the dialler's hello against the key that it proved, and answer."""
+        hello = await self._read_hello(reader)
+        if not hello.sender < self._address:
+            raise PeerFault("direction", "the lower address dials")
+        self._check_key(hello.sender, writer)
+        writer.write(self._hello_to(hello.sender))
+        return self._links[hello.sender]
+
+    # --- outbound ---
+
+    async def _keep_dialled(self, peer: Peer) -> None:
+        """Keep one connection to a peer of higher address, reconnecting with full jitter."""
+        clock = asyncio.get_running_loop().time
+        tls = client_context(self._identity, peer.link_key)
+        link = self._links[peer.address]
+        backoff_ms = self._limits.reconnect_first_ms
+        while True:
+            began_s = clock()
+            try:
+                async with asyncio.timeout(self._limits.handshake_ms / 1000):
+                    reader, writer = await self._dial(peer, tls)
+            except (PeerFault, OSError, EOFError) as error:
+                link.counters["dial_failures"] += 1
+                self._note_refusal("outbound", error)
+            else:
+                await self._run(link, reader, writer)
+                if clock() - began_s >= self._limits.stable_ms / 1000:
+                    backoff_ms = self._limits.reconnect_first_ms
+            jitter_ms = random.uniform(0, backoff_ms)  # noqa: S311 - spreads load, keeps no secret.
+            await asyncio.sleep(jitter_ms / 1000)
+            backoff_ms = min(2 * backoff_ms, self._limits.reconnect_max_ms)
+
+    async def _dial(self, peer: Peer, tls: ssl.SSLContext) -> Streams:
+        """Connect, prove who we are, and hear the same; in TLS 1.3 only an answer shows that we were accepted."""
+        reader, writer = await asyncio.open_connection(
+            peer.host, peer.port, ssl=tls, server_hostname="", limit=CHUNK_BYTES
+        )
+        try:
+            tune_socket(writer.get_extra_info("socket"), self._limits)
+            self._check_key(peer.address, writer)
+            writer.write(self._hello_to(peer.address))
+            hello = await self._read_hello(reader)
+            if hello.sender != peer.address:
+                raise PeerFault("identity", "another member answers")
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+    # --- both ---
+
+    def _hello_to(self, receiver: Address) -> bytes:
+        hello = Hello(self._network, self._address, receiver)
+        return encode_frame(Kind.HELLO, hello.encode())
+
+    async def _read_hello(self, reader: asyncio.StreamReader) -> Hello:
+        kind, payload = await read_frame(reader, HELLO_BYTES, lambda: None)
+        if kind is not Kind.HELLO:
+            raise PeerFault("garbage", "no hello")
+        hello = decode_hello(payload)
+        if hello.network != self._network:
+            raise PeerFault("network", "the peer serves another network")
+        if hello.receiver != self._address:
+            raise PeerFault("identity", "the peer means somebody else")
+        return hello
+
+    def _check_key(self, claimed: Address, writer: asyncio.StreamWriter) -> None:
+        """Refuse a peer whose proved key is not the one pinned for the address that it claims."""
+        peer = self._peers.get(claimed)
+        proved = presented_link_key(writer.get_extra_info("ssl_object"))
+        if peer is None or proved is None or proved != peer.link_key:
+            raise PeerFault("identity", "the proved key is not the member's")
+
+    async def _run(
+        self, link: PeerLink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        _log.info("link to %s stands", address_text(link.address))
+        await Connection(link, reader, writer, self._limits, self._on_frame).run()
+
+    def _note_refusal(self, direction: str, error: Exception) -> None:
+        reason = error.reason if isinstance(error, PeerFault) else type(error).__name__
+        self._totals[f"{direction}_{reason}"] += 1
+        level = logging.INFO if isinstance(error, MeridianError) else logging.DEBUG
+        _log.log(level, "%s connection refused: %s", direction, error)

@@ -1,0 +1,171 @@
+"""The public description of one running network: where its contracts, processes and publications are.
+
+`network.json` stands in the data directory. It holds no secret and nothing that must be believed: whoever verifies an
+epoch compares what it names with the chain.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from meridian.errors import InvalidInput, NotFound
+from meridian.node.durable_file import write_durably
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.ids import Address, address_text, network_id, parse_address, parse_digest
+
+VERSION: Final = 1
+FILE_NAME: Final = "network.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contracts:
+    """Addresses of the four contracts."""
+
+    registry: Address
+    commitments: Address
+    evaluations: Address
+    rewards: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorEntry:
+    """One evaluator as its registration names it."""
+
+    address: Address
+    link_key: bytes
+    """Its 32-byte Ed25519 link key."""
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFile:
+    """What everybody may know about a network."""
+
+    network: str
+    chain_id: int
+    rpc_url: str
+    contracts: Contracts
+    deploy_block: int
+    genesis_s: int
+    epoch_seconds: int
+    first_epoch: int
+    measure_url: str
+    publications: tuple[str, ...]
+    """Directories with published artefacts, relative to the data directory; the measure service's first."""
+    function: str
+    """The name of the evaluation function; its digest is on chain."""
+    aggregator: Address
+    log_vkey: str
+    """Verifier key of the epoch log's checkpoints (C2SP signed note)."""
+    schema_digest: bytes
+    parameters_digest: bytes
+    evaluators: tuple[EvaluatorEntry, ...]
+
+    @property
+    def network_id(self) -> bytes:
+        """The 32 bytes that every signature binds."""
+        return network_id(self.network)
+
+    def domain(self, contract: Address) -> Domain:
+        """Return the EIP-712 domain of one of the contracts."""
+        return Domain(chain_id=self.chain_id, contract=contract)
+
+    @property
+    def genesis_us(self) -> int:
+        """Start of the first epoch in microseconds since the Unix epoch."""
+        return self.genesis_s * 1_000_000
+
+    def directories(self, root: Path) -> list[Path]:
+        """Return the publication directories under a data directory."""
+        return [root / path for path in self.publications]
+
+    def save(self, root: Path) -> None:
+        """Write the file into a data directory, durably."""
+        value: dict[str, Any] = {"version": VERSION, "network_id": self.network_id.hex()}
+        value |= {
+            "network": self.network,
+            "chain_id": self.chain_id,
+            "rpc_url": self.rpc_url,
+            "contracts": {
+                "registry": address_text(self.contracts.registry),
+                "commitments": address_text(self.contracts.commitments),
+                "evaluations": address_text(self.contracts.evaluations),
+                "rewards": address_text(self.contracts.rewards),
+            },
+            "deploy_block": self.deploy_block,
+            "genesis_s": self.genesis_s,
+            "epoch_seconds": self.epoch_seconds,
+            "first_epoch": self.first_epoch,
+            "measure_url": self.measure_url,
+            "publications": list(self.publications),
+            "function": self.function,
+            "aggregator": address_text(self.aggregator),
+            "log_vkey": self.log_vkey,
+            "schema_digest": self.schema_digest.hex(),
+            "parameters_digest": self.parameters_digest.hex(),
+            "evaluators": [
+                {
+                    "address": address_text(entry.address),
+                    "link_key": entry.link_key.hex(),
+                    "host": entry.host,
+                    "port": entry.port,
+                }
+                for entry in self.evaluators
+            ],
+        }
+        write_durably(root / FILE_NAME, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+    @classmethod
+    def load(cls, root: Path) -> Self:
+        """Read the file of a data directory.
+
+        Raises:
+            NotFound: If there is none: no network was ever set up there.
+            InvalidInput: If it is not one of ours; the field is named.
+        """
+        path = root / FILE_NAME
+        try:
+            value = msgspec.json.decode(path.read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"{path}: no network here; `meridian run --data-dir {root}` makes one") from None
+        except (msgspec.DecodeError, OSError) as error:
+            raise InvalidInput(str(path), str(error)) from error
+        try:
+            return cls._from_json(value)
+        except (KeyError, TypeError) as error:
+            raise InvalidInput(str(path), f"missing or malformed: {error}") from error
+
+    @classmethod
+    def _from_json(cls, value: dict[str, Any]) -> Self:
+        if value["version"] != VERSION:
+            raise InvalidInput("version", f"{value['version']!r} is not {VERSION}")
+        contracts = {name: parse_address(text, name) for name, text in value["contracts"].items()}
+        return cls(
+            network=value["network"],
+            chain_id=value["chain_id"],
+            rpc_url=value["rpc_url"],
+            contracts=Contracts(**contracts),
+            deploy_block=value["deploy_block"],
+            genesis_s=value["genesis_s"],
+            epoch_seconds=value["epoch_seconds"],
+            first_epoch=value["first_epoch"],
+            measure_url=value["measure_url"],
+            publications=tuple(value["publications"]),
+            function=value["function"],
+            aggregator=parse_address(value["aggregator"], "aggregator"),
+            log_vkey=value["log_vkey"],
+            schema_digest=parse_digest(value["schema_digest"], "schema_digest"),
+            parameters_digest=parse_digest(value["parameters_digest"], "parameters_digest"),
+            evaluators=tuple(
+                EvaluatorEntry(
+                    address=parse_address(entry["address"], "evaluators.address"),
+                    link_key=parse_digest(entry["link_key"], "evaluators.link_key"),
+                    host=entry["host"],
+                    port=entry["port"],
+                )
+                for entry in value["evaluators"]
+            ),
+        )

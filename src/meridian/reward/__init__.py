@@ -1,0 +1,10 @@
+"""Reward: from the agreed weights of an epoch to claims that every node can prove and collect, once and for ever.
+
+Pure: no clock, randomness, sockets or files. In reading order:
+
+- `allocation`: a budget split by integer weights, exactly.
+- `claims`: the cumulative claims of all nodes, as a sum tree with proofs.
+- `outcome`: the one computation, shared by committee and audit, from a decided block to claims.
+- `report`: what the committee signs and the contract checks.
+- `result`: the result of an epoch as people and programs read it.
+"""

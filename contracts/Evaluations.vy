@@ -13,9 +13,11 @@
      epoch number. The owner can only extend the schedule, for epochs that are neither funded nor
      open; it has no way to touch money or reports.
 
-     Packed words:
-       record   total 128 | unlock_at 64 | place of the transmitter in the committee 16
-       latest   total 128 | epoch 64 | number of reports 64
+     Reward roots and totals are kept by Rewards, which holds the money: a claim then reads one
+     contract. Here stand the reports' hashes.
+
+     Packed word:
+       latest   epoch of the report accepted last 64 | number of reports 64
 """
 
 import eip712
@@ -32,7 +34,11 @@ interface Commitments:
 
 interface Rewards:
     def funded_through() -> uint64: view
-    def settle(through: uint64) -> uint128: nonpayable
+    def last_total() -> uint128: view
+    def allotment(epoch: uint64) -> (bytes32, uint128, uint64, uint16): view
+    def accept(
+        epoch: uint64, reward_root: bytes32, total: uint128, unlock_at: uint64, winner: uint16
+    ): nonpayable
 
 
 struct Report:
@@ -72,9 +78,7 @@ event Reported:
 
 MEMBERS_MAX: constant(uint256) = 128
 DELAY_MAX: constant(uint64) = 2**32
-U128_MASK: constant(uint256) = 2**128 - 1
 U64_MASK: constant(uint256) = 2**64 - 1
-U16_MASK: constant(uint256) = 2**16 - 1
 
 REPORT_TYPEHASH: constant(bytes32) = keccak256(
     "Report(bytes32 network,uint64 epoch,bytes32 commitment,bytes32 functionDigest,bytes32 parametersDigest,bytes32 inputsRoot,bytes32 blockHash,bytes32 verdictRoot,bytes32 rewardRoot,uint128 total,bytes32 previous)"
@@ -91,8 +95,6 @@ challenge_seconds: public(immutable(uint64))
 NETWORK: immutable(bytes32)
 
 hashes: HashMap[uint64, bytes32]
-reward_roots: HashMap[uint64, bytes32]
-records: HashMap[uint64, uint256]
 latest: uint256
 versions: HashMap[uint64, Version]
 version_count: public(uint64)
@@ -209,6 +211,8 @@ def submit(
     assert self.hashes[epoch] == empty(bytes32), "evaluations: reported"
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     assert len(members) != 0, "evaluations: not open"
+    latest: uint256 = self.latest
+    assert report.previous == self._last_report(latest), "evaluations: previous"
     digest: bytes32 = staticcall Commitments(commitments).epoch_digest(epoch)
     assert digest != empty(bytes32), "evaluations: uncommitted"
     assert report.commitment == digest, "evaluations: commitment"
@@ -221,15 +225,14 @@ def submit(
     report_hash: bytes32 = eip712._digest(keccak256(abi_encode(REPORT_TYPEHASH, report)))
     self._check_quorum(report_hash, members, signatures)
     place: uint256 = self._place_of_transmitter(epoch, report_hash, members, transmission)
-    self._check_total(epoch, report.total, report.previous)
 
     # Time never runs backwards and the delay is fixed, so unlock times rise along the chain of
     # reports: nothing unlocks before its predecessor.
-    unlock_at: uint256 = block.timestamp + convert(challenge_seconds, uint256)
+    unlock_at: uint64 = convert(block.timestamp, uint64) + challenge_seconds
     self.hashes[epoch] = report_hash
-    self.reward_roots[epoch] = report.reward_root
-    self.records[epoch] = (
-        (convert(report.total, uint256) << 128) | (unlock_at << 64) | place
+    self.latest = (convert(epoch, uint256) << 64) | ((latest & U64_MASK) + 1)
+    extcall Rewards(rewards).accept(
+        epoch, report.reward_root, report.total, unlock_at, convert(place, uint16)
     )
     log Reported(
         epoch=epoch,
@@ -237,7 +240,7 @@ def submit(
         transmitter=members[place],
         reward_root=report.reward_root,
         total=report.total,
-        unlock_at=convert(unlock_at, uint64),
+        unlock_at=unlock_at,
         previous=report.previous,
     )
 
@@ -296,30 +299,11 @@ def _place_of_transmitter(
 
 
 @internal
-def _check_total(epoch: uint64, total: uint128, previous: bytes32):
-    """
-    @notice Requires the report to continue the chain within the epoch's budget, and moves the head.
-    @dev Settling closes the epoch for further funding: money can no longer reach its payees.
-    """
-    latest: uint256 = self.latest
-    last_total: uint128 = convert(latest >> 128, uint128)
-    assert previous == self._last_report(latest), "evaluations: previous"
-    assert total >= last_total, "evaluations: total"
-    budget: uint128 = extcall Rewards(rewards).settle(epoch)
-    assert total - last_total <= budget, "evaluations: budget"
-    self.latest = (
-        (convert(total, uint256) << 128)
-        | (convert(epoch, uint256) << 64)
-        | ((latest & U64_MASK) + 1)
-    )
-
-
-@internal
 @view
 def _last_report(latest: uint256) -> bytes32:
     if latest & U64_MASK == 0:
         return empty(bytes32)
-    return self.hashes[convert((latest >> 64) & U64_MASK, uint64)]
+    return self.hashes[convert(latest >> 64, uint64)]
 
 
 @internal
@@ -336,24 +320,13 @@ def _quorum(n: uint256) -> uint256:
 
 @external
 @view
-def claimable(epoch: uint64) -> (bytes32, uint128):
-    """
-    @notice The reward root and cumulative total of a report, once its claims are unlocked.
-    """
-    record: uint256 = self.records[epoch]
-    assert record != 0, "evaluations: unreported"
-    assert block.timestamp >= (record >> 64) & U64_MASK, "evaluations: locked"
-    return self.reward_roots[epoch], convert(record >> 128, uint128)
-
-
-@external
-@view
 def unlocked(epoch: uint64) -> bool:
     """
     @notice Whether claims of an epoch can be paid now.
     """
-    record: uint256 = self.records[epoch]
-    return record != 0 and block.timestamp >= (record >> 64) & U64_MASK
+    if self.hashes[epoch] == empty(bytes32):
+        return False
+    return block.timestamp >= convert((staticcall Rewards(rewards).allotment(epoch))[2], uint256)
 
 
 @external
@@ -363,17 +336,16 @@ def report(epoch: uint64) -> (bytes32, bytes32, uint128, uint64, address):
     @notice The accepted report's hash, reward root, cumulative total, unlock time and
             transmitter; zeros if the epoch has not been reported.
     """
-    record: uint256 = self.records[epoch]
-    if record == 0:
+    report_hash: bytes32 = self.hashes[epoch]
+    if report_hash == empty(bytes32):
         return empty(bytes32), empty(bytes32), 0, 0, empty(address)
+    reward_root: bytes32 = empty(bytes32)
+    total: uint128 = 0
+    unlock_at: uint64 = 0
+    winner: uint16 = 0
+    reward_root, total, unlock_at, winner = staticcall Rewards(rewards).allotment(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
-    return (
-        self.hashes[epoch],
-        self.reward_roots[epoch],
-        convert(record >> 128, uint128),
-        convert((record >> 64) & U64_MASK, uint64),
-        members[record & U16_MASK],
-    )
+    return report_hash, reward_root, total, unlock_at, members[winner]
 
 
 @external
@@ -391,7 +363,7 @@ def last_epoch() -> uint64:
     """
     @notice The epoch of the report accepted last; 0 at first.
     """
-    return convert((self.latest >> 64) & U64_MASK, uint64)
+    return convert(self.latest >> 64, uint64)
 
 
 @external
@@ -400,7 +372,7 @@ def last_total() -> uint128:
     """
     @notice The cumulative total of the report accepted last.
     """
-    return convert(self.latest >> 128, uint128)
+    return staticcall Rewards(rewards).last_total()
 
 
 @external

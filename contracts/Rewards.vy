@@ -8,21 +8,26 @@
 @notice Anyone may fund any number of epochs in one transaction; nobody can take that money back.
         A report's reward root holds every node's cumulative amount; a claim proves one node's
         amount and pays the difference to what the node has had, at any time, sent by anyone.
-@dev Nobody has special rights here. Two bounds hold whatever a quorum signs: what is paid never
-     passes the greatest total claimed from so far (and Evaluations bounds every total by the
-     budgets of reported epochs), and what is paid never passes what was funded. So a wrong root
-     cannot reach the money of epochs that have not been reported.
+@dev Nobody has special rights here; only Evaluations can add a reward root. Two bounds hold
+     whatever a quorum signs: a report adds at most its epoch's budget to the total, and claims
+     never pay more than that total. So a wrong root, even one that moves amounts which have been
+     paid already to other nodes, cannot reach the money of epochs that have not been reported.
 
      Funding is a difference array: a deposit writes a change at its first epoch and the opposite
      change behind its last, whatever their distance. Settling walks the epochs once, in order,
      and keeps a checkpoint wherever the budget changes; an epoch that has been settled has its
      final budget and takes no more money.
 
+     Payments are the last thing that a claim does, after all it writes; what a refused payment
+     leaves to undo, the refusal has undone everywhere else. So calls back need no lock.
+
      Packed words:
-       budgeting    rate 128 | next epoch to settle 64 | number of checkpoints 64
-       checkpoint   rate 128 | first epoch of that rate 64
-       paid         total claimed 128 | greatest total claimed from 128
-       funding      total funded 128 | funded through 64
+       pool         total funded 96 | total of the last report 96 | next epoch to settle 64
+       budgeting    rate 96 | funded through 64 | number of checkpoints 64
+       checkpoint   rate 96 | first epoch of that rate 64
+       record       total 96 | unlock_at 64 | place of the winner in its committee 16
+                    (the winner is Evaluations' business, but a word of its own would cost every
+                    report 22,100 gas)
 """
 
 import sum_tree
@@ -36,7 +41,6 @@ interface Registry:
 interface Evaluations:
     def registry() -> address: view
     def rewards() -> address: view
-    def claimable(epoch: uint64) -> (bytes32, uint128): view
 
 
 struct Claim:
@@ -81,8 +85,9 @@ CLAIM_NODE: constant(bytes1) = 0x07
 REWARD_ROOT: constant(bytes1) = 0x13
 
 ONE_LEAF: constant(uint256) = 2**128
-U128_MASK: constant(uint256) = 2**128 - 1
+U96_MASK: constant(uint256) = 2**96 - 1
 U64_MASK: constant(uint256) = 2**64 - 1
+U16_MASK: constant(uint256) = 2**16 - 1
 
 registry: public(immutable(address))
 evaluations: public(immutable(address))
@@ -92,10 +97,11 @@ FIRST_EPOCH: immutable(uint64)
 
 claimed: public(HashMap[bytes32, uint128])
 changes: HashMap[uint64, int256]
-checkpoints: HashMap[uint64, uint256]
+checkpoints: HashMap[uint256, uint256]
+reward_roots: HashMap[uint64, bytes32]
+records: HashMap[uint64, uint256]
+pool: uint256
 budgeting: uint256
-paid: uint256
-funding: uint256
 
 
 @deploy
@@ -110,9 +116,9 @@ def __init__(registry_: address, evaluations_: address):
     GENESIS = convert(staticcall Registry(registry_).genesis(), uint256)
     EPOCH_SECONDS = convert(staticcall Registry(registry_).epoch_seconds(), uint256)
     FIRST_EPOCH = staticcall Registry(registry_).first_epoch()
-    self.budgeting = convert(FIRST_EPOCH, uint256) << 64
+    self.pool = convert(FIRST_EPOCH, uint256)
     if FIRST_EPOCH != 0:
-        self.funding = convert(FIRST_EPOCH - 1, uint256)
+        self.budgeting = convert(FIRST_EPOCH - 1, uint256) << 64
 
 
 # -------------------------------------------------------------------------------------- funding
@@ -129,20 +135,22 @@ def fund(first: uint64, n: uint64, each: uint256):
     @param each Atto for each epoch, at least 1; the value sent must be n * each.
     """
     assert n != 0 and each != 0, "rewards: nothing"
-    assert first >= self._next_to_settle(), "rewards: settled"
-    # `first` is compared before anything is added to it, so that no sum can overflow.
+    pool: uint256 = self.pool
+    assert convert(first, uint256) >= pool & U64_MASK, "rewards: settled"
+    # `first` is bounded before anything is added to it, so that no sum can overflow.
     horizon: uint64 = self._running_epoch() + EPOCHS_AHEAD_MAX
     assert first <= horizon and n <= EPOCHS_AHEAD_MAX, "rewards: too far"
     behind: uint64 = first + n
     assert behind - 1 <= horizon, "rewards: too far"
-    funding: uint256 = self.funding
-    total: uint256 = (funding >> 128) + msg.value
-    assert each <= U128_MASK and total <= U128_MASK, "rewards: value"
+    assert each <= U96_MASK and (pool >> 160) + msg.value <= U96_MASK, "rewards: value"
     assert msg.value == each * convert(n, uint256), "rewards: value"
+    self.pool = pool + (msg.value << 160)
     self.changes[first] += convert(each, int256)
     self.changes[behind] -= convert(each, int256)
-    through: uint256 = max(funding & U64_MASK, convert(behind - 1, uint256))
-    self.funding = (total << 128) | through
+    budgeting: uint256 = self.budgeting
+    last: uint256 = convert(behind - 1, uint256)
+    if last > (budgeting >> 64) & U64_MASK:
+        self.budgeting = (budgeting & ~(U64_MASK << 64)) | (last << 64)
     log Funded(sponsor=msg.sender, first=first, n=n, each=each)
 
 
@@ -150,19 +158,34 @@ def fund(first: uint64, n: uint64, each: uint256):
 def settle(through: uint64) -> uint128:
     """
     @notice Makes the budgets of all open epochs up to `through` final.
-    @dev Anyone may call; Evaluations does for the epoch it accepts a report of. At most 1024
-         epochs in one call. Epochs settled before are left as they are.
+    @dev Anyone may call. At most 1024 epochs in one call. Epochs settled before are left as they
+         are, so that two callers who race both succeed.
     @return The budget of `through`.
     """
+    pool: uint256 = self.pool
+    settled: uint256 = 0
+    budget: uint256 = 0
+    settled, budget = self._settle(through, pool)
+    if settled != pool:
+        self.pool = settled
+    return convert(budget, uint128)
+
+
+@internal
+def _settle(through: uint64, pool: uint256) -> (uint256, uint256):
+    """
+    @notice Walks the epochs not yet settled up to `through`.
+    @return The pool's new word, which the caller stores, and the budget of `through`.
+    """
     budgeting: uint256 = self.budgeting
-    next: uint64 = convert((budgeting >> 64) & U64_MASK, uint64)
+    next: uint64 = convert(pool & U64_MASK, uint64)
     if through < next:
-        return self._budget_settled(through, budgeting)
+        return pool, self._settled_budget(through, budgeting)
     assert staticcall Registry(registry).epoch_set(through) != 0, "rewards: not open"
     span: uint64 = through - next
     assert span < EPOCHS_PER_CALL, "rewards: span"
     rate: int256 = convert(budgeting >> 128, int256)
-    count: uint64 = convert(budgeting & U64_MASK, uint64)
+    count: uint256 = budgeting & U64_MASK
     for i: uint64 in range(span + 1, bound=EPOCHS_PER_CALL):
         epoch: uint64 = next + i
         change: int256 = self.changes[epoch]
@@ -171,40 +194,34 @@ def settle(through: uint64) -> uint128:
             self.changes[epoch] = 0
             self.checkpoints[count] = (convert(rate, uint256) << 64) | convert(epoch, uint256)
             count += 1
-    self.budgeting = (
-        (convert(rate, uint256) << 128)
-        | (convert(through + 1, uint256) << 64)
-        | convert(count, uint256)
-    )
-    return convert(rate, uint128)
+    if count != budgeting & U64_MASK:
+        self.budgeting = (
+            (convert(rate, uint256) << 128) | (budgeting & (U64_MASK << 64)) | count
+        )
+    settled: uint256 = (pool & ~U64_MASK) | convert(through + 1, uint256)
+    return settled, convert(rate, uint256)
 
 
 @internal
 @view
-def _budget_settled(epoch: uint64, budgeting: uint256) -> uint128:
+def _settled_budget(epoch: uint64, budgeting: uint256) -> uint256:
     """
     @notice The budget of a settled epoch: the rate of the last checkpoint at or before it.
     """
-    high: uint64 = convert(budgeting & U64_MASK, uint64)
-    low: uint64 = 0
+    high: uint256 = budgeting & U64_MASK
+    low: uint256 = 0
     # Invariant: checkpoints below `low` start at or before the epoch, those from `high` on after.
     for _: uint256 in range(64):
         if low >= high:
             break
-        middle: uint64 = low + (high - low) // 2
+        middle: uint256 = (low + high) // 2
         if self.checkpoints[middle] & U64_MASK <= convert(epoch, uint256):
             low = middle + 1
         else:
             high = middle
     if low == 0:
         return 0
-    return convert(self.checkpoints[low - 1] >> 64, uint128)
-
-
-@internal
-@view
-def _next_to_settle() -> uint64:
-    return convert((self.budgeting >> 64) & U64_MASK, uint64)
+    return self.checkpoints[low - 1] >> 64
 
 
 @internal
@@ -218,11 +235,38 @@ def _running_epoch() -> uint64:
     return FIRST_EPOCH + convert((block.timestamp - GENESIS) // EPOCH_SECONDS, uint64)
 
 
+# --------------------------------------------------------------------------------------- totals
+
+
+@external
+def accept(epoch: uint64, reward_root: bytes32, total: uint128, unlock_at: uint64, winner: uint16):
+    """
+    @notice Adds an epoch's reward root. Only Evaluations calls this, once for an epoch.
+    @dev Settles the epoch: money that came later could no longer reach anybody.
+    @param total The cumulative total of the claim tree: at least that of the last report, and at
+           most the epoch's budget more.
+    @param unlock_at From when on the root's claims are paid.
+    @param winner The transmitter's place in the epoch's committee.
+    """
+    assert msg.sender == evaluations, "rewards: sender"
+    pool: uint256 = 0
+    budget: uint256 = 0
+    pool, budget = self._settle(epoch, self.pool)
+    new: uint256 = convert(total, uint256)
+    last: uint256 = (pool >> 64) & U96_MASK
+    assert new >= last, "rewards: total"
+    assert new - last <= budget, "rewards: budget"
+    self.pool = (pool & ~(U96_MASK << 64)) | (new << 64)
+    self.reward_roots[epoch] = reward_root
+    self.records[epoch] = (
+        (new << 80) | (convert(unlock_at, uint256) << 16) | convert(winner, uint256)
+    )
+
+
 # --------------------------------------------------------------------------------------- claims
 
 
 @external
-@nonreentrant
 def claim(
     epoch: uint64,
     node_key: bytes32,
@@ -246,27 +290,26 @@ def claim(
     @param hashes The hashes of the path's nodes, leaf to root.
     @param annotations Their annotations: count * 2**128 + total.
     """
-    total: uint256 = self._proven_total(
-        epoch, node_key, payee, cumulative, index, size, hashes, annotations
-    )
+    self._check_proof(epoch, node_key, payee, cumulative, index, size, hashes, annotations)
     before: uint128 = self.claimed[node_key]
     assert cumulative > before, "rewards: nothing"
-    self._book(node_key, before, cumulative, total)
+    amount: uint128 = cumulative - before
+    self._check_reserve(convert(amount, uint256))
+    self.claimed[node_key] = cumulative
     accepted: bool = raw_call(
-        payee, b"", value=convert(cumulative - before, uint256), revert_on_failure=False
+        payee, b"", value=convert(amount, uint256), revert_on_failure=False
     )
     assert accepted, "rewards: payment"
     log Claimed(
         node_key=node_key,
         payee=payee,
         epoch=epoch,
-        amount=cumulative - before,
+        amount=amount,
         cumulative=cumulative,
     )
 
 
 @external
-@nonreentrant
 def claim_many(claims: DynArray[Claim, CLAIMS_PER_CALL]) -> uint256:
     """
     @notice Pays many claims. A claim that has been paid already, or whose payee refuses the
@@ -278,14 +321,14 @@ def claim_many(claims: DynArray[Claim, CLAIMS_PER_CALL]) -> uint256:
     done: uint256 = 0
     left: uint256 = len(claims)
     for c: Claim in claims:
-        total: uint256 = self._proven_total(
+        self._check_proof(
             c.epoch, c.node_key, c.payee, c.cumulative, c.index, c.size, c.hashes, c.annotations
         )
         before: uint128 = self.claimed[c.node_key]
         if c.cumulative > before:
             amount: uint128 = c.cumulative - before
-            paid: uint256 = self.paid
-            self._book(c.node_key, before, c.cumulative, total)
+            self._check_reserve(convert(amount, uint256))
+            self.claimed[c.node_key] = c.cumulative
             accepted: bool = raw_call(
                 c.payee,
                 b"",
@@ -303,9 +346,8 @@ def claim_many(claims: DynArray[Claim, CLAIMS_PER_CALL]) -> uint256:
                     cumulative=c.cumulative,
                 )
             else:
-                # Nothing can have claimed in between: both ways in are locked against re-entry.
+                # All that the payee may have done here before it failed is undone with it.
                 self.claimed[c.node_key] = before
-                self.paid = paid
                 log PaymentRefused(
                     node_key=c.node_key, payee=c.payee, epoch=c.epoch, amount=amount
                 )
@@ -315,7 +357,7 @@ def claim_many(claims: DynArray[Claim, CLAIMS_PER_CALL]) -> uint256:
 
 @internal
 @view
-def _proven_total(
+def _check_proof(
     epoch: uint64,
     node_key: bytes32,
     payee: address,
@@ -324,14 +366,13 @@ def _proven_total(
     size: uint64,
     hashes: DynArray[bytes32, sum_tree.DEPTH_MAX],
     annotations: DynArray[uint256, sum_tree.DEPTH_MAX],
-) -> uint256:
+):
     """
     @notice Requires the leaf to stand under the reward root of an unlocked report.
-    @return The report's cumulative total.
     """
-    reward_root: bytes32 = empty(bytes32)
-    total: uint128 = 0
-    reward_root, total = staticcall Evaluations(evaluations).claimable(epoch)
+    record: uint256 = self.records[epoch]
+    assert record != 0, "rewards: unreported"
+    assert block.timestamp >= (record >> 16) & U64_MASK, "rewards: locked"
     leaf: bytes32 = sha256(
         concat(CLAIM_LEAF, node_key, convert(payee, bytes20), convert(cumulative, bytes16))
     )
@@ -340,28 +381,22 @@ def _proven_total(
     node, sums = sum_tree._fold(
         CLAIM_NODE, leaf, ONE_LEAF | convert(cumulative, uint256), index, size, hashes, annotations
     )
-    assert sums == (convert(size, uint256) << 128) | convert(total, uint256), "rewards: sums"
+    assert sums == (convert(size, uint256) << 128) | (record >> 80), "rewards: sums"
     root: bytes32 = sha256(
         concat(REWARD_ROOT, convert(size, bytes8), node, sum_tree._bytes(sums))
     )
-    assert root == reward_root, "rewards: proof"
-    return convert(total, uint256)
+    assert root == self.reward_roots[epoch], "rewards: proof"
 
 
 @internal
-def _book(node_key: bytes32, before: uint128, cumulative: uint128, total: uint256):
+@view
+def _check_reserve(amount: uint256):
     """
-    @notice Writes a payment down before it is made.
-    @dev Totals are cumulative along the chain of reports, so all that honest trees ever gave fits
-         under the greatest total claimed from. A root that moves amounts between nodes, so that
-         both the old and the new owner could claim them, ends here.
+    @notice Requires the payment to leave all money that no report has given to anybody yet.
     """
-    paid: uint256 = self.paid
-    greatest: uint256 = max(paid & U128_MASK, total)
-    sum: uint256 = (paid >> 128) + convert(cumulative - before, uint256)
-    assert sum <= greatest, "rewards: total"
-    self.paid = (sum << 128) | greatest
-    self.claimed[node_key] = cumulative
+    pool: uint256 = self.pool
+    reserve: uint256 = (pool >> 160) - ((pool >> 64) & U96_MASK)
+    assert self.balance >= reserve + amount, "rewards: reserve"
 
 
 # ---------------------------------------------------------------------------------------- views
@@ -374,9 +409,9 @@ def budget(epoch: uint64) -> uint128:
     @notice An epoch's budget. Final once the epoch is below `next_to_settle`.
     """
     budgeting: uint256 = self.budgeting
-    next: uint64 = self._next_to_settle()
+    next: uint64 = convert(self.pool & U64_MASK, uint64)
     if epoch < next:
-        return self._budget_settled(epoch, budgeting)
+        return convert(self._settled_budget(epoch, budgeting), uint128)
     rate: int256 = convert(budgeting >> 128, int256)
     ahead: uint64 = epoch - next
     assert ahead <= EPOCHS_AHEAD_MAX, "rewards: span"
@@ -391,7 +426,7 @@ def next_to_settle() -> uint64:
     """
     @notice The first epoch that can still be funded; all before it have their final budget.
     """
-    return self._next_to_settle()
+    return convert(self.pool & U64_MASK, uint64)
 
 
 @external
@@ -400,7 +435,7 @@ def funded_through() -> uint64:
     """
     @notice The last epoch that anybody has funded; the one before the first (or 0) at first.
     """
-    return convert(self.funding & U64_MASK, uint64)
+    return convert((self.budgeting >> 64) & U64_MASK, uint64)
 
 
 @external
@@ -409,13 +444,42 @@ def total_funded() -> uint256:
     """
     @notice Atto given by sponsors so far.
     """
-    return self.funding >> 128
+    return self.pool >> 160
 
 
 @external
 @view
 def total_claimed() -> uint256:
     """
-    @notice Atto paid to payees so far; never more than `total_funded`.
+    @notice Atto paid to payees so far: what was funded and is no longer here.
+    @dev Coins forced upon the contract (no function takes them) make it look smaller.
     """
-    return self.paid >> 128
+    funded: uint256 = self.pool >> 160
+    if self.balance >= funded:
+        return 0
+    return funded - self.balance
+
+
+@external
+@view
+def last_total() -> uint128:
+    """
+    @notice The cumulative total of the report accepted last: the most that claims can pay.
+    """
+    return convert((self.pool >> 64) & U96_MASK, uint128)
+
+
+@external
+@view
+def allotment(epoch: uint64) -> (bytes32, uint128, uint64, uint16):
+    """
+    @notice A reported epoch's reward root, cumulative total, unlock time and the winner's place;
+            zeros if the epoch has not been reported.
+    """
+    record: uint256 = self.records[epoch]
+    return (
+        self.reward_roots[epoch],
+        convert(record >> 80, uint128),
+        convert((record >> 16) & U64_MASK, uint64),
+        convert(record & U16_MASK, uint16),
+    )

@@ -10,6 +10,7 @@ or hash seeds.
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,16 @@ from vyper.compiler.input_bundle import FilesystemInputBundle
 SOURCES = Path(__file__).resolve().parent
 ARTEFACTS = SOURCES.parent / "src" / "meridian" / "contracts" / "artefacts"
 CONTRACTS = ("Registry", "Commitments", "Evaluations", "Rewards")
-LIBRARIES = ("eip712", "sum_tree")
 EVM = "cancun"
+
+_IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)
 
 
 def source_sha256(name: str) -> str:
-    """Return the SHA-256 of a contract's source and of all libraries, each with its length."""
+    """Return the SHA-256 of a contract's source and of the libraries it imports, each with its length."""
+    main = (SOURCES / f"{name}.vy").read_text()
     state = hashlib.sha256()
-    for part in (name, *LIBRARIES):
+    for part in (name, *sorted(_IMPORT.findall(main))):
         source = (SOURCES / f"{part}.vy").read_bytes()
         state.update(f"{part}.vy {len(source)}\n".encode() + source)
     return state.hexdigest()
@@ -63,8 +66,9 @@ def main() -> int:
     """Write the artefacts, or with ``--check`` compare them."""
     check = "--check" in sys.argv[1:]
     stale = 0
-    for name in CONTRACTS:
-        text, path = artefact_text(name), ARTEFACTS / f"{name}.json"
+    texts = {name: artefact_text(name) for name in CONTRACTS}  # all or nothing
+    for name, text in texts.items():
+        path = ARTEFACTS / f"{name}.json"
         if path.exists() and path.read_text() == text:
             print(f"{name}: unchanged")
         elif check:

@@ -1,6 +1,7 @@
 """A durable file is old or new, never a mixture, and leaves nothing else behind."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_file_then_name_then_directory_are_synced_in_this_order(
     path = tmp_path / "state"
 
     def fsync(descriptor: int) -> None:
-        is_directory = os.path.isdir(f"/proc/self/fd/{descriptor}")
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         events.append(f"{'directory' if is_directory else 'file'}, named: {path.exists()}")
 
     monkeypatch.setattr("meridian.node.durable_file.os.fsync", fsync)

@@ -1,6 +1,7 @@
 """Links let members in and nobody else, keep order and bounds, and survive what one peer does.
 
-Everything runs over real sockets and real TLS on loopback; attackers are raw TLS clients and servers.
+Everything runs over real sockets and real TLS on loopback; attackers are raw TLS clients and
+servers.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from mesh import NETWORK, QUICK, Mesh, free_port, member_address, member_identit
 
 from meridian.errors import InvalidInput
 from meridian.node import links as links_module
+from meridian.node.link_connection import Connection, PeerLink
 from meridian.node.link_frames import Hello, Kind, encode_frame
 from meridian.node.link_identity import (
     LinkIdentity,
@@ -217,7 +219,9 @@ def test_certificates_are_functions_of_the_keys() -> None:
     assert link_identity(seed).leaf_der == link_identity(seed).leaf_der
     key = link_identity(seed).link_key
     assert anchor_certificate(key) == anchor_certificate(key)
-    assert link_identity(seed).private_key.private_bytes_raw().hex() not in repr(link_identity(seed))
+    assert link_identity(seed).private_key.private_bytes_raw().hex() not in repr(
+        link_identity(seed)
+    )
     with pytest.raises(InvalidInput, match="32"):
         link_identity(b"short")
 
@@ -264,6 +268,32 @@ async def test_members_with_meaningless_or_copied_link_keys_harm_only_themselves
         await until(lambda: mesh.messages(1, sender=0) == [b"x"])
 
 
+@within(20)
+async def test_meaningless_endpoints_in_the_registry_harm_only_their_members() -> None:
+    async with Mesh(7) as mesh:
+        for i, (host, port) in enumerate(
+            [("x" * 300, 1), ("a\0b", 1), ("127.0.0.1", 70_000), ("", -1), ("256.1.1.1", 1)], 2
+        ):
+            mesh.peers[i] = replace(mesh.peers[i], host=host, port=port)
+        await mesh.start(0, 1)
+        await mesh.connected()
+        await until(lambda: all(mesh.counter(0, "dial_failures", i) >= 2 for i in range(2, 7)))
+        assert mesh.links[0].connected() == {member_address(1)}
+
+
+@within(20)
+async def test_older_tls_is_refused() -> None:
+    async with Mesh(2) as mesh:
+        await mesh.start(1)
+        context = client_context(member_identity(0), mesh.peers[1].link_key)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((OSError, ssl.SSLError)):
+            await asyncio.open_connection(
+                "127.0.0.1", mesh.peers[1].port, ssl=context, server_hostname=""
+            )
+
+
 def test_contradicting_peers_are_refused() -> None:
     mesh = Mesh(2)
     with pytest.raises(InvalidInput, match="twice"):
@@ -272,6 +302,10 @@ def test_contradicting_peers_are_refused() -> None:
         mesh.make(0, identity=STRANGER)
     with pytest.raises(InvalidInput, match="listen"):
         mesh.make(0, peers=mesh.peers[1:])
+    with pytest.raises(InvalidInput, match="20 bytes"):
+        mesh.make(0, peers=[*mesh.peers, replace(mesh.peers[1], address=Address(bytes(19)))])
+    with pytest.raises(InvalidInput, match="network"):
+        mesh.make(0, network=b"short")
     many = [Peer(Address(i.to_bytes(20, "big")), bytes(32), "", 0) for i in range(129)]
     with pytest.raises(InvalidInput, match="128"):
         mesh.make(0, peers=many)
@@ -325,12 +359,14 @@ async def test_garbage_of_a_member_ends_its_connection_only(garbage: bytes) -> N
 
 
 @within(20)
-async def test_bytes_that_are_not_tls_and_hellos_of_1_gib_are_refused_before_authentication() -> None:
+async def test_bytes_that_are_not_tls_and_hellos_of_1_gib_are_refused_before_authentication() -> (
+    None
+):
     async with Mesh(2) as mesh:
         await mesh.start(1)
         reader, writer = await asyncio.open_connection("127.0.0.1", mesh.peers[1].port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
-        assert await Dialler(reader, writer).is_refused() or await reader.read() is not None
+        await reader.read()  # Perhaps an alert; then the end.
         writer.transport.abort()
         async with dialled(mesh, 1, member_identity(0)) as dialler:
             dialler.writer.write((2**30).to_bytes(4, "big") + b"\x01")
@@ -389,7 +425,6 @@ async def test_a_flood_of_10_000_messages_is_admitted_at_the_allowed_rate_only()
             took_s = clock() - began_s
             admitted = len(mesh.messages(2, sender=0))
             assert admitted <= 500 + 5_000 * took_s + 1
-            assert admitted < 10_000
             await until(lambda: len(mesh.messages(2, sender=0)) == 10_000)
             assert clock() - began_s >= (10_000 - 500) / 5_000 - 0.1
         assert mesh.messages(2, sender=0) == [b"%d" % i for i in range(10_000)]
@@ -401,9 +436,7 @@ async def test_unauthenticated_connections_are_capped_and_cannot_lock_members_ou
     limits = replace(QUICK, pending_max=8)
     async with Mesh(2, limits) as mesh:
         await mesh.start(1)
-        idle = [
-            await asyncio.open_connection("127.0.0.1", mesh.peers[1].port) for _ in range(40)
-        ]
+        idle = [await asyncio.open_connection("127.0.0.1", mesh.peers[1].port) for _ in range(40)]
         await until(lambda: mesh.counter(1, "pending_evicted") == 32)
         assert mesh.counter(1, "pending") == 8
         await mesh.start(0)
@@ -551,6 +584,24 @@ async def test_small_messages_overtake_bulk_ones() -> None:
 
 
 @within(20)
+async def test_a_vote_waits_behind_one_piece_of_a_body_at_most() -> None:
+    loop = asyncio.get_running_loop()
+    link = PeerLink(member_address(1), QUICK, loop.time())
+    reader = asyncio.StreamReader()
+    writer = asyncio.StreamWriter(asyncio.Transport(), asyncio.Protocol(), reader, loop)
+    connection = Connection(link, reader, writer, QUICK, lambda sender, message: None)
+    link.put(bytes(2**21), bulk=True, slot=None)
+    first = connection._next_piece()
+    assert first is not None
+    assert first[4] == Kind.BULK_PART
+    assert len(first) <= 2**16 + 5
+    link.put(b"vote", bulk=False, slot=None)
+    assert connection._next_piece() == encode_frame(Kind.SMALL, b"vote")
+    rest = list(iter(connection._next_piece, None))
+    assert [piece[4] for piece in rest] == [Kind.BULK_PART] * 30 + [Kind.BULK_END]
+
+
+@within(20)
 async def test_the_newest_message_of_a_slot_replaces_the_one_that_waits() -> None:
     async with Mesh(2) as mesh:
         await mesh.start(0)
@@ -577,8 +628,10 @@ async def test_the_link_comes_back_after_either_side_restarts(restarted: int) ->
             await mesh.start(restarted)
             await mesh.connected()
             await until(
-                lambda generation=generation: mesh.messages(restarted, sender=other)
-                == [b"waited %d" % i for i in range(generation + 1)]
+                lambda generation=generation: (
+                    mesh.messages(restarted, sender=other)
+                    == [b"waited %d" % i for i in range(generation + 1)]
+                )
             )
 
 

@@ -17,12 +17,12 @@ KEY = PrivateKey(bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792a
 
 def test_the_domain_tags_are_all_different():
     tags = [
-        v
-        for k, v in vars(hashing).items()
-        if k.isupper() and isinstance(v, int) and k not in ("DIGEST_BYTES",)
+        value
+        for name, value in vars(hashing).items()
+        if name.isupper() and isinstance(value, int) and name != "DIGEST_BYTES"
     ]
-    assert len(tags) == 24
-    assert len(set(tags)) == len(tags)
+    assert sorted(tags) == list(range(len(tags)))
+    assert len(tags) >= 26
 
 
 def test_an_address_has_one_text_form_whatever_case_it_came_in():

@@ -5,9 +5,7 @@ The deployed code must be the code that this installation ships: what follows be
 
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.source import Deployment, EvidenceSource, Network
-from meridian.contracts.artefact import load
-from meridian.errors import InvalidInput
-from meridian.primitives import dagcbor
+from meridian.contracts.artefact import NAMES, load
 from meridian.primitives.ids import address_text, network_id
 
 
@@ -19,19 +17,23 @@ def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
     """
     network, deployment = source.network, source.chain.deployment()
     problems = _differences(network, deployment)
-    for name in ("Registry", "Commitments", "Evaluations", "Rewards"):
+    for name in NAMES:
         code = deployment.code.get(name, b"")
         if not code:
             problems.append(f"{name}: there is no contract at its address")
-        elif not code.startswith(runtime_code(load(name).bytecode)):
-            problems.append(f"{name}: the deployed code is not the code that this installation ships")
+        elif not code.startswith(load(name).runtime):
+            problems.append(
+                f"{name}: the deployed code is not the code that this installation ships"
+            )
     require(problems, "the network file and the chain disagree")
     opened = source.chain.opened(epoch)
     members = source.chain.committee(epoch)
     if opened is None or not members:
         raise Broken(f"epoch {epoch} is not open on chain, so nobody may decide it")
     if opened.n != len(members) or list(members) != sorted(set(members)):
-        raise Broken(f"the committee of epoch {epoch} has {len(members)} members, not {opened.n} ascending")
+        raise Broken(
+            f"the committee of epoch {epoch} has {len(members)} members, not {opened.n} ascending"
+        )
     return Finding(
         f"4 contracts on chain {deployment.chain_id} carry the shipped code and name each other; "
         f"epoch {epoch} has member set {opened.set_id} with {opened.n} members",
@@ -41,7 +43,11 @@ def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
 
 def _differences(network: Network, deployment: Deployment) -> list[str]:
     expected = {
-        "network id": (network_id(network.name).hex(), network.network_id.hex(), deployment.network_id.hex()),
+        "network id": (
+            network_id(network.name).hex(),
+            network.network_id.hex(),
+            deployment.network_id.hex(),
+        ),
         "chain id": (network.chain_id, deployment.chain_id),
         "genesis": (network.genesis_s, deployment.genesis_s),
         "epoch length": (network.epoch_seconds, deployment.epoch_seconds),
@@ -63,26 +69,9 @@ def _differences(network: Network, deployment: Deployment) -> list[str]:
     for name, address in wiring.items():
         actual = deployment.wiring.get(name)
         if actual != address:
-            problems.append(f"{name} is {address_text(actual) if actual else 'unknown'}, not {address_text(address)}")
+            problems.append(
+                f"{name} is {address_text(actual) if actual else 'unknown'}, not {address_text(address)}"
+            )
     if network.aggregator not in deployment.aggregators:
         problems.append(f"aggregator {address_text(network.aggregator)} may not commit")
     return problems
-
-
-def runtime_code(creation: bytes) -> bytes:
-    """Return the code that stands on chain after deployment, without the immutables that follow it.
-
-    Vyper ends creation code with CBOR of (integrity hash, length of the runtime code, lengths of its data
-    sections, length of immutables, compiler) and the two-byte length of that; the runtime code ends where the CBOR begins.
-
-    Raises:
-        InvalidInput: If it does not.
-    """
-    width = int.from_bytes(creation[-2:], "big")
-    if not 2 < width < len(creation):
-        raise InvalidInput("bytecode", "it does not end as Vyper's creation code does")
-    metadata = dagcbor.decode(creation[-width:-2])
-    if not isinstance(metadata, list) or len(metadata) < 3 or not isinstance(metadata[1], int):
-        raise InvalidInput("bytecode", "its metadata are not Vyper's")
-    end = len(creation) - width
-    return creation[end - metadata[1] : end]

@@ -75,7 +75,7 @@ class Finding:
     sealed: bool = False
 
 
-class Broken(Exception):  # noqa: N818 - it is a finding, not a failure of the program
+class Broken(Exception):
     """A check found that its link does not hold."""
 
     def __init__(self, detail: str, items: Sequence[str] = ()) -> None:
@@ -107,14 +107,14 @@ class Step(Generic[C]):
 
 
 def run_steps(case: C, steps: Sequence[Step[C]]) -> list[Link]:
-    """Run the checks in the given order, and return the links in the order of `LINKS`.
+    """Run the checks in the given order, and return their links in that order.
 
     Every step stands behind the steps that it needs, and may use what they left in `case`.
     """
     links: dict[str, Link] = {}
     for step in steps:
         links[step.name] = _run_step(case, step, links)
-    return [links[name] for name in LINKS if name in links]
+    return list(links.values())
 
 
 def _run_step(case: C, step: Step[C], links: Mapping[str, Link]) -> Link:
@@ -127,6 +127,8 @@ def _run_step(case: C, step: Step[C], links: Mapping[str, Link]) -> Link:
         return Link(step.name, State.BROKEN, broken.detail, broken.items)
     except InvalidInput as error:  # published bytes that are not what they should be
         return Link(step.name, State.BROKEN, str(error))
+    except RecursionError:
+        return Link(step.name, State.BROKEN, "a published object is nested too deep to be read")
     state = State.SEALED if finding.sealed else State.HOLDS
     return Link(step.name, state, finding.detail, bounded(finding.items))
 

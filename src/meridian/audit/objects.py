@@ -24,7 +24,8 @@ def fetch(source: EvidenceSource, digest: bytes, what: str) -> bytes:
     bad = [copy.file for copy in copies if digest_of(copy.data) != digest]
     if bad:
         raise Broken(
-            f"{len(bad)} of {len(copies)} copies of {what} have other bytes than their name says", bad
+            f"{len(bad)} of {len(copies)} copies of {what} have other bytes than their name says",
+            bad,
         )
     return copies[0].data
 

@@ -5,12 +5,13 @@ Mode *quorum*: signed Bracha, which is single-shot PBFT with an inclusion rule. 
 1. `context`: domain, network, epoch, members; what a signature is about; message kinds.
 2. `limits`: every bound and every waiting time.
 3. `block`: block, certificate, the inclusion rule; offline verification.
-4. `message`: the frames, byte by byte.
+4. `message`, `frame`: what members say, and the bytes of it.
 5. `evidence`: proofs of misbehaviour, verifiable offline.
 6. `effects`: what the replica asks its driver to do.
 7. `application`: the one question to the application.
-8. `ledger`, `retrieval`, `pacemaker`, `attestation`, `journal`: the parts of one epoch's machine:
-   first statements, bodies, views, report signatures, durable records.
-9. `agreement`: the machine of one epoch.
-10. `replica`: all open epochs behind one face.
+8. `seat`: what the parts of one epoch's machine share; `ledger`, `retrieval`, `journal`: first statements,
+   fetching by digest, durable records.
+9. `collection`, `agreement` (with `pacemaker`, `proposal`, `block_store`), `attestation`: steps S0; S1 to S4; S5.
+10. `epoch`: the machine of one epoch, made of these.
+11. `replica`: all open epochs behind one face.
 """

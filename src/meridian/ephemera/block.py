@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from meridian.ephemera.context import PROTOCOL_VERSION, VIEW_MAX, Context, Kind
 from meridian.ephemera.limits import MEMBERS_MAX
@@ -127,7 +128,9 @@ def verify_block(context: Context, block: Block) -> None:
         check_entries(context, have.entries)
     missing = required_members(context, block.haves) - {row.member for row in block.rows}
     if missing:
-        raise InvalidInput("block.rows", f"leaves out member {min(missing)}, which the HAVEs require")
+        raise InvalidInput(
+            "block.rows", f"leaves out member {min(missing)}, which the HAVEs require"
+        )
     for row in block.rows:
         if not context.signed(row.member, Kind.ROW, 0, row.digest, row.signature):
             raise InvalidInput("block.rows", f"signature of member {row.member} does not verify")
@@ -136,16 +139,14 @@ def verify_block(context: Context, block: Block) -> None:
             raise InvalidInput("block.haves", f"signature of member {have.member} does not verify")
 
 
-def verify_certificate(
-    context: Context, certificate: Certificate, kind: Kind = Kind.VOTE
-) -> None:
+def verify_certificate(context: Context, certificate: Certificate, kind: Kind = Kind.VOTE) -> None:
     """Raise InvalidInput unless a quorum of members signed `kind` for the certificate's block."""
     members = [member for member, _ in certificate.votes]
     if len(members) < context.quorum:
         raise InvalidInput("certificate.votes", f"{len(members)} of {context.quorum} needed")
     if any(member >= context.n for member in members):
         raise InvalidInput("certificate.votes", "names a stranger")
-    if any(a >= b for a, b in zip(members, members[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(members)):
         raise InvalidInput("certificate.votes", "must be strictly ascending")
     for member, signature in certificate.votes:
         if not context.signed(member, kind, certificate.view, certificate.block_hash, signature):
@@ -179,7 +180,7 @@ def _check_members(name: str, context: Context, members: Sequence[int]) -> None:
         raise InvalidInput(name, f"{len(members)} of {context.rows_min} needed")
     if members[-1] >= context.n:
         raise InvalidInput(name, "names a stranger")
-    if any(a >= b for a, b in zip(members, members[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(members)):
         raise InvalidInput(name, "must be strictly ascending by member")
 
 

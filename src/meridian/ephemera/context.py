@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
 from dataclasses import dataclass, field
 
 from meridian.ephemera.limits import MEMBERS_MAX
@@ -74,7 +75,7 @@ class Context:
             raise InvalidInput("epoch", f"must be 0..{EPOCH_MAX}")
         if not 1 <= len(self.members) <= MEMBERS_MAX:
             raise InvalidInput("members", f"must be 1..{MEMBERS_MAX}")
-        if any(a >= b for a, b in zip(self.members, self.members[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(self.members)):
             raise InvalidInput("members", "must be strictly ascending")
         out = Writer().u16(PROTOCOL_VERSION).fixed(self.network, 32).u64(self.epoch)
         out.u32(len(self.members))
@@ -105,12 +106,12 @@ class Context:
 
     @property
     def amplify(self) -> int:
-        """f + 1: at least one of so many members is correct."""
+        """At least one of so many members (f + 1) is correct."""
         return quorum.amplify(self.n)
 
     @property
     def rows_min(self) -> int:
-        """n - f: rows, and HAVEs, that a block must hold; more may never come."""
+        """Rows, and HAVEs, that a block must hold (n - f); more may never come."""
         return self.n - self.f
 
     def leader(self, view: int) -> int:

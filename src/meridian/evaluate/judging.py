@@ -20,8 +20,9 @@ THREADS_MAX: Final = 256
 
 _ROW: Final = "#row"  # no field of a schema is called so
 
-_SETTINGS: Final = (
+_SETTINGS: Final = (  # in this order: what comes later forbids what comes before
     "SET temp_directory = ''",
+    "SET enable_external_access = false",
     "SET python_enable_replacements = false",
     "SET lock_configuration = true",
 )
@@ -72,7 +73,6 @@ def judge(
         ":memory:",
         config={
             "threads": threads,
-            "enable_external_access": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         },
@@ -90,7 +90,7 @@ def judge(
         codes = connection.execute("SELECT row, code FROM judged").fetchnumpy()
         grouped = f"SELECT node, {', '.join(totals)} FROM judged GROUP BY node"  # noqa: S608
         sums = connection.execute(grouped).fetchall()
-    except duckdb.Error as error:
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:  # others are faults of the machine
         raise InvalidInput("jobs", str(error).splitlines()[0]) from error
     finally:
         connection.close()

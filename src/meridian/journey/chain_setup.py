@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from meridian.contracts.artefact import load
-from meridian.contracts.statements import (
-    register_evaluator_digest,
-    register_node_digest,
-    split_signature,
-)
+from meridian.contracts.calldata import EvaluatorRegistration, NodeRegistration
+from meridian.contracts.deployment import Addresses, Parameters, plan
+from meridian.contracts.statements import RegisterEvaluator, RegisterNode
+from meridian.errors import InvalidInput
 from meridian.journey.layout import Layout
 from meridian.journey.options import Options
 from meridian.networks.definition import JobSource
-from meridian.node.chain.sender import Sender, create_address
+from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
-from meridian.node.network_file import Contracts, EvaluatorEntry
+from meridian.node.network_file import EvaluatorEntry
 from meridian.primitives.amounts import ATTO
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.ids import Address, NodeKey, network_id, node_key
+from meridian.primitives.ids import Address, network_id, node_key
 from meridian.primitives.keys import PrivateKey
 
 NODE_STAKE_ATTO: Final = ATTO // 10
@@ -77,44 +76,36 @@ def payee_of(layout: Layout, source: JobSource, node_id: str) -> Address:
 
 def deploy(
     sender: Sender, source: JobSource, options: Options, aggregator: Address, digests: tuple[bytes, bytes]
-) -> Contracts:
-    """Deploy the four contracts, in the order that their references need.
+) -> Addresses:
+    """Deploy the four contracts.
 
     Args:
-        sender: The sponsor's; a fresh account, because the address of Rewards is computed before it exists.
+        sender: The sponsor's; a fresh account, because later addresses follow from its first transactions.
         source: Gives the network's name, genesis, epoch length and first epoch.
         options: The challenge window.
         aggregator: The one aggregator of the network.
         digests: Of the function and of the parameters, for the schedule's first version.
     """
-    registry = sender.deploy(
-        load("Registry"),
-        network_id(source.definition.name),
-        source.genesis_s,
-        source.epoch_seconds,
-        source.first_epoch,
-        NODE_STAKE_ATTO,
-        EVALUATOR_STAKE_ATTO,
-        EXIT_DELAY_S,
-        purpose="deploy/Registry",
+    parameters = Parameters(
+        network=network_id(source.definition.name),
+        genesis_s=source.genesis_s,
+        epoch_seconds=source.epoch_seconds,
+        first_epoch=source.first_epoch,
+        node_stake_min_atto=NODE_STAKE_ATTO,
+        evaluator_stake_min_atto=EVALUATOR_STAKE_ATTO,
+        exit_delay_s=EXIT_DELAY_S,
+        aggregators=(aggregator,),
+        challenge_seconds=options.challenge_seconds,
+        function_digest=digests[0],
+        parameters_digest=digests[1],
+        owner=sender.address,
     )
-    commitments = sender.deploy(
-        load("Commitments"), registry, [aggregator], purpose="deploy/Commitments"
-    )
-    rewards_expected = create_address(sender.address, 3)
-    evaluations = sender.deploy(
-        load("Evaluations"),
-        registry,
-        commitments,
-        rewards_expected,
-        sender.address,
-        options.challenge_seconds,
-        *digests,
-        purpose="deploy/Evaluations",
-    )
-    rewards = sender.deploy(load("Rewards"), registry, evaluations, purpose="deploy/Rewards")
-    assert rewards == rewards_expected, "the sponsor's account was used before"
-    return Contracts(registry=registry, commitments=commitments, evaluations=evaluations, rewards=rewards)
+    addresses, steps = plan(parameters, sender.address, 0)
+    for step in steps:
+        address = sender.deploy(load(step.name), *step.arguments, purpose=f"deploy/{step.name}")
+        if address != step.address:
+            raise InvalidInput("sponsor", "the account was used before; give it a fresh key")
+    return addresses
 
 
 def register_evaluators(
@@ -126,24 +117,20 @@ def register_evaluators(
     keys: Sequence[PrivateKey],
 ) -> None:
     """Register the evaluators that are not registered yet, each with its stake."""
+    hashes = []
     for entry, key in zip(entries, keys, strict=True):
         if view.registry.read("evaluator", key.address)[0] > 0:
             continue
         endpoint = f"{entry.host}:{entry.port}"
         nonce = view.registry.read("nonces", key.address)
-        signed = register_evaluator_digest(
-            domain, network, key.address, entry.link_key, endpoint, nonce, _NEVER
+        statement = RegisterEvaluator(network, key.address, entry.link_key, endpoint, nonce, _NEVER)
+        registration = EvaluatorRegistration(statement, key.sign(statement.digest(domain)))
+        data = view.registry.encode("register_evaluator", *registration.arguments)
+        purpose = f"register-evaluator/{key.address.hex()}/{nonce}"
+        hashes.append(
+            relayer.submit(view.registry.address, data, EVALUATOR_STAKE_ATTO, purpose=purpose)
         )
-        r, vs = split_signature(key.sign(signed))
-        data = view.registry.encode(
-            "register_evaluator", key.address, entry.link_key, endpoint, _NEVER, r, vs
-        )
-        relayer.transact(
-            view.registry.address,
-            data,
-            EVALUATOR_STAKE_ATTO,
-            purpose=f"register-evaluator/{key.address.hex()}/{nonce}",
-        )
+    relayer.wait_all(hashes)
 
 
 def register_nodes(
@@ -171,32 +158,31 @@ def register_nodes(
     hashes = []
     for start in range(0, len(missing), NODES_PER_TRANSACTION):
         group = missing[start : start + NODES_PER_TRANSACTION]
-        registrations = [_registration(domain, layout, source, node_id) for node_id in group]
+        registrations = [_registration(domain, layout, source, i).arguments for i in group]
         tag = hashlib.sha256("\n".join(group).encode()).hexdigest()[:16]
-        hashes.append(
-            relayer.submit(
-                view.registry.address,
-                view.registry.encode("register_nodes", registrations),
-                NODE_STAKE_ATTO * len(group),
-                purpose=f"register-nodes/{tag}",
-            )
-        )
+        data = view.registry.encode("register_nodes", registrations)
+        stake = NODE_STAKE_ATTO * len(group)
+        purpose = f"register-nodes/{tag}"
+        hashes.append(relayer.submit(view.registry.address, data, stake, purpose=purpose))
         done += len(group)
-        progress(done, len(source.nodes))
+        progress(min(done, len(source.nodes) - 1), len(source.nodes))
     relayer.wait_all(hashes)
+    progress(len(source.nodes), len(source.nodes))
 
 
 def _registration(
     domain: Domain, layout: Layout, source: JobSource, node_id: str
-) -> tuple[bytes, Address, Address, int, int, int]:
+) -> NodeRegistration:
     key = operator_key(layout, node_id)
-    payee = payee_of(layout, source, node_id)
-    nkey: NodeKey = node_key(node_id)
-    signed = register_node_digest(
-        domain, network_id(source.definition.name), nkey, key.address, payee, 0, _NEVER
+    statement = RegisterNode(
+        network=network_id(source.definition.name),
+        node_key=node_key(node_id),
+        operator=key.address,
+        payee=payee_of(layout, source, node_id),
+        nonce=0,
+        deadline_s=_NEVER,
     )
-    r, vs = split_signature(key.sign(signed))
-    return nkey, key.address, payee, _NEVER, r, vs
+    return NodeRegistration(statement, key.sign(statement.digest(domain)))
 
 
 def fund(sponsor: Sender, view: ChainView, first: int, count: int, each_atto: int) -> None:

@@ -117,10 +117,14 @@ class Child:
         self._process.kill()
         self._process.wait()
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End the process cleanly (SIGTERM), or by force when it does not listen."""
+    def terminate(self) -> None:
+        """Ask the process to end (SIGTERM), without waiting."""
         if self.alive:
             self._process.terminate()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the process cleanly (SIGTERM), or by force when it does not listen."""
+        self.terminate()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -106,9 +106,7 @@ def read_segment(data: bytes, schema: NetworkSchema) -> pa.Table:
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidInput("segment", f"it is not a Parquet segment: {error}") from error
-    columns = [
-        _checked_column(table.column(column.name), column) for column in expected
-    ]
+    columns = [_checked_column(table.column(column.name), column) for column in expected]
     checked = pa.table(columns, schema=expected)
     check_values(checked, schema)
     return checked

@@ -44,9 +44,7 @@ class Calendar:
 
     def start_us(self, epoch: int) -> int:
         """Return the first microsecond of an epoch."""
-        return (
-            self.genesis_s + (epoch - self.first_epoch) * self.epoch_seconds
-        ) * MICROSECONDS
+        return (self.genesis_s + (epoch - self.first_epoch) * self.epoch_seconds) * MICROSECONDS
 
     def end_us(self, epoch: int) -> int:
         """Return the first microsecond after an epoch."""

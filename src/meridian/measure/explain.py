@@ -81,7 +81,8 @@ def decimal_units(text: bytes, spelling: str, item: Field) -> int | Refused:
         return Refused(item.name, "out_of_range", f"{_shown(text)} is beyond what fits")
     if spelling != FieldKind.DECIMAL.value and (match[3] is not None or match[4] is not None):
         return Refused(item.name, "wrong_type", f"{_shown(text)} where the type says {spelling!r}")
-    units, shift = int(whole + fraction), item.scale + exponent - len(fraction)
+    units: int = int(whole + fraction)
+    shift = item.scale + exponent - len(fraction)
     if shift < 0:
         units, rest = divmod(units, 10**-shift)
         if rest:
@@ -114,9 +115,7 @@ class Explainer:
         try:
             record = self._read_object(text)
             job_id = self._peek_id(record)
-            values: list[Any] = [
-                self._read_text(record, key) for key in _KEYS[:4]
-            ]
+            values: list[Any] = [self._read_text(record, key) for key in _KEYS[:4]]
             for key, fields in (
                 ("evaluation_fields", self._schema.evaluation_fields),
                 ("additional_fields", self._schema.additional_fields),

@@ -57,7 +57,12 @@ class FieldKind(enum.Enum):
 
 _SPELLINGS: Final = {
     FieldKind.INTEGER: ("int", "in", "integer"),
-    FieldKind.DECIMAL: ("decimal", "int", "in", "integer"),  # an integer is a decimal without a fraction
+    FieldKind.DECIMAL: (
+        "decimal",
+        "int",
+        "in",
+        "integer",
+    ),  # an integer is a decimal without a fraction
     FieldKind.BOOLEAN: ("boolean",),
     FieldKind.STRING: ("string",),
 }
@@ -88,7 +93,9 @@ class Field:
             raise InvalidInput(self.name, f"scale {self.scale} is not for {self.kind.value}")
         longest = STRING_BYTES_MAX if self.kind is FieldKind.STRING else 0
         if not min(longest, 1) <= self.max_bytes <= longest:
-            raise InvalidInput(self.name, f"max_bytes {self.max_bytes} is not for {self.kind.value}")
+            raise InvalidInput(
+                self.name, f"max_bytes {self.max_bytes} is not for {self.kind.value}"
+            )
         if not INT64_MIN <= self.minimum <= self.maximum <= INT64_MAX:
             raise InvalidInput(self.name, f"{self.minimum}..{self.maximum} is not a range of int64")
 
@@ -160,7 +167,8 @@ class Field:
             return 1 + 2 + self.max_bytes
         return 1 + (1 if self.kind is FieldKind.BOOLEAN else 8)
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """Return the field as a part of the schema's artefact."""
         return {
             "name": self.name,
             "kind": self.kind.value,
@@ -241,8 +249,8 @@ class NetworkSchema:
                 "v": 1,
                 "id": self.id,
                 "name": self.name,
-                "evaluation_fields": [item._document() for item in self.evaluation_fields],
-                "additional_fields": [item._document() for item in self.additional_fields],
+                "evaluation_fields": [item.document() for item in self.evaluation_fields],
+                "additional_fields": [item.document() for item in self.additional_fields],
                 "lanes": {"kind": self.lanes.kind.value, "fields": list(self.lanes.fields)},
             }
         )

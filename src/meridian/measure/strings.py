@@ -1,5 +1,7 @@
 """Columns of texts as numpy bytes: what hashing, packing and parsing need from an Arrow string array."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -44,4 +46,4 @@ def byte_strings(texts: pa.StringArray) -> list[bytes]:
     offsets, data = _buffers(texts)
     joined = data.tobytes()
     bounds = offsets.tolist()
-    return [joined[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [joined[a:b] for a, b in pairwise(bounds)]

@@ -49,17 +49,13 @@ def parse_time(text: str) -> int:
     if len(fraction) > 6:
         raise InvalidInput("time", f"{text!r} is finer than a microsecond")
     digits = offset[1:].replace(":", "").ljust(4, "0")
-    hours, minutes = int(digits[:2]) if digits[:2].strip() else 0, int(digits[2:])
-    if offset in "Zz":
-        hours = minutes = 0
+    hours, minutes = int(digits[:2]), int(digits[2:])
     if hours > 23 or minutes > 59:
         raise InvalidInput("time", f"{text!r} has an impossible offset")
     try:
-        local = datetime(
-            *(int(match[group]) for group in range(1, 7)),  # type: ignore[arg-type]
-            microsecond=int(fraction.ljust(6, "0")),
-            tzinfo=UTC,
-        )
+        year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
+        micros = int(fraction.ljust(6, "0"))
+        local = datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
     except ValueError as error:
         raise InvalidInput("time", f"{text!r}: {error}") from None
     shift_us = (hours * 60 + minutes) * 60_000_000 * (-1 if offset[0] == "-" else 1)
@@ -138,9 +134,7 @@ def _zone(
     minutes_at = zone_at + 3 + colon
     has_minutes = rest > 3
     minute_digits = is_digit[rows, minutes_at] & is_digit[rows, minutes_at + 1]
-    minutes = np.where(
-        has_minutes, number[rows, minutes_at] * 10 + number[rows, minutes_at + 1], 0
-    )
+    minutes = np.where(has_minutes, number[rows, minutes_at] * 10 + number[rows, minutes_at + 1], 0)
     signed &= (minute_digits | ~has_minutes) & (hours < 24) & (minutes < 60)
     total = (hours * 60 + minutes) * np.where(mark == ord("-"), -1, 1)
     return np.where(signed, total, 0), utc | signed

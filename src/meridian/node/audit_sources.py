@@ -5,7 +5,6 @@ as the audit takes, on a port of its own. Files are named relative to the data d
 """
 
 import contextlib
-import socket
 import subprocess
 import sys
 import threading
@@ -18,12 +17,12 @@ import msgspec
 from meridian.audit import source as plain
 from meridian.audit.source import Copy, LogCopy, Pointer
 from meridian.errors import InvalidInput, NotFound, RemoteFault, Reverted
-from meridian.node.chain.contract import Contract
+from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient, Rpc, RpcUnavailable
 from meridian.node.chain_view import ChainView
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, parse_cid
-from meridian.primitives.ids import Address, parse_address, parse_digest
+from meridian.primitives.ids import Address, parse_digest
 
 INDEX_BYTES_MAX: Final = 1 << 20
 OBJECT_BYTES_MAX: Final = 2 << 30
@@ -43,7 +42,11 @@ class PublishedSource:
     """
 
     def __init__(
-        self, root: Path, publications: Sequence[str], network: plain.Network, chain: plain.ChainView
+        self,
+        root: Path,
+        publications: Sequence[str],
+        network: plain.Network,
+        chain: plain.ChainView,
     ) -> None:
         self._root = root
         self._publications = [root / path for path in publications]
@@ -64,7 +67,9 @@ class PublishedSource:
         """Return the copies of an object, one for each publication that has it."""
         paths = [folder / "objects" / cid_text(digest) for folder in self._publications]
         return [
-            Copy(self._name(path), _read(path, OBJECT_BYTES_MAX)) for path in paths if path.is_file()
+            Copy(self._name(path), _read(path, OBJECT_BYTES_MAX))
+            for path in paths
+            if path.is_file()
         ]
 
     def manifests(self, epoch: int) -> list[Pointer]:
@@ -104,13 +109,24 @@ def _read(path: Path, limit: int) -> bytes:
         raise NotFound(f"{path}: {error.strerror or error}") from error
 
 
+def read_log_entries(folder: Path) -> tuple[bytes, ...]:
+    """Return the entries of a published log: each behind its length, u16 (C2SP entry bundles)."""
+    data = _read(folder / "entries", OBJECT_BYTES_MAX)
+    entries, at = [], 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        entries.append(data[at + 2 : end])
+        at = end
+    return tuple(entries)
+
+
 def _pointer(path: Path, name: str, key: str) -> Pointer:
     try:
         value = msgspec.json.decode(_read(path, INDEX_BYTES_MAX), type=dict[str, Any])
         digest = parse_cid(value[key])[1]
         report_hash = value.get("report_hash")
         return Pointer(name, digest, parse_digest(report_hash) if report_hash is not None else None)
-    except (msgspec.MsgspecError, InvalidInput, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, InvalidInput, KeyError, TypeError, RecursionError) as error:
         return Pointer(name, None, problem=f"not an index of an epoch ({error})")
 
 
@@ -153,7 +169,7 @@ class ContractChain:
             genesis_s=view.registry.read("genesis"),
             epoch_seconds=view.registry.read("epoch_seconds"),
             first_epoch=view.registry.read("first_epoch"),
-            aggregators=tuple(map(_address, view.commitments.read("aggregators"))),
+            aggregators=tuple(view.commitments.read("aggregators")),
         )
 
     def _code(self, address: Address) -> bytes:
@@ -161,15 +177,15 @@ class ContractChain:
 
     def opened(self, epoch: int) -> plain.EpochOpened | None:
         """Return the event that fixed the epoch's members, or None."""
-        for event in self._view.registry.events("EpochOpened", self._network.deploy_block):
-            if event.args["epoch"] == epoch:
-                return plain.EpochOpened(epoch, event.args["set_id"], event.args["n"])
+        contract, first = self._view.registry, self._network.deploy_block
+        for event in contract.events("EpochOpened", first, where={"epoch": epoch}):
+            return plain.EpochOpened(epoch, event.args["set_id"], event.args["n"])
         return None
 
     def committee(self, epoch: int) -> tuple[Address, ...]:
         """Return the members in the Registry's order; empty while the epoch is not open."""
         try:
-            return tuple(map(_address, self._view.registry.read("committee", epoch)))
+            return tuple(self._view.registry.read("committee", epoch))
         except Reverted:
             return ()
 
@@ -177,9 +193,9 @@ class ContractChain:
         """Return all registrations of nodes."""
         return [
             plain.NodeRegistered(
-                bytes(event.args["node_key"]),
-                _address(event.args["operator"]),
-                _address(event.args["payee"]),
+                event.args["node_key"],
+                event.args["operator"],
+                event.args["payee"],
                 event.args["stake"],
             )
             for event in self._view.registry.events("NodeRegistered", self._network.deploy_block)
@@ -189,17 +205,20 @@ class ContractChain:
         """Return the epoch's commitments."""
         return [
             plain.Committed(
-                item.epoch,
-                item.aggregator,
-                item.root,
-                item.n_nodes,
-                item.annotation,
-                item.manifest,
-                item.digest,
+                epoch,
+                event.args["aggregator"],
+                event.args["root"],
+                event.args["n_nodes"],
+                event.args["annotation"],
+                event.args["manifest"],
+                event.args["digest"],
             )
-            for item in self._view.committed()
-            if item.epoch == epoch
+            for event in self._committed(epoch)
         ]
+
+    def _committed(self, epoch: int) -> list[Event]:
+        contract, first = self._view.commitments, self._network.deploy_block
+        return contract.events("Committed", first, where={"epoch": epoch})
 
     def epoch_digest(self, epoch: int) -> bytes:
         """Return the digest over the epoch's commitments."""
@@ -229,20 +248,21 @@ class ContractChain:
 
     def report(self, epoch: int) -> plain.StoredReport | None:
         """Return the stored report of an epoch, or None."""
-        digest, reward_root, total, unlock_at, transmitter = self._view.evaluations.read("report", epoch)
-        if not any(bytes(digest)):
-            return None
-        return plain.StoredReport(
-            bytes(digest), bytes(reward_root), total, unlock_at, _address(transmitter)
+        digest, reward_root, total, unlock_at, transmitter = self._view.evaluations.read(
+            "report", epoch
         )
+        if not any(digest):
+            return None
+        return plain.StoredReport(digest, reward_root, total, unlock_at, transmitter)
 
     def unlocked(self, epoch: int) -> bool:
         """Return whether claims against the epoch's report are payable now."""
         return bool(self._view.evaluations.read("unlocked", epoch))
 
     def budget(self, epoch: int) -> int:
-        """Return what sponsors gave for the epoch, in atto."""
-        return self._view.budget_atto(epoch)
+        """Return what sponsors had given for the epoch when it was committed, in atto; that is what is split."""
+        blocks = [event.block for event in self._committed(epoch)]
+        return self._view.budget_atto(epoch, max(blocks)) if blocks else 0
 
     def claims(self) -> list[plain.Claimed]:
         """Return all paid claims, oldest first."""
@@ -268,10 +288,6 @@ class ContractChain:
         return int(self._view.rewards.read("total_claimed"))
 
 
-def _address(value: Any) -> Address:
-    return parse_address(value) if isinstance(value, str) else Address(bytes(value))
-
-
 def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
     names = (
         ("Commitments", "registry"),
@@ -281,7 +297,7 @@ def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
         ("Rewards", "registry"),
         ("Rewards", "evaluations"),
     )
-    return {f"{name}.{field}": _address(contracts[name].read(field)) for name, field in names}
+    return {f"{name}.{field}": contracts[name].read(field) for name, field in names}
 
 
 def network_values(network: NetworkFile) -> plain.Network:
@@ -317,7 +333,9 @@ def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
         if rpc is None:
             database = data_dir / CHAIN_FILE
             if not database.is_file():
-                raise RemoteFault(f"the chain at {network.rpc_url} does not answer, and there is no {database}")
+                raise RemoteFault(
+                    f"the chain at {network.rpc_url} does not answer, and there is no {database}"
+                )
             rpc = Rpc(stack.enter_context(embedded_chain(database, network.chain_id)))
         stack.callback(rpc.close)
         yield PublishedSource(
@@ -344,7 +362,7 @@ def embedded_chain(database: Path, chain_id: int) -> Iterator[str]:
         RemoteFault: If it does not come up; its last words are in the message.
     """
     command = [sys.executable, "-m", "meridian.node.chain.embedded", "--db", str(database)]
-    command += ["--port", str(_free_port()), "--chain-id", str(chain_id)]
+    command += ["--port", "0", "--chain-id", str(chain_id)]
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -377,12 +395,6 @@ def embedded_chain(database: Path, chain_id: int) -> Iterator[str]:
         child.stderr.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _ready_url(lines: Any) -> str | None:
     for line in lines:
         with contextlib.suppress(msgspec.DecodeError):
@@ -396,5 +408,3 @@ def _keep_last(lines: Any, words: list[bytes]) -> None:
     for line in lines:
         words.append(line)
         del words[:-20]
-
-

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meridian.contracts.artefact import load
+from meridian.contracts.deployment import Addresses
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
-from meridian.node.network_file import Contracts
 from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, parse_address
 
 NO_REPORT: Final = bytes(32)
@@ -72,7 +72,7 @@ def _address(value: Any) -> Address:
 class ChainView:
     """Reads of the four contracts; one instance for each thread."""
 
-    def __init__(self, client: ChainClient, contracts: Contracts, from_block: int = 0) -> None:
+    def __init__(self, client: ChainClient, contracts: Addresses, from_block: int = 0) -> None:
         self._from_block = from_block
         self.registry = Contract(client, contracts.registry, load("Registry"))
         self.commitments = Contract(client, contracts.commitments, load("Commitments"))
@@ -147,9 +147,13 @@ class ChainView:
         _, function, parameters = self.evaluations.read("schedule", epoch)
         return bytes(function), bytes(parameters)
 
-    def budget_atto(self, epoch: int) -> int:
-        """Return what was funded for an epoch."""
-        return int(self.rewards.read("budget", epoch))
+    def budget_atto(self, epoch: int, block: int) -> int:
+        """Return what was funded for an epoch when `block` had been mined.
+
+        Evaluators read it at the block of the commitment: funds that come later must not make two of them, who look
+        at different moments, sign different reports.
+        """
+        return int(self.rewards.read("budget", epoch, block=block))
 
     def last_report(self) -> bytes:
         """Return the digest of the report accepted last, or `NO_REPORT`."""
@@ -158,3 +162,7 @@ class ChainView:
     def is_reported(self, epoch: int) -> bool:
         """Tell whether a report of the epoch was accepted."""
         return _address(self.evaluations.read("report", epoch)[4]) != ZERO_ADDRESS
+
+    def is_unlocked(self, epoch: int) -> bool:
+        """Tell whether the window of the epoch's report is over, so that claims against it are paid."""
+        return bool(self.evaluations.read("unlocked", epoch))

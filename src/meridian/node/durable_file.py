@@ -1,8 +1,9 @@
 """Small files that survive a crash whole: after `write_durably` returns, readers see all of the new bytes for ever.
 
-The steps (as in FiloSottile/sunlight's `durable` package): write a temporary file beside the target, fsync it,
-rename it over the target, fsync the directory. A crash leaves the old file or the new one, never a mixture, and at
-worst a temporary file whose name starts with a dot and ends in `.tmp`.
+The steps (as in FiloSottile/sunlight's `durable` package): write a temporary file beside the
+target, fsync it, rename it over the target, fsync the directory. A crash leaves the old file or the
+new one, never a mixture, and at worst a temporary file whose name starts with a dot and ends in
+`.tmp`.
 """
 
 import os
@@ -18,7 +19,8 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace or create the file `path` with `data`, atomically and durably; its directory must exist.
 
     Raises:
-        StorageFailure: If the disk refused; the earlier file, if any, is untouched or already replaced whole.
+        StorageFailure: If the disk refused; the earlier file, if any, is untouched or already
+            replaced whole.
     """
     try:
         descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)

@@ -1,10 +1,10 @@
 """One authenticated connection to one peer, and the state of that peer which outlives its connections.
 
-Three loops share the connection: *receive* reads frames as fast as the peer's allowance permits and hands messages
-on; *send* writes what waits, small before bulk, cutting bulk messages into pieces so that a vote waits behind one
-piece at most; *watch* pings and notices silence. Law: the first loop that fails ends all three and nothing else;
-what waits in the queues stays for the next connection, what was half sent is lost (links are best effort, the
-protocol resends).
+Three loops share the connection: *receive* reads frames as fast as the peer's allowance permits and
+hands messages on; *send* writes what waits, small before bulk, cutting bulk messages into pieces so
+that a vote waits behind one piece at most; *watch* pings and notices silence. Law: the first loop
+that fails ends all three and nothing else; what waits in the queues stays for the next connection,
+what was half sent is lost (links are best effort, the protocol resends).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from meridian.node.link_frames import (
     encode_frame,
     read_frame,
 )
-from meridian.node.link_queue import QueueLimits, SendQueue, TokenBucket
+from meridian.node.link_queue import FrameQueue, QueueLimits, TokenBucket
 from meridian.primitives.ids import Address, address_text
 
 _log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class PeerLink:
 
     def __init__(self, address: Address, limits: LinkLimits, now_s: float) -> None:
         self.address = address
-        self.small = SendQueue(limits.small)
-        self.bulk = SendQueue(limits.bulk)
+        self.small = FrameQueue(limits.small)
+        self.bulk = FrameQueue(limits.bulk)
         self.messages = TokenBucket(
             limits.inbound_messages_per_s, limits.inbound_messages_burst, now_s
         )
@@ -131,19 +131,25 @@ class Connection:
         self._link.connection = self
         self._link.counters["connections"] += 1
         self._writer.transport.set_write_buffer_limits(high=CHUNK_BYTES)
+        # Not a TaskGroup: in Python 3.11 it swallows a cancellation that coincides with an error.
+        loops = [
+            asyncio.create_task(_as_peer_fault(loop))
+            for loop in (self._receive(), self._send(), self._watch(), self._await_close())
+        ]
         try:
-            async with asyncio.TaskGroup() as loops:
-                for loop in (self._receive(), self._send(), self._watch(), self._await_close()):
-                    loops.create_task(_as_peer_fault(loop))
-        except* PeerFault as group:
-            fault = group.exceptions[0]
-            reason = fault.reason if isinstance(fault, PeerFault) else "several"
-            self._link.counters[f"ended_{reason}"] += 1
-            _log.info("link to %s ended: %s", address_text(self._link.address), fault)
+            ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._link.connection = None
             self.ended.set()
             self._writer.transport.abort()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+        try:
+            ended.pop().result()
+        except PeerFault as fault:
+            self._link.counters[f"ended_{fault.reason}"] += 1
+            _log.info("link to %s ended: %s", address_text(self._link.address), fault)
 
     async def _receive(self) -> None:
         counters = self._link.counters

@@ -5,8 +5,9 @@
     frame   u32 length of the rest | u8 kind | payload
     hello   u16 version | network 32 | sender 20 | receiver 20
 
-Law: a length is judged before one byte of the payload is stored, and a payload is stored as it arrives, never
-allocated in advance; so a peer cannot make us hold more than it has sent, nor more than the limit.
+Law: a length is judged before one byte of the payload is stored, and a payload is stored as it
+arrives, never allocated in advance; so a peer cannot make us hold more than it has sent, nor more
+than the limit.
 """
 
 import asyncio

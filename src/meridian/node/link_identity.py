@@ -2,17 +2,20 @@
 
 On chain stands only a member's 32-byte link key. TLS wants certificates. Both follow from the key:
 
-* The **anchor** of a key is a certificate that *anybody* derives from the 32 bytes: a CA named after the key, holding
-  the key. A trust anchor is a name and a key (RFC 5280 section 6.1.1 d); its own signature proves nothing and no
-  verifier looks at it. Ours is made with a key that is published right here, so that the anchor is deterministic.
-* The **leaf** is what a member presents: issued by its anchor's name, signed by the link key, for the same link key.
+* The **anchor** of a key is a certificate that *anybody* derives from the 32 bytes: a CA named
+  after the key, holding the key. A trust anchor is a name and a key (RFC 5280 section 6.1.1 d); its
+  own signature proves nothing and no verifier looks at it. Ours is made with a key that is
+  published right here, so that the anchor is deterministic.
+* The **leaf** is what a member presents: issued by its anchor's name, signed by the link key, for
+  the same link key.
 
-Law: a peer is a member only if (1) its leaf chains to the anchor of a pinned key, so the owner of that key signed
-it; (2) TLS 1.3's CertificateVerify proves that the peer holds the *leaf's* private key now; (3) the leaf's key
-**is** the key pinned for the address that the peer claims. (1) alone keeps strangers out inside the handshake;
-(3) refuses what (1) cannot see, namely a leaf that a member signed for somebody else's key. Resumption, which
-would skip (2), is off. A member who registers a copied key can prove nothing with it, and one who registers a weak
-or meaningless key only shuts itself out.
+Law: a peer is a member only if (1) its leaf chains to the anchor of a pinned key, so the owner of
+that key signed it; (2) TLS 1.3's CertificateVerify proves that the peer holds the *leaf's* private
+key now; (3) the leaf's key **is** the key pinned for the address that the peer claims. (1) alone
+keeps strangers out inside the handshake; (3) refuses what (1) cannot see, namely a leaf that a
+member signed for somebody else's key. Resumption, which would skip (2), is off. A member who
+registers a copied key can prove nothing with it, and one who registers a weak or meaningless key
+only shuts itself out.
 
 Certificates never expire here: a member's time is the registry's business, not X.509's.
 """
@@ -47,8 +50,8 @@ _ANCHOR_FILLER = Ed25519PrivateKey.from_private_bytes(
     hashlib.sha256(b"meridian/link-anchor/1: a trust anchor's signature proves nothing").digest()
 )
 
-# The y coordinates of the points of order 1, 2, 4 and 8, canonical and not (RFC 7748 section 6.1 explains why such
-# keys verify anything; the list is checked by doubling in the tests). The sign bit is masked.
+# The y coordinates of the points of order 1, 2, 4 and 8, canonical and not: with such a "key" anybody can
+# make signatures that verify. The list is checked by doubling in the tests. The sign bit is masked.
 _SMALL_ORDER_Y = frozenset(
     y.to_bytes(LINK_KEY_BYTES, "little")
     for y in (
@@ -155,9 +158,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _context(
-    protocol: int, identity: LinkIdentity, link_keys: Iterable[bytes]
-) -> ssl.SSLContext:
+def _context(protocol: int, identity: LinkIdentity, link_keys: Iterable[bytes]) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # The key is the name.

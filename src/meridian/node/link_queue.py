@@ -1,8 +1,9 @@
 """What waits between the protocol and one peer: a bounded send queue, and the allowance for what the peer sends us.
 
-Law: memory per peer has a named bound whatever the peer does. A full queue forgets its *oldest* frame, because the
-protocol resends its newest state anyway; a frame in a slot replaces the frame waiting in the same slot and keeps
-its place. Small frames always leave before bulk ones; inside one class frames leave in the order they came (FIFO).
+Law: memory per peer has a named bound whatever the peer does. A full queue forgets its *oldest*
+frame, because the protocol resends its newest state anyway; a frame in a slot replaces the frame
+waiting in the same slot and keeps its place. Small frames always leave before bulk ones; inside one
+class frames leave in the order they came (FIFO).
 """
 
 from collections.abc import Hashable
@@ -18,7 +19,7 @@ class QueueLimits:
     bytes_max: int
 
 
-class SendQueue:
+class FrameQueue:
     """The frames of one class that wait for one peer, oldest first."""
 
     __slots__ = ("_frames", "_limits", "_numbers", "_waiting_bytes", "dropped", "replaced")
@@ -82,7 +83,8 @@ class TokenBucket:
     def delay_s(self, units: float, now_s: float) -> float:
         """Spend `units` and return how many seconds the caller must wait before it goes on (0 = none).
 
-        The allowance may go below zero, so one message larger than the burst passes, and is paid for by waiting.
+        The allowance may go below zero, so one message larger than the burst passes, and is paid
+        for by waiting.
         """
         refilled = self._tokens + (now_s - self._at_s) * self._rate
         self._tokens = min(self._burst, refilled) - units

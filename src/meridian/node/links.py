@@ -1,11 +1,13 @@
 """Links: the full mesh of authenticated TCP connections between the members of a committee.
 
-One connection per pair: the member with the lower address dials, the other listens. Reading order: `link_identity`
-(who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection` (one connection), and here the mesh.
+One connection per pair: the member with the lower address dials, the other listens. Reading order:
+`link_identity` (who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection`
+(one connection), and here the mesh.
 
-Law: `on_frame` hears only pinned members, under the address that they proved; `send` never waits and never fails
-because of a peer; nothing that one peer does (silence, floods, garbage, slowness) reaches the others or passes a
-bound of `LinkLimits`. Messages of one class to one peer arrive in order, or not at all.
+Law: `on_frame` hears only pinned members, under the address that they proved; `send` never waits
+and never fails because of a peer; nothing that one peer does (silence, floods, garbage, slowness)
+reaches the others or passes a bound of `LinkLimits`. Messages of one class to one peer arrive in
+order, or not at all.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from meridian.errors import InvalidInput, MeridianError
+from meridian.errors import InvalidInput
 from meridian.node.link_connection import Connection, LinkLimits, PeerLink, tune_socket
 from meridian.node.link_frames import (
     CHUNK_BYTES,
@@ -81,16 +83,21 @@ class Links:
             on_frame: Called with (sender, message) in the event loop; must not block.
             address: Our own address.
             network: The 32 bytes of the network; peers of another network are refused.
-            listen: Host and port to listen on, when it is not what our own entry says (0 = any port).
+            listen: Host and port to listen on, when it is not what our own entry says (0 = any
+                port).
             limits: Bounds and times.
 
         Raises:
             InvalidInput: If the peers contradict each other or our own entry is not ours.
         """
+        if len(network) != 32:
+            raise InvalidInput("network", f"{len(network)} bytes where 32 are needed")
         if len(peers) > PEERS_MAX:
             raise InvalidInput("peers", f"{len(peers)} passes the limit of {PEERS_MAX}")
         if len({peer.address for peer in peers}) != len(peers):
             raise InvalidInput("peers", "the same address stands twice")
+        if any(len(peer.address) != 20 for peer in peers) or len(address) != 20:
+            raise InvalidInput("peers", "an address is not 20 bytes")
         own = next((peer for peer in peers if peer.address == address), None)
         if own is not None and own.link_key != identity.link_key:
             raise InvalidInput("peers", "our own entry holds another link key than ours")
@@ -126,9 +133,7 @@ class Links:
         assert self._listen is not None
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        self._links = {
-            address: PeerLink(address, self._limits, now_s) for address in self._peers
-        }
+        self._links = {address: PeerLink(address, self._limits, now_s) for address in self._peers}
         host, port = self._listen
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -149,7 +154,8 @@ class Links:
     ) -> None:
         """Let `frame` leave for a member as soon as its link allows; best effort, never waits.
 
-        A member that we have no link to is counted, not an error: a committee may hold unreachable members.
+        A member that we have no link to is counted, not an error: a committee may hold unreachable
+        members.
 
         Args:
             address: The receiver.
@@ -161,7 +167,9 @@ class Links:
             InvalidInput: If the frame is longer than any peer would accept.
         """
         if len(frame) > self._limits.frame_max_bytes:
-            raise InvalidInput("frame", f"{len(frame)} bytes, at most {self._limits.frame_max_bytes}")
+            raise InvalidInput(
+                "frame", f"{len(frame)} bytes, at most {self._limits.frame_max_bytes}"
+            )
         link = self._links.get(address)
         if link is None:
             self._totals["unroutable"] += 1
@@ -229,7 +237,9 @@ class Links:
             task = tasks.create_task(self._admit(connected, tls))
             self._pending[task] = None
             task.add_done_callback(self._no_longer_pending)
-            await asyncio.sleep(0)  # Let it start, so that it owns the socket before anything cancels it.
+            await asyncio.sleep(
+                0
+            )  # Let it start, so that it owns the socket before anything cancels it.
 
     def _no_longer_pending(self, task: asyncio.Task[None]) -> None:
         self._pending.pop(task, None)
@@ -297,7 +307,8 @@ class Links:
             try:
                 async with asyncio.timeout(self._limits.handshake_ms / 1000):
                     reader, writer = await self._dial(peer, tls)
-            except (PeerFault, OSError, EOFError) as error:
+            except (PeerFault, OSError, EOFError, ValueError, OverflowError) as error:
+                # The last two: a registered host that is no host name, or a port that is no port.
                 link.counters["dial_failures"] += 1
                 self._note_refusal("outbound", error)
             else:
@@ -358,5 +369,7 @@ class Links:
     def _note_refusal(self, direction: str, error: Exception) -> None:
         reason = error.reason if isinstance(error, PeerFault) else type(error).__name__
         self._totals[f"{direction}_{reason}"] += 1
-        level = logging.INFO if isinstance(error, MeridianError) else logging.DEBUG
+        # TLS failures of callers are strangers' noise; those of the servers that we call are not.
+        telling = (PeerFault, ssl.SSLError) if direction == "outbound" else PeerFault
+        level = logging.INFO if isinstance(error, telling) else logging.DEBUG
         _log.log(level, "%s connection refused: %s", direction, error)

@@ -10,23 +10,15 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from meridian.contracts.deployment import Addresses
 from meridian.errors import InvalidInput, NotFound
+from meridian.measure.epoch import Calendar
 from meridian.node.durable_file import write_durably
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, address_text, network_id, parse_address, parse_digest
 
 VERSION: Final = 1
 FILE_NAME: Final = "network.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contracts:
-    """Addresses of the four contracts."""
-
-    registry: Address
-    commitments: Address
-    evaluations: Address
-    rewards: Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +39,7 @@ class NetworkFile:
     network: str
     chain_id: int
     rpc_url: str
-    contracts: Contracts
+    contracts: Addresses
     deploy_block: int
     genesis_s: int
     epoch_seconds: int
@@ -74,9 +66,9 @@ class NetworkFile:
         return Domain(chain_id=self.chain_id, contract=contract)
 
     @property
-    def genesis_us(self) -> int:
-        """Start of the first epoch in microseconds since the Unix epoch."""
-        return self.genesis_s * 1_000_000
+    def calendar(self) -> Calendar:
+        """The network's epochs."""
+        return Calendar(self.genesis_s, self.epoch_seconds, self.first_epoch)
 
     def directories(self, root: Path) -> list[Path]:
         """Return the publication directories under a data directory."""
@@ -147,7 +139,7 @@ class NetworkFile:
             network=value["network"],
             chain_id=value["chain_id"],
             rpc_url=value["rpc_url"],
-            contracts=Contracts(**contracts),
+            contracts=Addresses(**contracts),
             deploy_block=value["deploy_block"],
             genesis_s=value["genesis_s"],
             epoch_seconds=value["epoch_seconds"],

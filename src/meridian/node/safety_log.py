@@ -1,12 +1,13 @@
 """The safety log: what a member must never forget having said, in one SQLite database.
 
-A member that forgot an ECHO or a VOTE after a crash could sign the opposite and be slashed for it. So the driver
-writes every record here, and only when the disk has it (WAL, ``synchronous=FULL``) may a message leave that the
-record protects.
+A member that forgot an ECHO or a VOTE after a crash could sign the opposite and be slashed for it.
+So the driver writes every record here, and only when the disk has it (WAL, ``synchronous=FULL``)
+may a message leave that the record protects.
 
-Law: `write` returns after all its records are durable together, or raises; after the first error nothing is written
-any more, because nobody knows what the disk holds (fail-stop). One database belongs to one member of one network,
-and to one process at a time: two processes that sign with one key are the equivocation that this file prevents.
+Law: `write` returns after all its records are durable together, or raises; after the first error
+nothing is written any more, because nobody knows what the disk holds (fail-stop). One database
+belongs to one member of one network, and to one process at a time: two processes that sign with one
+key are the equivocation that this file prevents.
 """
 
 import sqlite3
@@ -46,8 +47,8 @@ class SafetyLog:
             member: The address whose key signs what is recorded here.
 
         Raises:
-            StorageFailure: If the file cannot be opened, is damaged, is of another schema, belongs to another
-                member or network, or is in use by another process.
+            StorageFailure: If the file cannot be opened, is damaged, is of another schema, belongs
+                to another member or network, or is in use by another process.
         """
         self._lock = threading.Lock()
         self._failure: str | None = None

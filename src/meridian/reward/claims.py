@@ -66,16 +66,6 @@ class ClaimProof:
     path: tuple[bytes, ...]
     """Sibling nodes of 56 bytes, from the leaf up."""
 
-    @property
-    def hashes(self) -> list[bytes]:
-        """The siblings' hashes, as the contract takes them."""
-        return [node[:HASH_BYTES] for node in self.path]
-
-    @property
-    def annotations(self) -> list[int]:
-        """The siblings' annotations, as the contract takes them: count << 128 | total."""
-        return [int.from_bytes(node[HASH_BYTES:], "big") for node in self.path]
-
 
 def verify_claim(proof: ClaimProof, reward_root: bytes, total: int) -> bool:
     """Tell whether a claim stands under a report's reward root and total. Never raises for a bad proof."""

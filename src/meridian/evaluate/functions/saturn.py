@@ -51,7 +51,7 @@ REASONS: Final = (
 
 # Durations come as nanoseconds (decimal seconds with nine places), so bytes per second are bytes * 10^9 / duration.
 _VERDICT: Final = """CASE
-    WHEN list_contains(CAST($flagged AS BIGINT[]), node) THEN 8
+    WHEN node IN (SELECT unnest(CAST($flagged AS BIGINT[]))) THEN 8
     WHEN bytes IS NULL OR duration_ns IS NULL OR bytes < 0 OR duration_ns < 0 OR ttfb_ms < 0 THEN 7
     WHEN client = node_id THEN 5
     WHEN bytes * 1000000000 > duration_ns * CAST($bytes_per_s_max AS HUGEINT) THEN 6

@@ -3,6 +3,7 @@
 Reading order, the client first (it works alike with the embedded chain, anvil or Filecoin)::
 
     rpc         JSON-RPC 2.0 over one kept-alive connection
+    reverts     why a contract refused, as text
     contract    reads, call data and events by a contract's ABI
     signing     EIP-1559 transactions and the addresses that they create
     journal     what a sender has signed, durable before anything is sent

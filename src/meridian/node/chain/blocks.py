@@ -8,15 +8,15 @@ the fork's rules. Applying every transaction on one machine and building the tri
 from dataclasses import dataclass
 
 import rlp
-from eth.abc import BlockHeaderAPI, ComputationAPI, ReceiptAPI, VirtualMachineAPI
+from eth.abc import ReceiptAPI
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
 from eth.db.trie import make_trie_root_and_nodes
-from eth_utils import ValidationError
+from eth_utils.exceptions import ValidationError
 
 from meridian.node.chain.pool import LineUp
-from meridian.node.chain.rules import Rules, SignedTransaction
+from meridian.node.chain.rules import Computation, Header, Machine, Rules, SignedTransaction
 from meridian.node.chain.signing import create_address
 from meridian.node.chain.store import (
     ChainStore,
@@ -30,7 +30,7 @@ from meridian.primitives.ids import Address
 _GAS_OF_A_TRANSFER = 21_000
 
 
-class Poisoned(Exception):  # noqa: N818 - an event between two modules, not an error of anybody's
+class Poisoned(Exception):
     """py-evm broke while it executed a transaction; nothing of the draft is valid."""
 
     def __init__(self, tx_hash: bytes, cause: Exception) -> None:
@@ -44,7 +44,7 @@ class Applied:
 
     transaction: SignedTransaction
     receipt: ReceiptAPI
-    computation: ComputationAPI
+    computation: Computation
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class BlockDraft:
     `priced_out` tells that a transaction waits only for the base fee to fall.
     """
 
-    header: BlockHeaderAPI
+    header: Header
     stored: StoredBlock
     nonces: dict[Address, int]
     priced_out: bool
 
 
 def draft_block(
-    store: ChainStore, rules: Rules, parent: BlockHeaderAPI, line_up: LineUp, timestamp_s: int
+    store: ChainStore, rules: Rules, parent: Header, line_up: LineUp, timestamp_s: int
 ) -> BlockDraft:
     """Make the block after `parent` from whatever fits of `line_up`; it may turn out empty.
 
@@ -100,9 +100,7 @@ def draft_block(
     )
 
 
-def _apply(
-    machine: VirtualMachineAPI, header: BlockHeaderAPI, line_up: LineUp
-) -> tuple[list[Applied], BlockHeaderAPI, bool]:
+def _apply(machine: Machine, header: Header, line_up: LineUp) -> tuple[list[Applied], Header, bool]:
     applied: list[Applied] = []
     priced_out = False
     base_fee = header.base_fee_per_gas
@@ -155,6 +153,7 @@ def _records(
                 created=created,
                 output=bytes(done.computation.output) if failed else b"",
                 first_log=len(logs),
+                log_count=len(done.receipt.logs),
             )
         )
         gas_before = done.receipt.gas_used

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eth.abc import BlockHeaderAPI, SignedTransactionAPI
-from eth_bloom import BloomFilter
+from eth_bloom.bloom import BloomFilter
 
 from meridian.node.chain.execution import CallRequest
 from meridian.node.chain.rpc import RpcError
+from meridian.node.chain.rules import EvmTransaction, Header
 from meridian.node.chain.store import StoredLog, StoredTransaction
 from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text
 
@@ -130,9 +130,7 @@ def data(value: bytes) -> str:
     return "0x" + bytes(value).hex()
 
 
-def block_json(
-    header: BlockHeaderAPI, size_bytes: int, transactions: Sequence[Any]
-) -> dict[str, Any]:
+def block_json(header: Header, size_bytes: int, transactions: Sequence[Any]) -> dict[str, Any]:
     """Return a block; `transactions` are hashes or transaction objects."""
     block = {
         "number": quantity(header.block_number),
@@ -168,10 +166,10 @@ def block_json(
 
 
 def transaction_json(
-    inner: SignedTransactionAPI,
+    inner: EvmTransaction,
     sender: Address,
     *,
-    header: BlockHeaderAPI | None = None,
+    header: Header | None = None,
     position: int | None = None,
 ) -> dict[str, Any]:
     """Return a transaction, in the block of `header` or waiting."""
@@ -188,7 +186,7 @@ def transaction_json(
         "input": data(inner.data),
         "r": quantity(inner.r),
         "s": quantity(inner.s),
-        "v": quantity(inner.y_parity if kind else inner.v),  # type: ignore[attr-defined]
+        "v": quantity(inner.y_parity if kind else inner.v),
         "blockHash": None if header is None else data(header.hash),
         "blockNumber": None if header is None else quantity(header.block_number),
         "transactionIndex": None if position is None else quantity(position),
@@ -206,19 +204,19 @@ def transaction_json(
     return shown
 
 
-def gas_price_wei(inner: SignedTransactionAPI, header: BlockHeaderAPI | None) -> int:
+def gas_price_wei(inner: EvmTransaction, header: Header | None) -> int:
     """Return what a transaction pays per gas in the block of `header`, or its limit while it waits."""
     limit = int(inner.max_fee_per_gas)
     if header is None:
         return limit
-    return min(limit, int(inner.max_priority_fee_per_gas) + header.base_fee_per_gas)
+    return min(limit, int(inner.max_priority_fee_per_gas) + int(header.base_fee_per_gas))
 
 
 def receipt_json(
     row: StoredTransaction,
-    inner: SignedTransactionAPI,
+    inner: EvmTransaction,
     logs: Sequence[StoredLog],
-    header: BlockHeaderAPI,
+    header: Header,
 ) -> dict[str, Any]:
     """Return a receipt; a failed one carries what it returned as `revertReason`, as Besu's do."""
     bloom = BloomFilter()
@@ -231,7 +229,7 @@ def receipt_json(
         "blockNumber": quantity(row.block),
         "from": address_text(row.sender),
         "to": data(inner.to) if inner.to else None,
-        "contractAddress": None if row.created is None or not row.status else data(row.created),
+        "contractAddress": None if row.created is None else data(row.created),
         "gasUsed": quantity(row.gas_used),
         "cumulativeGasUsed": quantity(row.gas_cumulative),
         "effectiveGasPrice": quantity(gas_price_wei(inner, header)),

@@ -7,21 +7,19 @@ less; it takes two executions unless a called contract behaves differently when 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import eth_abi
-from eth.abc import ComputationAPI, VirtualMachineAPI
 from eth.exceptions import OutOfGas, Revert
 from eth.vm.spoof import SpoofTransaction
-from eth_utils import ValidationError
+from eth_utils.exceptions import ValidationError
 
+from meridian.node.chain.reverts import revert_reason
 from meridian.node.chain.rpc import REVERTED_CODE, RpcError
+from meridian.node.chain.rules import Computation, Machine
 from meridian.primitives.ids import ZERO_ADDRESS, Address
 
 SERVER_ERROR_CODE: Final = -32000
 
-_ERROR_SELECTOR: Final = bytes.fromhex("08c379a0")
-_PANIC_SELECTOR: Final = bytes.fromhex("4e487b71")
 _SEARCH_STEPS_MAX: Final = 24
 
 
@@ -36,7 +34,7 @@ class CallRequest:
     gas: int | None = None
 
 
-def run_call(machine: VirtualMachineAPI, request: CallRequest, gas: int) -> ComputationAPI:
+def run_call(machine: Machine, request: CallRequest, gas: int) -> Computation:
     """Run a call with `gas` on a machine of its own, whose header has a base fee of zero.
 
     Raises:
@@ -55,7 +53,9 @@ def run_call(machine: VirtualMachineAPI, request: CallRequest, gas: int) -> Comp
     )
     least = unsigned.intrinsic_gas
     if gas < least:
-        raise RpcError(SERVER_ERROR_CODE, f"intrinsic gas too low: gas {gas}, minimum needed {least}")
+        raise RpcError(
+            SERVER_ERROR_CODE, f"intrinsic gas too low: gas {gas}, minimum needed {least}"
+        )
     balance = machine.state.get_balance(request.sender)
     if balance < request.value_atto:
         raise RpcError(
@@ -68,7 +68,7 @@ def run_call(machine: VirtualMachineAPI, request: CallRequest, gas: int) -> Comp
         raise RpcError(SERVER_ERROR_CODE, str(error)) from error
 
 
-def call_output(computation: ComputationAPI) -> bytes:
+def call_output(computation: Computation) -> bytes:
     """Return what a call returned.
 
     Raises:
@@ -88,7 +88,7 @@ def call_output(computation: ComputationAPI) -> bytes:
 
 
 def estimate_gas(
-    make_machine: Callable[[], VirtualMachineAPI], request: CallRequest, *, cap: int, floor: int
+    make_machine: Callable[[], Machine], request: CallRequest, *, cap: int, floor: int
 ) -> int:
     """Return the gas limit with which the call does what it does with `cap` gas.
 
@@ -104,7 +104,7 @@ def estimate_gas(
     free = run_call(make_machine(), request, cap)
     call_output(free)
     wanted = free.get_log_entries()
-    intrinsic = cap - free.msg.gas
+    intrinsic = cap - int(free.msg.gas)
 
     def suffices(gas: int) -> bool:
         trial = run_call(make_machine(), request, gas)
@@ -126,37 +126,19 @@ def estimate_gas(
     return high
 
 
-def revert_reason(output: bytes) -> str:
-    """Return the text of revert data: Error(string), Panic(uint256), else the selector; empty when there is none."""
-    kind, body = output[:4], output[4:]
-    try:
-        if kind == _ERROR_SELECTOR:
-            return str(_decode_one("string", body))
-        if kind == _PANIC_SELECTOR:
-            return f"panic 0x{_decode_one('uint256', body):02x}"
-    except (eth_abi.exceptions.DecodingError, UnicodeDecodeError, OverflowError):
-        pass
-    return f"custom error 0x{kind.hex()}" if kind else ""
-
-
-def _decode_one(kind: str, body: bytes) -> Any:
-    return eth_abi.decode([kind], body)[0]
-
-
-def _needed(computation: ComputationAPI) -> int:
+def _needed(computation: Computation) -> int:
     """Return enough gas for a computation to give every inner call what that used.
 
     A caller keeps back a 64th of what it has (EIP-150): an inner call that needs g wants g * 64/63 before it.
     """
-    used = int(computation.get_gas_used())
-    extra = 0
+    used, extra = int(computation.get_gas_used()), 0
     for inner in computation.children:
         wanted = _needed(inner)
         extra = max(extra, wanted - int(inner.get_gas_used()) + -(-wanted // 63))
     return used + extra
 
 
-def _burned(computation: ComputationAPI) -> int:
+def _burned(computation: Computation) -> int:
     """Return the gas that failing inner calls took whole: it grows with the limit, and says nothing of the need."""
     return sum(
         int(inner.get_gas_used()) if inner.should_burn_gas else _burned(inner)

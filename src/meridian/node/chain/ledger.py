@@ -11,14 +11,20 @@ from pathlib import Path
 
 import msgspec
 import rlp
-from eth.abc import BlockHeaderAPI, VirtualMachineAPI
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
+from eth_typing import BlockNumber
 
 from meridian.errors import InvalidInput
 from meridian.node.chain.blocks import BlockDraft, Poisoned, draft_block
 from meridian.node.chain.pool import Pool, Pooled
-from meridian.node.chain.rules import Rules, SignedTransaction, TransactionRefused
+from meridian.node.chain.rules import (
+    Header,
+    Machine,
+    Rules,
+    SignedTransaction,
+    TransactionRefused,
+)
 from meridian.node.chain.store import (
     ChainStore,
     LogQuery,
@@ -77,7 +83,7 @@ class Ledger:
     # -- what is -----------------------------------------------------------------------------------------------------
 
     @property
-    def head(self) -> BlockHeaderAPI:
+    def head(self) -> Header:
         """The newest block's header."""
         return self._head
 
@@ -90,26 +96,26 @@ class Ledger:
         """Return the clock's whole seconds."""
         return int(self._clock())
 
-    def next_header(self) -> BlockHeaderAPI:
+    def next_header(self) -> Header:
         """Return the header that a block made now would start from."""
         head = self._head
         return self.rules.next_header(head, max(self.now_s(), head.timestamp + 1))
 
-    def header(self, number: int) -> BlockHeaderAPI | None:
+    def header(self, number: int) -> Header | None:
         """Return a block's header, or None beyond the head."""
         head = self._head
         if number == head.block_number:
             return head
         if not 0 <= number < head.block_number:
             return None
-        return ChainDB(self._database).get_canonical_block_header_by_number(number)  # type: ignore[arg-type]
+        return ChainDB(self._database).get_canonical_block_header_by_number(BlockNumber(number))
 
-    def header_by_hash(self, block_hash: bytes) -> BlockHeaderAPI | None:
+    def header_by_hash(self, block_hash: bytes) -> Header | None:
         """Return the header with that hash, or None."""
         number = self.store.block_number(block_hash)
         return None if number is None else self.header(number)
 
-    def machine(self, header: BlockHeaderAPI) -> VirtualMachineAPI:
+    def machine(self, header: Header) -> Machine:
         """Return a machine to ask or to try things on, inside the block of `header`; nothing of it is kept."""
         return self.rules.machine(self._database, header)
 
@@ -161,14 +167,12 @@ class Ledger:
                 read.append(refusal)
         with self._lock:
             results = self._admit([one for one in read if isinstance(one, SignedTransaction)])
-        verdicts = [
-            one if isinstance(one, TransactionRefused) else results.pop(0) for one in read
-        ]
+        verdicts = [one if isinstance(one, TransactionRefused) else results.pop(0) for one in read]
         if any(isinstance(one, bytes) for one in verdicts):
             self.on_admitted()
         return verdicts
 
-    def mine(self, timestamp_s: int | None = None, *, empty: bool = False) -> BlockHeaderAPI | None:
+    def mine(self, timestamp_s: int | None = None, *, empty: bool = False) -> Header | None:
         """Make the next block from the pool and store it.
 
         Args:
@@ -183,7 +187,9 @@ class Ledger:
                 with self._lock:
                     line_up = self._pool.line_up()
                     head = self._head
-                time_s = max(self.now_s() if timestamp_s is None else timestamp_s, head.timestamp + 1)
+                time_s = max(
+                    self.now_s() if timestamp_s is None else timestamp_s, head.timestamp + 1
+                )
                 try:
                     draft = draft_block(self.store, self.rules, head, line_up, time_s)
                 except Poisoned as poisoned:
@@ -233,7 +239,7 @@ class Ledger:
             raise
         return results
 
-    def _account(self, machine: VirtualMachineAPI, account: Address) -> tuple[int, int]:
+    def _account(self, machine: Machine, account: Address) -> tuple[int, int]:
         return machine.state.get_nonce(account), machine.state.get_balance(account)
 
     # -- opening -----------------------------------------------------------------------------------------------------
@@ -276,5 +282,3 @@ def _alloc_bytes(alloc: Mapping[Address, int]) -> bytes:
 
 def _nothing() -> None:
     pass
-
-

@@ -66,7 +66,10 @@ class Pool:
         queue = self._by_sender.get(new.sender, {})
         old = queue.get(new.nonce)
         if old is None:
-            if len(self._by_hash) >= POOL_TRANSACTIONS_MAX or self._bytes + len(new.raw) > POOL_BYTES_MAX:
+            if (
+                len(self._by_hash) >= POOL_TRANSACTIONS_MAX
+                or self._bytes + len(new.raw) > POOL_BYTES_MAX
+            ):
                 raise TransactionRefused("txpool is full")
             if len(queue) >= POOL_PER_SENDER_MAX:
                 raise TransactionRefused("txpool is full for this sender")

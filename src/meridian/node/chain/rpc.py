@@ -18,7 +18,7 @@ from meridian.errors import InvalidInput, RemoteFault
 RESPONSE_BYTES_MAX: Final = 256 * 1024 * 1024
 """A longer answer is refused: no call of ours needs more."""
 
-BATCH_CALLS_MAX: Final = 500
+BATCH_CALLS_MAX: Final = 100
 """Longer batches are sent in pieces of this many calls."""
 
 REVERTED_CODE: Final = 3
@@ -128,7 +128,11 @@ class Rpc:
     @property
     def _where(self) -> str:
         # The path and query of a provider's URL often hold an access key: they stay out of messages.
-        return f"chain endpoint {self._host}:{self._port}" if self._port else f"chain endpoint {self._host}"
+        return (
+            f"chain endpoint {self._host}:{self._port}"
+            if self._port
+            else f"chain endpoint {self._host}"
+        )
 
     def _request(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
         request = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
@@ -158,16 +162,18 @@ class Rpc:
             # A server may close an idle connection at any time: once, silently, on a new one. This may deliver a call
             # twice, which is harmless: reads change nothing, and a raw transaction is the same transaction.
             if fresh or isinstance(error, TimeoutError):
-                raise RpcUnavailable(f"{self._where}: {error or type(error).__name__}") from error
+                raise RpcUnavailable(f"{self._where}: {_text(error)}") from error
             try:
                 status, answer = self._post(body)
             except (http.client.HTTPException, OSError) as again:
                 self._drop()
-                raise RpcUnavailable(f"{self._where}: {again or type(again).__name__}") from again
+                raise RpcUnavailable(f"{self._where}: {_text(again)}") from again
         try:
             decoded = msgspec.json.decode(answer)
         except msgspec.DecodeError as error:
-            raise RpcUnavailable(f"{self._where}: HTTP {status}, and the body is not JSON") from error
+            raise RpcUnavailable(
+                f"{self._where}: HTTP {status}, and the body is not JSON"
+            ) from error
         return decoded
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
@@ -180,10 +186,16 @@ class Rpc:
         answer = response.read(RESPONSE_BYTES_MAX + 1)
         if len(answer) > RESPONSE_BYTES_MAX:
             self._drop()
-            raise RpcUnavailable(f"{self._where}: the answer is longer than {RESPONSE_BYTES_MAX} bytes")
+            raise RpcUnavailable(
+                f"{self._where}: the answer is longer than {RESPONSE_BYTES_MAX} bytes"
+            )
         return response.status, answer
 
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

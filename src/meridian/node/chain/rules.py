@@ -7,17 +7,18 @@ low-s); that stands here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import rlp
-from eth.abc import AtomicDatabaseAPI, BlockHeaderAPI, SignedTransactionAPI, VirtualMachineAPI
+from eth.abc import AtomicDatabaseAPI
 from eth.chains.base import MiningChain
 from eth.consensus.context import ConsensusContext
 from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NONCE
 from eth.db.chain import ChainDB
 from eth.vm.chain_context import ChainContext
-from eth.vm.forks import CancunVM, PragueVM
-from eth_utils import ValidationError
+from eth.vm.forks.cancun import CancunVM
+from eth.vm.forks.prague import PragueVM
+from eth_utils.exceptions import ValidationError
 
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import keccak
@@ -40,10 +41,21 @@ _GAS_TX: Final = 21_000
 _FLOOR_GAS_PER_TOKEN: Final = 10
 _TYPES: Final = frozenset({0, 1, 2})
 
-_FORKS: Final[Mapping[str, type[VirtualMachineAPI]]] = {"cancun": CancunVM, "prague": PragueVM}
+# py-evm's own annotations are wrong in places (fields of a header that are "optional", methods that its interfaces lack),
+# so its objects are Any to us; these names say which they are.
+Header: TypeAlias = Any
+"""eth.abc.BlockHeaderAPI"""
+EvmTransaction: TypeAlias = Any
+"""eth.abc.SignedTransactionAPI"""
+Machine: TypeAlias = Any
+"""eth.abc.VirtualMachineAPI"""
+Computation: TypeAlias = Any
+"""eth.abc.ComputationAPI"""
+
+_FORKS: Final[Mapping[str, Any]] = {"cancun": CancunVM, "prague": PragueVM}
 
 
-class TransactionRefused(Exception):  # noqa: N818 - a verdict on somebody's bytes, never seen outside this package
+class TransactionRefused(Exception):
     """A raw transaction is not acceptable; the text says why, in the words that Ethereum clients know."""
 
 
@@ -59,7 +71,7 @@ class SignedTransaction:
     tip_wei: int
     value_atto: int
     raw: bytes
-    inner: SignedTransactionAPI
+    inner: EvmTransaction
 
     @property
     def cost_atto(self) -> int:
@@ -81,13 +93,13 @@ class Rules:
             raise InvalidInput("chain_id", f"{self.chain_id} is not between 1 and 2^53")
 
     @property
-    def machine_class(self) -> type[VirtualMachineAPI]:
+    def machine_class(self) -> Any:
         """py-evm's class for the fork."""
         return _FORKS[self.fork]
 
     def make_genesis(
         self, database: AtomicDatabaseAPI, alloc: Mapping[Address, int], timestamp_s: int
-    ) -> BlockHeaderAPI:
+    ) -> Header:
         """Write the first block, with balances in the smallest unit, and return its header."""
         accounts = {
             bytes(account): {"balance": balance, "nonce": 0, "code": b"", "storage": {}}
@@ -106,12 +118,12 @@ class Rules:
             "base_fee_per_gas": GENESIS_BASE_FEE_WEI,
         }
         settings = {"chain_id": self.chain_id, "vm_configuration": ((0, self.machine_class),)}
-        chain_class = type("GenesisChain", (MiningChain,), settings)
+        chain_class: Any = type("GenesisChain", (MiningChain,), settings)
         return chain_class.from_genesis(database, parameters, accounts).get_canonical_head()
 
-    def next_header(self, head: BlockHeaderAPI, timestamp_s: int) -> BlockHeaderAPI:
+    def next_header(self, head: Header, timestamp_s: int) -> Header:
         """Return the header of the block after `head`, before any transaction."""
-        return self.machine_class.create_header_from_parent(  # type: ignore[call-arg]
+        return self.machine_class.create_header_from_parent(
             head,
             timestamp=timestamp_s,
             gas_limit=BLOCK_GAS_LIMIT,
@@ -119,7 +131,7 @@ class Rules:
             mix_hash=keccak(head.hash),
         )
 
-    def machine(self, database: AtomicDatabaseAPI, header: BlockHeaderAPI) -> VirtualMachineAPI:
+    def machine(self, database: AtomicDatabaseAPI, header: Header) -> Machine:
         """Return a virtual machine that works inside the block of `header`, on the header's state root."""
         return self.machine_class(
             header=header,
@@ -128,7 +140,7 @@ class Rules:
             consensus_context=ConsensusContext(database),
         )
 
-    def decode(self, raw: bytes) -> SignedTransactionAPI:
+    def decode(self, raw: bytes) -> EvmTransaction:
         """Decode a raw transaction that was accepted before."""
         return self.machine_class.get_transaction_builder().decode(raw)
 
@@ -150,7 +162,13 @@ class Rules:
         try:
             inner = self.decode(raw)
             encoded = inner.encode()
-        except (ValidationError, rlp.exceptions.RLPException, ValueError, TypeError, IndexError) as error:
+        except (
+            ValidationError,
+            rlp.exceptions.RLPException,
+            ValueError,
+            TypeError,
+            IndexError,
+        ) as error:
             raise TransactionRefused(f"not a transaction: {error}") from error
         except Exception as error:  # an unknown type is a bare exception class of py-evm's own
             raise TransactionRefused(f"transaction type not supported: {error}") from error
@@ -160,9 +178,13 @@ class Rules:
         if encoded != raw:
             raise TransactionRefused("not a transaction: not the canonical encoding")
         if inner.chain_id is None:
-            raise TransactionRefused("only replay-protected (EIP-155) transactions allowed over RPC")
+            raise TransactionRefused(
+                "only replay-protected (EIP-155) transactions allowed over RPC"
+            )
         if inner.chain_id != self.chain_id:
-            raise TransactionRefused(f"invalid chain id: have {inner.chain_id}, want {self.chain_id}")
+            raise TransactionRefused(
+                f"invalid chain id: have {inner.chain_id}, want {self.chain_id}"
+            )
         if inner.s > _HALF_ORDER:
             raise TransactionRefused("invalid signature: s is in the upper half of the order")
         try:
@@ -186,13 +208,15 @@ class Rules:
             inner=inner,
         )
 
-    def _check_gas(self, inner: SignedTransactionAPI) -> None:
+    def _check_gas(self, inner: EvmTransaction) -> None:
         if not inner.to and len(inner.data) > _INITCODE_BYTES_MAX:
             raise TransactionRefused(f"max initcode size exceeded: {len(inner.data)} bytes")
         if inner.gas > BLOCK_GAS_LIMIT:
             raise TransactionRefused(f"exceeds block gas limit: {inner.gas} > {BLOCK_GAS_LIMIT}")
         least = max(inner.get_intrinsic_gas(), self.floor_gas(inner.data))
         if inner.gas < least:
-            raise TransactionRefused(f"intrinsic gas too low: gas {inner.gas}, minimum needed {least}")
+            raise TransactionRefused(
+                f"intrinsic gas too low: gas {inner.gas}, minimum needed {least}"
+            )
         if inner.max_fee_per_gas < BASE_FEE_FLOOR_WEI:
             raise TransactionRefused("transaction underpriced: below any possible base fee")

@@ -7,7 +7,7 @@ import rlp
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 
 from meridian.primitives.eip712 import keccak
-from meridian.primitives.ids import Address, address_text
+from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
 _PARITY = 1 << 255
@@ -41,11 +41,12 @@ def sign_transaction(
         "gas": gas,
         "maxFeePerGas": fees.max_fee_wei,
         "maxPriorityFeePerGas": fees.tip_wei,
-        "to": "0x" if call.to is None else address_text(call.to),
         "value": call.value_atto,
         "data": call.data,
         "accessList": [],
     }
+    if call.to is not None:
+        fields["to"] = bytes(call.to)
     signature = key.sign(bytes(TypedTransaction.from_dict(fields).hash()))
     packed = int.from_bytes(signature[32:], "big")
     signed = {

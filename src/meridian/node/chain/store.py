@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from eth.db.backends.base import BaseDB
 
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS blocks (
 CREATE TABLE IF NOT EXISTS transactions (
     hash BLOB PRIMARY KEY, block INTEGER NOT NULL, position INTEGER NOT NULL, sender BLOB NOT NULL, raw BLOB NOT NULL,
     gas_used INTEGER NOT NULL, gas_cumulative INTEGER NOT NULL, status INTEGER NOT NULL, created BLOB, output BLOB,
-    first_log INTEGER NOT NULL, UNIQUE (block, position)) WITHOUT ROWID;
+    first_log INTEGER NOT NULL, log_count INTEGER NOT NULL, UNIQUE (block, position)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logs (
     block INTEGER NOT NULL, position INTEGER NOT NULL, tx_position INTEGER NOT NULL, tx_hash BLOB NOT NULL,
     address BLOB NOT NULL, topic0 BLOB, topic1 BLOB, topic2 BLOB, topic3 BLOB, data BLOB NOT NULL,
@@ -63,6 +63,7 @@ class StoredTransaction:
     created: Address | None
     output: bytes
     first_log: int
+    log_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,9 @@ class ChainStore:
 
     # -- pool -------------------------------------------------------------------------------------------------------
 
-    def add_pooled(self, rows: Sequence[tuple[bytes, int, bytes]], replaced: Sequence[bytes]) -> None:
+    def add_pooled(
+        self, rows: Sequence[tuple[bytes, int, bytes]], replaced: Sequence[bytes]
+    ) -> None:
         """Make accepted transactions (hash, sequence, raw) durable, and forget the ones that they replace."""
         with self._transaction() as db:
             db.executemany("DELETE FROM pool WHERE hash = ?", [(one,) for one in replaced])
@@ -196,7 +199,7 @@ class ChainStore:
                 "INSERT INTO blocks VALUES (?, ?, ?)", (block.number, block.hash, block.size_bytes)
             )
             db.executemany(
-                "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_transaction_row(one) for one in block.transactions],
             )
             db.executemany(
@@ -240,10 +243,11 @@ class ChainStore:
         rows = self._all("SELECT * FROM transactions WHERE block = ? ORDER BY position", (number,))
         return [_stored_transaction(row) for row in rows]
 
-    def transaction_logs(self, block: int, tx_position: int) -> list[StoredLog]:
+    def transaction_logs(self, one: StoredTransaction) -> list[StoredLog]:
         """Return the logs of one transaction, in order."""
-        sql = "SELECT * FROM logs WHERE block = ? AND tx_position = ? ORDER BY position"
-        return [_stored_log(row) for row in self._all(sql, (block, tx_position))]
+        sql = "SELECT * FROM logs WHERE block = ? AND position >= ? AND position < ? ORDER BY position"
+        span = (one.block, one.first_log, one.first_log + one.log_count)
+        return [_stored_log(row) for row in self._all(sql, span)]
 
     def logs(self, query: LogQuery, limit: int) -> list[StoredLog]:
         """Return the logs that match, in chain order, at most `limit`."""
@@ -267,11 +271,11 @@ class ChainStore:
             self._cache.clear()
         self._cache[key] = value
 
-    def _one(self, sql: str, values: Sequence[object]) -> tuple[object, ...] | None:
+    def _one(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
         rows = self._all(sql, values)
         return rows[0] if rows else None
 
-    def _all(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+    def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
@@ -373,11 +377,13 @@ def _transaction_row(one: StoredTransaction) -> tuple[object, ...]:
         one.created,
         one.output or None,
         one.first_log,
+        one.log_count,
     )
 
 
-def _stored_transaction(row: tuple[object, ...]) -> StoredTransaction:
-    return StoredTransaction(*row[:9], row[9] or b"", row[10])  # type: ignore[arg-type]
+def _stored_transaction(row: tuple[Any, ...]) -> StoredTransaction:
+    names = StoredTransaction.__slots__
+    return StoredTransaction(**dict(zip(names, row, strict=True)) | {"output": row[9] or b""})
 
 
 def _log_row(one: StoredLog) -> tuple[object, ...]:
@@ -386,6 +392,7 @@ def _log_row(one: StoredLog) -> tuple[object, ...]:
     return (*place, one.address, *topics, one.data)
 
 
-def _stored_log(row: tuple[object, ...]) -> StoredLog:
+def _stored_log(row: tuple[Any, ...]) -> StoredLog:
     topics = tuple(topic for topic in row[5:9] if topic is not None)
-    return StoredLog(*row[:5], topics, row[9])  # type: ignore[arg-type]
+    block, position, tx_position, tx_hash, address = row[:5]
+    return StoredLog(block, position, tx_position, tx_hash, address, topics, row[9])

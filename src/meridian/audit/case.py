@@ -1,0 +1,69 @@
+"""One epoch under audit: its source, and what earlier links established for later ones.
+
+Each attribute is set by the link named beside it, and read only by links that need that one; so an attribute that is
+read too early is a bug of ours and not a finding.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from meridian.audit.record import OutcomeRecord
+from meridian.audit.source import Committed, EvidenceSource, Reported, Schedule, StoredReport
+from meridian.ephemera.block import Block
+from meridian.ephemera.context import Context
+from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
+from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.row import RowHeader
+from meridian.measure.manifest import Manifest, Nodes
+from meridian.measure.schema import NetworkSchema
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.ids import Address, NodeKey
+from meridian.reward.outcome import MemberRow, Outcome
+from meridian.reward.report import Report
+
+
+class Case:
+    """The state of one audit."""
+
+    committed: Committed  # commitment
+    manifest: Manifest  # manifest
+    schema: NetworkSchema  # manifest
+    segments: Mapping[bytes, bytes]  # segments
+    nodes: Nodes  # jobs
+    jobs: pa.Table  # jobs
+    payees: Mapping[NodeKey, Address]  # jobs
+    schedule: Schedule  # function
+    function: EvaluationFunction  # function
+    parameters: EvaluationParameters  # parameters
+    inputs: Mapping[str, bytes]  # inputs
+    input: EpochInput  # evaluation
+    header: RowHeader  # inputs
+    stored: StoredReport  # outcome records
+    records: tuple[tuple[str, OutcomeRecord], ...]  # outcome records, with their files
+    context: Context  # block
+    block: Block  # block
+    rows: tuple[MemberRow, ...]  # rows
+    reported: Reported  # aggregation
+    before: Reported | None  # aggregation
+    weights: tuple[int | None, ...]  # aggregation
+    verdict_root: bytes  # aggregation
+    evaluation: Evaluation  # evaluation
+    outcome: Outcome  # rewards
+    report: Report  # report
+
+    def __init__(self, source: EvidenceSource, epoch: int) -> None:
+        self.source = source
+        self.epoch = epoch
+        self.names: dict[NodeKey, str] = {}
+        """Key -> text id of the committed nodes, once they are known."""
+
+    @property
+    def evaluations_domain(self) -> Domain:
+        """The domain of protocol and report signatures."""
+        network = self.source.network
+        return Domain(chain_id=network.chain_id, contract=network.evaluations)
+
+    def name_of(self, key: NodeKey) -> str:
+        """Return a node's id, or its key where the id is not known."""
+        return self.names.get(key, key.hex())

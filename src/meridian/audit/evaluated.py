@@ -1,0 +1,184 @@
+"""Links `function`, `parameters`, `inputs` and `evaluation`: we evaluate the epoch ourselves and compare.
+
+A member whose row differs is named, and that is a note: the average is made so that a minority cannot move it. The link
+breaks where the decided weights or verdicts are not those that the jobs give.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from meridian.audit.case import Case
+from meridian.audit.evidence import Broken, Finding, require
+from meridian.audit.objects import fetch
+from meridian.errors import InvalidInput, NotFound
+from meridian.evaluate.function import EpochInput, Evaluation
+from meridian.evaluate.inputs import inputs_root_of
+from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.registry import function_with_digest
+from meridian.evaluate.row import Row, RowHeader
+from meridian.primitives import dagcbor
+from meridian.primitives.ids import NodeKey, address_text
+
+
+def check_function(case: Case) -> Finding:
+    """Check that the function of the schedule is code that this installation runs.
+
+    Raises:
+        Broken: If it is not, or if a published copy of its code is another.
+    """
+    case.schedule = case.source.chain.schedule(case.epoch)
+    digest = case.schedule.function
+    try:
+        case.function = function_with_digest(digest)
+    except NotFound:
+        raise Broken(
+            f"the schedule names function {digest.hex()}, which is not code that this installation runs"
+        ) from None
+    copies = case.source.object(digest)
+    require(
+        [copy.file for copy in copies if copy.data != case.function.bundle],
+        "the published code is another",
+    )
+    return Finding(
+        f"schedule version {case.schedule.version} names {case.function.name} version {case.function.version}, "
+        f"code {digest.hex()}, which is the code that runs here",
+        tuple(f"published as {copy.file}" for copy in copies),
+    )
+
+
+def check_parameters(case: Case) -> Finding:
+    """Check that the published parameters are those of the schedule, and that the function takes them.
+
+    Raises:
+        Broken: If a copy is another.
+    """
+    data = fetch(case.source, case.schedule.parameters, "the parameters")
+    parameters = EvaluationParameters.decode(data)
+    case.function.check(parameters.function)
+    case.parameters = parameters
+    return Finding(
+        f"average {parameters.aggregate}, allocation {parameters.allocation}, "
+        f"function parameters {parameters.function or 'none'}"
+    )
+
+
+def check_inputs(case: Case) -> Finding:
+    """Check the auxiliary inputs that the manifest names, and compute their root.
+
+    Raises:
+        Broken: If a copy of an input is another.
+    """
+    inputs = {
+        entry.name: fetch(case.source, entry.digest, f"input {entry.name!r}")
+        for entry in case.manifest.inputs
+    }
+    root = inputs_root_of(inputs)
+    case.header = RowHeader(
+        network=case.source.network.network_id,
+        epoch=case.epoch,
+        commitment=case.committed.digest,
+        function=case.schedule.function,
+        parameters=case.schedule.parameters,
+        inputs_root=root,
+    )
+    case.inputs = inputs
+    return Finding(
+        f"{len(inputs)} inputs under root {root.hex()}",
+        tuple(f"{name}: {len(data)} bytes" for name, data in sorted(inputs.items())),
+    )
+
+
+def evaluate(case: Case) -> Evaluation:
+    """Evaluate the epoch's jobs."""
+    case.input = EpochInput(
+        epoch=case.epoch,
+        node_ids=case.nodes.ids,
+        node_keys=tuple(case.nodes.keys),
+        payees=case.nodes.payees,
+        jobs=case.jobs,
+        inputs=case.inputs,
+    )
+    return case.function.evaluate(case.input, case.parameters.function)
+
+
+def check_evaluation(case: Case) -> Finding:
+    """Evaluate, and compare with every evaluator's row, with the decided weights and with the published verdicts.
+
+    Raises:
+        Broken: If what was decided does not follow from the jobs, or a published verdict object is another.
+    """
+    case.evaluation = evaluate(case)
+    own = Row.of(case.header, case.input, case.evaluation)
+    body = own.encode()
+    agreeing = [address_text(member) for member, row in case.rows if row == body]
+    notes = [
+        f"{address_text(member)} differs: {_difference(case, row, own)}"
+        for member, row in case.rows
+        if row != body
+    ]
+    problems = _weight_differences(case, own.weights)
+    if case.verdict_root != own.verdict_root:
+        problems.append(
+            f"verdict root {case.verdict_root.hex()}, the jobs give {own.verdict_root.hex()}"
+        )
+    require(
+        [*problems, *notes] if problems else [], "what was decided does not follow from the jobs"
+    )
+    for file, record in case.records:
+        _check_verdicts(case, file, record.verdicts)
+    reasons = ", ".join(f"{name} {count}" for name, count in case.evaluation.summary.items())
+    return Finding(
+        f"{len(agreeing)} of {len(case.rows)} rows are exactly what the jobs give here ({reasons})",
+        (*(f"{member} agrees" for member in agreeing), *notes),
+    )
+
+
+def _weight_differences(case: Case, own: Sequence[int | None]) -> list[str]:
+    """Return the nodes whose decided weight is not what the jobs give; a deferred node has none yet."""
+    return [
+        f"{case.name_of(NodeKey(key))}: decided {decided}, the jobs give {weight}"
+        for key, decided, weight in zip(case.nodes.keys, case.weights, own, strict=True)
+        if decided is not None and decided != weight
+    ]
+
+
+def _difference(case: Case, body: bytes, own: Row) -> str:
+    try:
+        row = Row.decode(body)
+    except InvalidInput as error:
+        return f"it cannot be read ({error})"
+    if row.header != own.header:
+        return "it speaks about another evaluation"
+    theirs = dict(zip(row.node_keys, row.weights, strict=True))
+    nodes = [
+        case.name_of(NodeKey(key))
+        for key, weight in zip(own.node_keys, own.weights, strict=True)
+        if theirs.get(key) != weight
+    ]
+    parts = (
+        [f"{len(nodes)} weights ({', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})"]
+        if nodes
+        else []
+    )
+    parts += ["verdict root"] if row.verdict_root != own.verdict_root else []
+    return " and ".join(parts) or "it names other nodes"
+
+
+def _check_verdicts(case: Case, file: str, digest: bytes) -> None:
+    data = fetch(case.source, digest, f"the verdicts that {file} names")
+    own: dict[str, Any] = {
+        "reasons": list(case.evaluation.reasons),
+        "codes": case.evaluation.verdicts,
+        "summary": case.evaluation.summary,
+    }
+    published = dagcbor.decode(data)
+    if published != own:
+        parts = [
+            name
+            for name, value in own.items()
+            if not isinstance(published, dict) or published.get(name) != value
+        ]
+        raise Broken(
+            f"the verdicts that {file} names are not what the jobs give",
+            [f"{part} differ" for part in parts],
+        )

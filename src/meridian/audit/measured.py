@@ -1,0 +1,237 @@
+"""Links `commitment` to `epoch-log`: from the chain's commitment to every job and every hash above it.
+
+The nodes artefact belongs to `jobs`, the schema to `manifest`.
+"""
+
+from meridian.audit.case import Case
+from meridian.audit.evidence import Broken, Finding, require
+from meridian.audit.objects import fetch, pointed
+from meridian.audit.source import Committed, EvidenceSource
+from meridian.errors import InvalidInput, NotFound
+from meridian.measure.columns import read_segment
+from meridian.measure.commitment import load_epoch, verify_epoch
+from meridian.measure.epoch import Calendar
+from meridian.measure.epoch_log import EpochRecord, Verifier, verify_log
+from meridian.measure.manifest import Manifest, Nodes
+from meridian.measure.schema import NetworkSchema
+from meridian.primitives import rfc6962
+from meridian.primitives.cid import cid_text
+from meridian.primitives.hashing import EPOCH_DIGEST, tagged
+from meridian.primitives.ids import NodeKey, address_text
+from meridian.primitives.sumtree import annotation
+
+
+def commitment_of(source: EvidenceSource, epoch: int) -> Committed:
+    """Return the one commitment of an epoch.
+
+    Raises:
+        NotFound: If there is none: nothing can be looked at.
+    """
+    events = source.chain.commitments(epoch)
+    if not events:
+        raise NotFound(f"epoch {epoch} is not committed on chain")
+    return events[-1]
+
+
+def check_commitment(case: Case) -> Finding:
+    """Check that the epoch is committed once, and that the chain's digest is over exactly that commitment.
+
+    Raises:
+        Broken: If it is not.
+    """
+    events = case.source.chain.commitments(case.epoch)
+    if not events:
+        raise Broken(f"the chain has no commitment of epoch {case.epoch}")
+    if len(events) > 1:
+        raise Broken(
+            f"the chain has {len(events)} commitments of epoch {case.epoch}; this version verifies one"
+        )
+    event = events[0]
+    digest = epoch_digest(bytes(32), event)
+    stored = case.source.chain.epoch_digest(case.epoch)
+    if event.digest != digest or stored != digest:
+        raise Broken(
+            f"the commitment has digest {digest.hex()}, the contract stores {stored.hex()}"
+        )
+    if event.aggregator != case.source.network.aggregator:
+        raise Broken(
+            f"it was made by {address_text(event.aggregator)}, who is not the network's aggregator"
+        )
+    case.committed = event
+    return Finding(
+        f"root {event.root.hex()} over {event.n_nodes} nodes and "
+        f"{int.from_bytes(event.annotation[:8], 'big')} jobs, by {address_text(event.aggregator)}"
+    )
+
+
+def epoch_digest(before: bytes, event: Committed) -> bytes:
+    """Return the contract's running digest over an epoch's commitments after one more."""
+    return tagged(
+        EPOCH_DIGEST,
+        before,
+        event.aggregator,
+        event.root,
+        event.n_nodes.to_bytes(8, "big"),
+        event.annotation,
+        event.manifest,
+    )
+
+
+def check_manifest(case: Case) -> Finding:
+    """Check that the published manifest is the committed one, says the same, and has its schema.
+
+    Raises:
+        Broken: If an index file names another manifest, a copy is another, or a field differs.
+    """
+    committed, network = case.committed, case.source.network
+    others = [
+        f"{file} names {cid_text(digest)}"
+        for file, digest in pointed(case.source.manifests(case.epoch), "a manifest")
+        if digest != committed.manifest
+    ]
+    require(others, f"the chain names manifest {cid_text(committed.manifest)}")
+    manifest = Manifest.decode(fetch(case.source, committed.manifest, "the manifest"))
+    said = {
+        "network": (manifest.network, network.name),
+        "network_id": (manifest.network_id, network.network_id),
+        "epoch": (manifest.epoch, case.epoch),
+        "aggregator": (manifest.aggregator, committed.aggregator),
+        "root": (manifest.root, committed.root),
+        "n_nodes": (manifest.n_nodes, committed.n_nodes),
+        "annotation": (manifest.annotation, committed.annotation),
+        "schema": (manifest.schema, network.schema_digest),
+    }
+    require(
+        [name for name, (one, other) in said.items() if one != other],
+        "the manifest says something else",
+    )
+    schema = NetworkSchema.decode(fetch(case.source, manifest.schema, "the schema"))
+    case.manifest, case.schema = manifest, schema
+    return Finding(
+        f"{len(manifest.segments)} segments with {manifest.jobs} jobs ({manifest.late} late, "
+        f"{manifest.duplicates} duplicates left out), {len(manifest.inputs)} inputs, schema {schema.name!r}"
+    )
+
+
+def check_segments(case: Case) -> Finding:
+    """Check every copy of every segment: bytes, length, columns, types, ranges, number of rows.
+
+    Raises:
+        Broken: Naming segment and file.
+    """
+    segments: dict[bytes, bytes] = {}
+    for number, segment in enumerate(case.manifest.segments, 1):
+        what = f"segment {number} of {len(case.manifest.segments)}"
+        data = fetch(case.source, segment.digest, what)
+        try:
+            rows = read_segment(data, case.schema).num_rows
+        except InvalidInput as error:
+            raise Broken(f"{what} cannot be read", [str(error)]) from error
+        if (rows, len(data)) != (segment.rows, segment.bytes):
+            raise Broken(
+                f"{what} has {rows} rows in {len(data)} bytes, not {segment.rows} in {segment.bytes}",
+                [cid_text(segment.digest)],
+            )
+        segments[segment.digest] = data
+    case.segments = segments
+    return Finding(
+        f"{len(segments)} segments, {sum(map(len, segments.values()))} bytes, {case.manifest.jobs} rows",
+        tuple(
+            f"{cid_text(segment.digest)}: {segment.rows} rows" for segment in case.manifest.segments
+        ),
+    )
+
+
+def check_jobs(case: Case) -> Finding:
+    """Rebuild every row, tree and sum from the jobs, up to the committed root.
+
+    Raises:
+        Broken: Naming each layer, node or job that differs.
+    """
+    data = fetch(case.source, case.manifest.nodes, "the nodes object")
+    objects = {**case.segments, case.manifest.nodes: data}
+    nodes, jobs = load_epoch(case.manifest, case.schema, objects.__getitem__)
+    network = case.source.network
+    calendar = Calendar(network.genesis_s, network.epoch_seconds, network.first_epoch)
+    found = verify_epoch(case.manifest, case.schema, nodes, jobs, calendar)
+    require([str(problem) for problem in found], "the jobs do not give what was committed")
+    problems, notes = _payees(case, nodes)
+    require(problems, "committed payees are not those that the nodes registered")
+    case.nodes, case.jobs = nodes, jobs
+    keys = nodes.keys
+    case.names = dict(zip(keys, nodes.ids, strict=True))
+    case.payees = dict(zip(keys, nodes.payees, strict=True))
+    count, sums = annotation(bytes(32) + case.committed.annotation, case.schema.lanes.kind)
+    named = [f"{name} {total}" for name, total in zip(case.schema.lanes.fields, sums, strict=False)]
+    return Finding(
+        f"{count} jobs of {len(nodes.ids)} nodes give root {case.committed.root.hex()}; "
+        f"sums: {', '.join(named) or 'none'}",
+        notes,
+    )
+
+
+def _payees(case: Case, nodes: Nodes) -> tuple[list[str], tuple[str, ...]]:
+    """Compare the payees in the rows with the registrations; return problems and notes."""
+    registered: dict[bytes, set[bytes]] = {}
+    for event in case.source.chain.registrations():
+        registered.setdefault(event.node_key, set()).add(event.payee)
+    problems, strangers = [], 0
+    for name, key, payee in zip(nodes.ids, nodes.keys, nodes.payees, strict=True):
+        known = registered.get(NodeKey(key))
+        if known is None:
+            strangers += 1
+        elif payee not in known:
+            problems.append(f"payee of {name} is {address_text(payee)}, which it did not register")
+    return problems, (f"{strangers} nodes are not registered on chain",) if strangers else ()
+
+
+def check_epoch_log(case: Case) -> Finding:
+    """Check that the aggregator's log of all epochs (L0) holds exactly this commitment, under a signed checkpoint.
+
+    Raises:
+        Broken: If a published log is not signed, does not have its root, or says something else of the epoch.
+    """
+    committed = case.committed
+    verifier = Verifier.parse(case.source.network.log_vkey)
+    record = EpochRecord(
+        network=case.source.network.network_id,
+        epoch=case.epoch,
+        aggregator=committed.aggregator,
+        root=committed.root,
+        n_nodes=committed.n_nodes,
+        annotation=committed.annotation,
+        manifest=committed.manifest,
+    )
+    logs = case.source.logs()
+    if not logs:
+        raise Broken("no publication has an epoch log")
+    notes = []
+    for log in logs:
+        try:
+            checkpoint = verify_log(log.checkpoint, log.entries, verifier)
+            about = [
+                at
+                for at, entry in enumerate(log.entries)
+                if EpochRecord.decode(entry).epoch == case.epoch
+            ]
+        except InvalidInput as error:
+            raise Broken(
+                f"{log.file} is not the signed state of its entries", [str(error)]
+            ) from error
+        if len(about) != 1 or log.entries[about[0]] != record.encode():
+            raise Broken(
+                f"{log.file}: {len(about)} entries about epoch {case.epoch}, and none is the commitment"
+            )
+        leaves = [rfc6962.leaf_hash(entry) for entry in log.entries]
+        path = rfc6962.inclusion_path(leaves, about[0])
+        if not rfc6962.verify_inclusion(
+            leaves[about[0]], about[0], len(leaves), path, checkpoint.root
+        ):
+            raise Broken(f"{log.file}: the entry is not under the checkpoint's root")
+        notes.append(
+            f"{log.file}: entry {about[0]} of {checkpoint.size} under {checkpoint.root.hex()}"
+        )
+    return Finding(
+        f"the commitment stands in the log of {verifier.name}, whose checkpoint is signed",
+        tuple(notes),
+    )

@@ -1,0 +1,254 @@
+"""Links `aggregation`, `rewards`, `report`, `signatures` and `contract`: from decided rows to what the chain stores."""
+
+from dataclasses import fields
+
+from meridian.audit.case import Case
+from meridian.audit.evidence import Broken, Finding, require
+from meridian.audit.objects import fetch
+from meridian.audit.source import Reported
+from meridian.errors import InvalidInput
+from meridian.primitives.amounts import format_fil
+from meridian.primitives.ids import address_text
+from meridian.primitives.keys import recover
+from meridian.primitives.quorum import quorum
+from meridian.reward.claims import ClaimsState
+from meridian.reward.outcome import compute_outcome
+from meridian.reward.report import NO_REPORT, Report
+
+
+def check_aggregation(case: Case) -> Finding:
+    """Compute the decided weights from the rows.
+
+    Raises:
+        Broken: If the rows cannot be aggregated, or the chain of reports cannot be followed to this one.
+    """
+    chain = case.source.chain
+    case.reported = _reported(case)
+    case.before = _previous(case)
+    outcome = compute_outcome(
+        case.rows,
+        committee_size=case.context.n,
+        parameters=case.parameters,
+        budget=chain.budget(case.epoch),
+        previous=ClaimsState.empty(),
+        expected=case.header,
+        payees=case.payees,
+    )
+    case.weights, case.verdict_root = outcome.weights, outcome.verdict_root
+    deferred = [
+        f"deferred: {case.name_of(key)}"
+        for key, weight in zip(outcome.node_keys, outcome.weights, strict=True)
+        if weight is None
+    ]
+    refused = [
+        f"the row of {address_text(member)} abstains: {reason}"
+        for member, reason in outcome.refused
+    ]
+    return Finding(
+        f"{case.parameters.aggregate} of {len(case.rows) - len(refused)} usable rows gives "
+        f"{len(outcome.weights) - len(deferred)} weights",
+        (*refused, *deferred),
+    )
+
+
+def _reported(case: Case) -> Reported:
+    """Return the event that accepted this epoch's report."""
+    events = [event for event in case.source.chain.reports() if event.epoch == case.epoch]
+    if len(events) != 1:
+        raise Broken(f"the chain accepted {len(events)} reports of epoch {case.epoch}")
+    return events[0]
+
+
+def _previous(case: Case) -> Reported | None:
+    """Return the event of the report before this one, or None if it is the first."""
+    if case.reported.previous == NO_REPORT:
+        return None
+    for event in case.source.chain.reports():
+        if event.report_hash == case.reported.previous:
+            return event
+    raise Broken(
+        f"the chain has no report {case.reported.previous.hex()} that this one could follow"
+    )
+
+
+def check_rewards(case: Case) -> Finding:
+    """Recompute amounts and claims from the decided weights and the claims before.
+
+    Raises:
+        Broken: If published claims differ, if the previous claims are not those that the chain holds, or if the
+            epoch's budget is exceeded.
+    """
+    previous = _previous_claims(case)
+    outcome = compute_outcome(
+        case.rows,
+        committee_size=case.context.n,
+        parameters=case.parameters,
+        budget=case.source.chain.budget(case.epoch),
+        previous=previous,
+        expected=case.header,
+        payees=case.payees,
+    )
+    problems = []
+    for file, record in case.records:
+        claims = ClaimsState.decode(
+            fetch(case.source, record.claims, f"the claims that {file} names")
+        )
+        problems += [
+            f"{file}: {difference}"
+            for difference in _claim_differences(case, claims, outcome.claims)
+        ]
+    require(problems, "published claims do not follow from the decided weights")
+    if outcome.total - previous.total > outcome.budget:
+        raise Broken(
+            f"{outcome.total - previous.total} atto are promised, the budget is {outcome.budget}"
+        )
+    case.outcome = outcome
+    return Finding(
+        f"{format_fil(outcome.allocated)} of a budget of {format_fil(outcome.budget)} go to "
+        f"{sum(amount > 0 for amount in outcome.amounts)} nodes; {outcome.dust} atto of dust and "
+        f"{sum(outcome.held_back)} atto for deferred nodes stay in the pool; "
+        f"{len(outcome.claims.claims)} claims in the tree, {outcome.total} atto in all"
+    )
+
+
+def _previous_claims(case: Case) -> ClaimsState:
+    """Return the claims after the report before this one, which must be those that its reward root commits to."""
+    state = ClaimsState.empty()
+    for file, record in case.records:
+        state = ClaimsState.empty()  # nothing is published where nobody had a claim before
+        if record.previous_claims is not None:
+            what = f"the earlier claims that {file} names"
+            state = ClaimsState.decode(fetch(case.source, record.previous_claims, what))
+        if case.before is None and state.claims:
+            raise Broken(f"{file} names earlier claims, but this is the first report on chain")
+        if case.before is not None and (
+            (state.reward_root, state.total) != (case.before.reward_root, case.before.total)
+        ):
+            raise Broken(
+                f"the earlier claims that {file} names are not those of the report of epoch {case.before.epoch}",
+                [
+                    f"reward root {state.reward_root.hex()}, on chain {case.before.reward_root.hex()}"
+                ],
+            )
+    return state
+
+
+def _claim_differences(case: Case, published: ClaimsState, own: ClaimsState) -> list[str]:
+    if published == own:
+        return []
+    keys = sorted(published.claims.keys() | own.claims.keys())
+    return [
+        f"claim of {case.name_of(key)} is {published.claims.get(key)}, not {own.claims.get(key)}"
+        for key in keys
+        if published.claims.get(key) != own.claims.get(key)
+    ]
+
+
+def check_report(case: Case) -> Finding:
+    """Recompute every field of the report, and compare it with the published ones and the contract's hash.
+
+    Raises:
+        Broken: Naming file and field.
+    """
+    own = case.outcome.report(case.header, case.block.hash, case.reported.previous)
+    digest = own.digest(case.evaluations_domain)
+    problems = []
+    for file, record in case.records:
+        problems += [f"{file}: {problem}" for problem in _differences(record.report, own)]
+        facts = (
+            ("report_hash", record.report_hash, digest),
+            ("manifest", record.manifest, case.committed.manifest),
+            ("network_id", record.network_id, case.source.network.network_id),
+            ("epoch", record.epoch, case.epoch),
+        )
+        problems += [f"{file}: {name} is another" for name, said, true in facts if said != true]
+    for pointer in case.source.outcomes(case.epoch):
+        if pointer.report_hash != digest:
+            problems.append(f"{pointer.file}: report_hash is another")
+    require(problems, "a published report is not the one that follows from the decided block")
+    if case.stored.hash != digest or case.reported.report_hash != digest:
+        raise Broken(
+            f"the contract accepted report {case.stored.hash.hex()}, what follows is {digest.hex()}"
+        )
+    case.report = own
+    return Finding(f"all fields follow, and the digest is the contract's: {digest.hex()}")
+
+
+def _differences(published: Report, own: Report) -> list[str]:
+    return [
+        f"{field.name} is {_text(getattr(published, field.name))}, not {_text(getattr(own, field.name))}"
+        for field in fields(Report)
+        if getattr(published, field.name) != getattr(own, field.name)
+    ]
+
+
+def _text(value: bytes | int) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def check_signatures(case: Case) -> Finding:
+    """Check that a quorum of the epoch's members signed the report that the contract accepted.
+
+    Raises:
+        Broken: Naming file and signer.
+    """
+    members = case.source.chain.committee(case.epoch)
+    needed = quorum(len(members))
+    problems = []
+    signers = set()
+    for file, record in case.records:
+        named = [signer for signer, _ in record.signatures]
+        if named != sorted(set(named)) or len(named) < needed:
+            problems.append(f"{file}: {len(named)} signers, at least {needed} ascending are needed")
+        for signer, signature in record.signatures:
+            reason = _fault(case.stored.hash, signer in members, signer, signature)
+            if reason:
+                problems.append(f"{file}: {address_text(signer)} {reason}")
+            signers.add(signer)
+    require(problems, "the report is not signed by a quorum of the epoch's members")
+    return Finding(
+        f"{len(signers)} of {len(members)} members signed the report ({needed} are needed)",
+        tuple(address_text(signer) for signer in sorted(signers)),
+    )
+
+
+def _fault(digest: bytes, member: bool, signer: bytes, signature: bytes) -> str:
+    if not member:
+        return "is not a member of this epoch"
+    try:
+        return "" if recover(digest, signature) == signer else "did not sign this report"
+    except InvalidInput as error:
+        return f"gives no signature ({error})"
+
+
+def check_contract(case: Case) -> Finding:
+    """Compare what the contract stores with what follows.
+
+    Raises:
+        Broken: Naming each difference.
+    """
+    stored, reported, outcome = case.stored, case.reported, case.outcome
+    members = case.source.chain.committee(case.epoch)
+    problems = []
+    for where, root, total in (
+        ("stored", stored.reward_root, stored.total),
+        ("event", reported.reward_root, reported.total),
+    ):
+        if root != outcome.reward_root:
+            problems.append(f"{where}: reward root {root.hex()}, not {outcome.reward_root.hex()}")
+        if total != outcome.total:
+            problems.append(f"{where}: total {total}, not {outcome.total}")
+    if stored.transmitter != reported.transmitter or stored.transmitter not in members:
+        problems.append(
+            f"transmitter {address_text(stored.transmitter)} is not the event's, or no member"
+        )
+    problems += [
+        f"{file}: transmitter {address_text(record.transmitter)}, on chain {address_text(stored.transmitter)}"
+        for file, record in case.records
+        if record.transmitter != stored.transmitter
+    ]
+    require(problems, "the contract stores something else")
+    return Finding(
+        f"reward root {stored.reward_root.hex()}, total {stored.total} atto, transmitted by "
+        f"{address_text(stored.transmitter)}; claims unlock at {stored.unlock_at}"
+    )

@@ -1,0 +1,310 @@
+"""`meridian verify`, `meridian node show` and `meridian proof`: what anybody can check without asking anybody.
+
+All of them read a data directory's publications and its chain (`node.audit_sources`) and print; they change nothing.
+Exit codes: 0 everything holds, 1 something is broken or invalid, 3 no such epoch, node or job.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from meridian.audit.epoch import verify_epoch_evidence
+from meridian.audit.evidence import Link, State, first_broken
+from meridian.audit.node_account import NodeAccount, account_of
+from meridian.audit.proof_building import claim_proof, job_proof, node_proof
+from meridian.audit.proof_steps import ProofStep
+from meridian.audit.proofs import Document, chain_step, check_proof, encode_document
+from meridian.audit.source import EvidenceSource
+from meridian.errors import StorageFailure
+from meridian.node.audit_sources import open_source
+from meridian.primitives.amounts import format_fil
+
+BROKEN: Final = 1
+
+_COLOURS: Final = {
+    State.HOLDS: "green",
+    State.BROKEN: "bold red",
+    State.SEALED: "yellow",
+    State.UNCHECKED: "dim",
+}
+_MARKS: Final = {State.HOLDS: "✓", State.BROKEN: "✗", State.SEALED: "●", State.UNCHECKED: "-"}
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The run's directory: network.json and the publications.",
+)
+epoch_option = click.option(
+    "--epoch", type=click.IntRange(min=0), required=True, help="The epoch's number."
+)
+node_option = click.option("--node", "node_id", required=True, metavar="ID", help="The node's id.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object instead of text."
+)
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File; standard output without it.",
+)
+
+
+def _console() -> Console:
+    """Return a console for standard output as it is now; unbounded in width where that is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+@click.command()
+@data_dir_option
+@epoch_option
+@json_option
+@click.option("--items", is_flag=True, help="Also list what each link that holds is made of.")
+def verify(data_dir: Path, epoch: int, *, as_json: bool, items: bool) -> None:
+    """Recompute an epoch from public artefacts and the chain, and print the chain of evidence.
+
+    Exits with 0 when every link holds (or is sealed), else with 1 and the first broken link's name.
+    """
+    with open_source(data_dir) as source:
+        links = verify_epoch_evidence(source, epoch)
+    broken = first_broken(links)
+    if as_json:
+        click.echo(json.dumps(links_object(epoch, links)))
+    else:
+        _print_links(epoch, links, items=items)
+        if broken:
+            click.echo(f"broken: {broken.name}")
+        else:
+            click.echo(f"epoch {epoch}: every link holds" + _sealed_text(links))
+    if broken:
+        raise click.exceptions.Exit(BROKEN)
+
+
+def links_object(epoch: int, links: Sequence[Link]) -> dict[str, Any]:
+    """Return the one object that ``--json`` prints."""
+    broken = first_broken(links)
+    return {
+        "epoch": epoch,
+        "ok": broken is None,
+        "broken": broken.name if broken else None,
+        "links": [
+            {
+                "name": link.name,
+                "state": link.state.value,
+                "detail": link.detail,
+                "items": list(link.items),
+            }
+            for link in links
+        ],
+    }
+
+
+def _sealed_text(links: Sequence[Link]) -> str:
+    sealed = [link.name for link in links if link.state is State.SEALED]
+    return f" (sealed: {', '.join(sealed)})" if sealed else ""
+
+
+def _print_links(epoch: int, links: Sequence[Link], *, items: bool) -> None:
+    table = Table(title=f"Chain of evidence of epoch {epoch}", title_justify="left", pad_edge=False)
+    table.add_column("link", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for link in links:
+        colour = _COLOURS[link.state]
+        lines = [escape(link.detail)]
+        if items or link.state is State.BROKEN:
+            lines += [f"[dim]· {escape(item)}[/dim]" for item in link.items]
+        table.add_row(
+            link.name,
+            f"[{colour}]{_MARKS[link.state]} {link.state.value}[/{colour}]",
+            "\n".join(lines),
+        )
+    _console().print(table)
+
+
+@click.group()
+def node() -> None:
+    """Look at one node."""
+
+
+@node.command("show")
+@data_dir_option
+@node_option
+@epoch_option
+@json_option
+def show_node(data_dir: Path, node_id: str, epoch: int, *, as_json: bool) -> None:
+    """Print what became of a node in an epoch: its jobs, why some did not count, its reward and its claim."""
+    with open_source(data_dir) as source:
+        account = account_of(source, epoch, node_id)
+    if as_json:
+        click.echo(json.dumps(account_object(account)))
+        return
+    table = Table(
+        title=f"Node {account.node_id} in epoch {epoch}", title_justify="left", show_header=False
+    )
+    table.add_column("what", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for name, value in _account_rows(account):
+        table.add_row(name, escape(value))
+    _console().print(table)
+
+
+def account_object(account: NodeAccount) -> dict[str, Any]:
+    """Return the one object that ``--json`` prints; amounts and weights are decimal text, bytes hex."""
+    value = asdict(account)
+    for name in ("node_key", "job_root"):
+        value[name] = value[name].hex()
+    value["payee"] = "0x" + account.payee.hex()
+    for name in ("weight", "reward_atto", "cumulative_atto", "claimed_atto"):
+        value[name] = None if value[name] is None else str(value[name])
+    value["notes"] = list(account.notes)
+    return value
+
+
+def _account_rows(account: NodeAccount) -> list[tuple[str, str]]:
+    open_text = "not decided yet"
+    failures = account.failures or {}
+    rows = [
+        ("jobs counted", str(account.jobs)),
+        ("successes", open_text if account.succeeded is None else str(account.succeeded)),
+        ("failures", open_text if account.failures is None else str(sum(failures.values()))),
+        *((f"  {reason}", str(count)) for reason, count in failures.items()),
+        ("late jobs", str(account.late)),
+        (
+            "receipts root",
+            f"{account.job_root.hex()} (job tree; rebuild it from your receipted jobs)",
+        ),
+        (
+            "weight",
+            "deferred"
+            if account.deferred
+            else open_text
+            if account.weight is None
+            else str(account.weight),
+        ),
+        ("proportion", account.proportion or open_text),
+        ("reward", _money(account.reward_atto)),
+        ("cumulative", _money(account.cumulative_atto)),
+        ("claimed on chain", _money(account.claimed_atto)),
+        ("claim", _claim_text(account)),
+        ("payee", "0x" + account.payee.hex()),
+        ("node key", account.node_key.hex()),
+    ]
+    return rows + [("broken link", note) for note in account.notes]
+
+
+def _money(atto: int | None) -> str:
+    return "not decided yet" if atto is None else f"{format_fil(atto)} ({atto} atto)"
+
+
+def _claim_text(account: NodeAccount) -> str:
+    if account.claim_status == "window open":
+        return f"window open until {account.unlock_at_s} (Unix seconds of the chain's clock)"
+    return account.claim_status
+
+
+@click.group()
+def proof() -> None:
+    """Write and check self-contained proof files."""
+
+
+def _write_proof(
+    data_dir: Path, output: Path | None, build: Callable[[EvidenceSource], Document]
+) -> None:
+    with open_source(data_dir) as source:
+        data = encode_document(build(source))
+    if output is None:
+        click.echo(data, nl=False)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise StorageFailure(f"{output}: {error.strerror or error}") from error
+    click.echo(f"{output}: check it with `meridian proof verify {output}`", err=True)
+
+
+@proof.command("job")
+@data_dir_option
+@node_option
+@click.option("--job", "job_id", required=True, metavar="JOBID", help="The job's id.")
+@epoch_option
+@output_option
+def write_job_proof(
+    data_dir: Path, node_id: str, job_id: str, epoch: int, output: Path | None
+) -> None:
+    """Prove that a job of a node was counted in an epoch."""
+    _write_proof(data_dir, output, lambda source: job_proof(source, epoch, node_id, job_id))
+
+
+@proof.command("node")
+@data_dir_option
+@node_option
+@epoch_option
+@output_option
+def write_node_proof(data_dir: Path, node_id: str, epoch: int, output: Path | None) -> None:
+    """Prove a node's number of jobs, sums and job-tree root in an epoch."""
+    _write_proof(data_dir, output, lambda source: node_proof(source, epoch, node_id))
+
+
+@proof.command("claim")
+@data_dir_option
+@node_option
+@epoch_option
+@output_option
+def write_claim_proof(data_dir: Path, node_id: str, epoch: int, output: Path | None) -> None:
+    """Prove what a node had earned in all by an epoch's report; the chain pays against this proof."""
+    _write_proof(data_dir, output, lambda source: claim_proof(source, epoch, node_id))
+
+
+@proof.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Also compare the root with this run's chain.",
+)
+@json_option
+def verify_proof(file: Path, data_dir: Path | None, *, as_json: bool) -> None:
+    """Check a proof file, every hash step of it; exits with 0 if it is valid, else with 1."""
+    checked = check_proof(file.read_bytes())
+    steps = list(checked.steps)
+    if data_dir is not None and checked.failed is None:
+        with open_source(data_dir) as source:
+            steps.append(chain_step(checked, source.chain, source.network.network_id))
+    failed = next((step for step in steps if not step.ok), None)
+    if as_json:
+        value = {
+            "valid": failed is None,
+            "failed": failed.name if failed else None,
+            "kind": checked.kind,
+            "epoch": checked.epoch,
+            "statement": checked.statement if failed is None else "",
+            "root": checked.root.hex(),
+            "compared_with_chain": data_dir is not None and checked.failed is None,
+            "steps": [asdict(step) for step in steps],
+        }
+        click.echo(json.dumps(value))
+    else:
+        _print_steps(steps)
+        if failed:
+            click.echo(f"invalid: {failed.name}")
+        else:
+            click.echo(f"valid: {checked.statement}")
+            if data_dir is None:
+                click.echo("the root was not compared with a chain (--data-dir does that)")
+    if failed:
+        raise click.exceptions.Exit(BROKEN)
+
+
+def _print_steps(steps: Sequence[ProofStep]) -> None:
+    for number, step in enumerate(steps, 1):
+        click.echo(f"{number:3} {'ok  ' if step.ok else 'FAIL'} {step.name}: {step.rule}")
+        click.echo(f"         = {step.value}")

@@ -1,0 +1,131 @@
+"""`meridian run` and `meridian demo`: the whole system, from job logs to paid claims."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meridian.cli.progress import ProgressDisplay
+from meridian.errors import InvalidInput
+from meridian.journey.options import SABOTAGE_MODES, Options
+
+_SABOTAGE = re.compile(r"(\d+):(\w+)")
+
+
+def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both commands have."""
+    options = [
+        click.option("--evaluators", default=4, show_default=True, help="Number of evaluator processes."),
+        click.option(
+            "--budget-atto", type=int, help="Budget of every epoch in atto.  [default: the data's own, else 1000 coins]"
+        ),
+        click.option(
+            "--challenge-seconds", default=3, show_default=True, help="Length of the challenge window on chain."
+        ),
+        click.option("--claims", "claims_max", type=int, help="Nodes that claim in each epoch.  [default: all]"),
+        click.option(
+            "--kill-evaluator", is_flag=True, help="Kill one evaluator with SIGKILL in mid-epoch; it catches up later."
+        ),
+        click.option(
+            "--sabotage",
+            multiple=True,
+            metavar="N:MODE",
+            help=f"Evaluator N is {' or '.join(SABOTAGE_MODES)} from the start (repeatable).",
+        ),
+        click.option(
+            "--decide-timeout-s", default=600.0, show_default=True, help="Longest wait for the next report."
+        ),
+        click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _options(data_dir: Path, sabotage: tuple[str, ...], **values: Any) -> Options:
+    parsed = []
+    for text in sabotage:
+        match = _SABOTAGE.fullmatch(text)
+        if not match:
+            raise InvalidInput("--sabotage", f"{text!r} is not like 4:dead")
+        parsed.append((int(match[1]), match[2]))
+    return Options(data_dir=data_dir, sabotage=tuple(parsed), **values)
+
+
+def _run(source: Any, options: Options, *, as_json: bool) -> None:
+    from meridian.cli.tables import print_run
+    from meridian.journey.run import Journey
+
+    with ProgressDisplay() as display:
+        result = Journey(source, options, display).run()
+    if as_json:
+        click.echo(json.dumps(result.document))
+    else:
+        print_run(result, options.data_dir)
+
+
+@click.command()
+@click.option("--network", required=True, help="saturn, attestation or worldcup.")
+@click.option(
+    "--jobs",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="File with jobs (repeatable; .gz too).",
+)
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), required=True, help="Where everything is kept; resumes what is there."
+)
+@click.option("--epoch-seconds", type=int, help="Length of an epoch.  [default: the network's own]")
+@_shared
+def run(
+    network: str,
+    paths: tuple[Path, ...],
+    more: tuple[Path, ...],
+    data_dir: Path,
+    epoch_seconds: int | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Run a network on real job files: measure, evaluate, agree, report, claim, publish.
+
+    Starts an embedded chain, a measure service and the evaluators as processes on loopback. The same command on the
+    same --data-dir resumes and never pays twice. Further files may follow the options.
+    """
+    from meridian.networks.sources import load
+
+    source = load(network, [*paths, *more], epoch_seconds=epoch_seconds)
+    _run(source, _options(data_dir, **values), as_json=as_json)
+
+
+@click.command()
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: a new temporary directory]"
+)
+@click.option("--jobs", "jobs", default=200_000, show_default=True, help="Jobs to generate.")
+@click.option("--nodes", default=300, show_default=True, help="Nodes to generate.")
+@click.option("--epochs", default=3, show_default=True, help="Epochs to generate.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the generator.")
+@_shared
+def demo(
+    data_dir: Path | None, jobs: int, nodes: int, epochs: int, seed: int, as_json: bool, **values: Any
+) -> None:
+    """Show the whole system on generated Saturn-like jobs, with some fraud and some missing data."""
+    from meridian.networks.generator import Traffic, generate
+
+    directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
+    source = generate(Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
+    try:
+        _run(source, _options(directory, **values), as_json=as_json)
+    except InvalidInput:
+        if data_dir is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise

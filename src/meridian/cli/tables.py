@@ -1,0 +1,110 @@
+"""The tables at the end of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from meridian.journey.run import RunResult
+from meridian.primitives.amounts import format_fil
+
+PAYEES_SHOWN: Final = 10
+_PLACES: Final = 6
+
+
+def _coins(atto: str | int) -> str:
+    """Return an amount in whole coins, cut after some places for reading."""
+    whole, _, rest = format_fil(int(atto)).partition(".")
+    return f"{int(whole):,}.{rest[:_PLACES].ljust(_PLACES, '0')}"
+
+
+def print_run(result: RunResult, data_dir: Path) -> None:
+    """Print what a run did, for people."""
+    console = Console(highlight=False)
+    epochs: list[dict[str, Any]] = result.document["epochs"]
+    console.print()
+    console.print(_epochs(epochs))
+    console.print(_payees(epochs))
+    console.print(_gas(epochs))
+    console.print(_seconds(result.seconds))
+    console.print(_records(result))
+    last = epochs[-1]["epoch"] if epochs else 0
+    node = epochs[-1]["payees"][0]["node_id"] if epochs and epochs[-1]["payees"] else "ID"
+    console.print(f"Everything lies in [bold]{data_dir}[/bold]. Look closer:")
+    console.print(f"  meridian verify --data-dir {data_dir} --epoch {last}")
+    console.print(f"  meridian node show --data-dir {data_dir} --epoch {last} --node {node}")
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in left:
+        table.add_column(name)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _epochs(epochs: Sequence[dict[str, Any]]) -> Table:
+    table = _table(
+        "Epochs (amounts in whole coins)",
+        ["epoch", "commitment", "report", "winner"],
+        ["jobs", "nodes", "signers", "budget", "allocated", "paid"],
+    )
+    for epoch in epochs:
+        table.add_row(
+            str(epoch["epoch"]),
+            epoch["commitment_root"][:12] + "…",
+            epoch["report_hash"][:12] + "…",
+            epoch["transmitter"][:10] + "…",
+            f"{epoch['jobs']:,}",
+            f"{epoch['nodes']:,}",
+            str(len(epoch["signers"])),
+            _coins(epoch["total_atto"]),
+            _coins(epoch["allocated_atto"]),
+            _coins(epoch["paid_atto"]),
+        )
+    return table
+
+
+def _payees(epochs: Sequence[dict[str, Any]]) -> Table:
+    totals: dict[str, int] = {}
+    for epoch in epochs:
+        for payee in epoch["payees"]:
+            totals[payee["node_id"]] = totals.get(payee["node_id"], 0) + int(payee["amount_atto"])
+    whole = sum(totals.values()) or 1
+    top = sorted(totals, key=lambda node: (-totals[node], node))[:PAYEES_SHOWN]
+    table = _table(f"Payees, the first {len(top)} of {len(totals):,}", ["node", ""], ["earned", "share"])
+    for node in top:
+        share = totals[node] / whole  # for the eye only
+        bar = "█" * round(share * 20 * whole / totals[top[0]])
+        table.add_row(node, bar, _coins(totals[node]), f"{share:.2%}")
+    return table
+
+
+def _gas(epochs: Sequence[dict[str, Any]]) -> Table:
+    table = _table("Gas for each epoch", ["epoch"], ["commit", "report", "one claim"])
+    for epoch in epochs:
+        gas = epoch["gas"]
+        table.add_row(
+            str(epoch["epoch"]), f"{gas['commit']:,}", f"{gas['report']:,}", f"{gas['claim']:,}"
+        )
+    return table
+
+
+def _seconds(seconds: dict[str, float]) -> Table:
+    table = _table("Seconds for each step", ["step"], ["seconds"])
+    for step, value in seconds.items():
+        table.add_row(step, f"{value:.1f}")
+    table.add_row("all", f"{sum(seconds.values()):.1f}", style="bold")
+    return table
+
+
+def _records(result: RunResult) -> str:
+    ingested = result.ingested
+    refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(ingested.rejected.items()))
+    return (
+        f"{ingested.sent:,} records sent: {ingested.accepted:,} accepted, refused: {refused or 'none'};"
+        f" {result.claims:,} claims paid."
+    )

@@ -1,0 +1,242 @@
+"""Step S0: gather signed rows and their bodies, and say once which of them are held (HAVE).
+
+A row counts when its signature is valid, its body is here and the application accepts it; only then does it
+stand in the own HAVE. So f + 1 listings of a row include a correct member from whom the body can be
+fetched, and the inclusion rule can never demand what nobody can deliver. Bodies are content-addressed and
+travel by FETCH only: evaluators that agree have equal bodies, and then nothing is fetched at all.
+
+Bounds: two signed versions per member and those that f + 1 HAVEs list; one HAVE per member; bodies and
+verdicts of these and of kept blocks only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from meridian.ephemera.application import Application
+from meridian.ephemera.block import (
+    Block,
+    Entry,
+    SignedHave,
+    SignedRow,
+    check_entries,
+    required_members,
+)
+from meridian.ephemera.context import Kind
+from meridian.ephemera.ledger import Finding
+from meridian.ephemera.message import BODY, ROW, Fetch, Have, Row
+from meridian.ephemera.seat import Seat
+from meridian.errors import InvalidInput
+from meridian.primitives import hashing
+
+ROW_VERSIONS_MAX = 2
+"""Signed rows kept per member besides required ones: enough for evidence and for an honest member."""
+
+
+def row_root(body: bytes) -> bytes:
+    """SHA256(ROW_BODY | body): the digest under which a body stands in the protocol."""
+    return hashing.tagged(hashing.ROW_BODY, body)
+
+
+class Collection:
+    """Rows, bodies and HAVEs of one epoch."""
+
+    def __init__(self, seat: Seat, application: Application) -> None:
+        self._seat = seat
+        self._application = application
+        self._signed: dict[Entry, bytes] = {}
+        self._verdicts: dict[Entry, bool] = {}
+        self._durable: set[bytes] = set()
+        self._turn = 0
+        self.bodies: dict[bytes, bytes] = {}
+        self.haves: dict[int, SignedHave] = {}
+        self.own_row: Row | None = None
+        self.own_have: Have | None = None
+        self.due_ms: int | None = None
+
+    def restore(self, row: Row | None, have: Have | None, bodies: dict[bytes, bytes]) -> None:
+        """Take back what was persisted."""
+        self.bodies.update(bodies)
+        self._durable.update(bodies)
+        if row is not None:
+            self._keep_own_row(row)
+        if have is not None:
+            self._keep_own_have(have)
+
+    def submit(self, body: bytes) -> None:
+        """Persist, sign and send the own row; the first one only.
+
+        Raises:
+            InvalidInput: The body is too long, or our own application refuses it.
+        """
+        seat = self._seat
+        if len(body) > seat.limits.body_bytes_max:
+            raise InvalidInput("row", f"must be at most {seat.limits.body_bytes_max} bytes")
+        if self.own_row is not None or seat.observer:
+            return
+        own = seat.context.members[seat.own]
+        reason = self._application.check_row(seat.context.epoch, own, body)
+        if reason is not None:
+            raise InvalidInput("row", reason)
+        digest = row_root(body)
+        row = Row(seat.own, digest, seat.sign(Kind.ROW, 0, digest))
+        self.bodies[digest] = body
+        self.persist_bodies([digest])
+        seat.persist_message("row", row)
+        self._keep_own_row(row)
+        seat.retrieval.done((BODY, digest))
+        seat.broadcast(row)
+
+    def on_row(self, sender: int, row: Row) -> None:
+        """A signed row, from its member or passed on."""
+        seat, entry = self._seat, (row.member, row.digest)
+        if entry in self._signed:
+            return
+        finding = seat.ledger.examine(Kind.ROW, row.member, 0, row.digest, row.signature)
+        if finding is Finding.KNOWN:
+            return
+        seat.suspect_memory(row.member)
+        seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
+        versions = sum(1 for member, _ in self._signed if member == row.member)
+        if versions < ROW_VERSIONS_MAX or self._listed(entry) >= seat.context.amplify:
+            self._signed[entry] = row.signature
+            self.want_body(row.digest, [row.member, sender])
+
+    def on_have(self, have: Have) -> None:
+        """Which rows another member holds."""
+        seat = self._seat
+        finding = seat.ledger.examine(Kind.HAVE, have.member, 0, have.digest, have.signature)
+        if finding is Finding.KNOWN:
+            return
+        check_entries(seat.context, have.entries)
+        seat.suspect_memory(have.member)
+        seat.note(Kind.HAVE, have.member, 0, have.digest, have.signature)
+        if finding is Finding.NEW:
+            self.haves[have.member] = SignedHave(have.member, have.entries, have.signature)
+            self.ask_for_rows([have.member])
+
+    def try_have(self, now_ms: int) -> bool:
+        """Sign HAVE once all rows are held, or n - f are and the others had `have_ms`."""
+        seat = self._seat
+        if self.own_have is not None or seat.observer:
+            return False
+        entries = self.held()
+        if len(entries) < seat.context.rows_min:
+            return False
+        if self.due_ms is None:
+            self.due_ms = now_ms + seat.timing.have_ms
+        if len(entries) < seat.context.n and now_ms < self.due_ms:
+            return False
+        draft = Have(seat.own, entries, b"")
+        have = Have(seat.own, entries, seat.sign(Kind.HAVE, 0, draft.digest))
+        seat.persist_message("have", have)
+        self._keep_own_have(have)
+        seat.broadcast(have)
+        return True
+
+    def held(self) -> tuple[Entry, ...]:
+        """One accepted row per member, the first known, ascending by member."""
+        rows: dict[int, bytes] = {}
+        for member, digest in self._signed:
+            if member not in rows and self.verdict(member, digest):
+                rows[member] = digest
+        return tuple(sorted(rows.items()))
+
+    def verdict(self, member: int, digest: bytes) -> bool | None:
+        """Whether the application accepts the row; None while its body is missing. Asked once."""
+        entry = (member, digest)
+        if entry not in self._verdicts:
+            body = self.bodies.get(digest)
+            if body is None:
+                return None
+            address = self._seat.context.members[member]
+            reason = self._application.check_row(self._seat.context.epoch, address, body)
+            self._verdicts[entry] = reason is None
+        return self._verdicts[entry]
+
+    def build_block(self) -> Block | None:
+        """A fresh block of all HAVEs and all rows held; None while it would break a rule."""
+        context = self._seat.context
+        haves = tuple(self.haves[member] for member in sorted(self.haves))
+        counts = Counter(entry for have in haves for entry in have.entries)
+        best: dict[int, Entry] = {}
+        for entry in self._signed:
+            if self.verdict(*entry):
+                rival = best.setdefault(entry[0], entry)
+                best[entry[0]] = min(rival, entry, key=lambda e: (-counts[e], e[1]))
+        if len(best) < context.rows_min or len(haves) < context.rows_min:
+            return None
+        if required_members(context, haves) - best.keys():
+            return None
+        rows = tuple(
+            SignedRow(member, best[member][1], self._signed[best[member]])
+            for member in sorted(best)
+        )
+        return Block(context.epoch, rows, haves)
+
+    def ask_for_rows(self, members: Iterable[int] | None = None) -> None:
+        """Ask those who list rows of members from whom we hold none; again and again in turn."""
+        seat = self._seat
+        missing = set(range(seat.context.n)) - {member for member, _ in self.held()}
+        listed: dict[int, list[tuple[int, bytes]]] = {}
+        for holder in sorted(self.haves if members is None else members):
+            for member, digest in self.haves[holder].entries:
+                if (
+                    holder != seat.own
+                    and member in missing
+                    and (member, digest) not in self._signed
+                ):
+                    listed.setdefault(member, []).append((holder, digest))
+        self._turn += 1
+        for member in sorted(listed):
+            holder, digest = listed[member][self._turn % len(listed[member])]
+            seat.send(holder, Fetch(ROW, member, digest, 0))
+
+    def want_body(self, digest: bytes, sources: Iterable[int]) -> None:
+        """Fetch a body unless it is here."""
+        if digest not in self.bodies:
+            holders = [
+                member
+                for member, have in self.haves.items()
+                if any(digest == listed for _, listed in have.entries)
+            ]
+            self._seat.retrieval.want(BODY, digest, [*sources, *holders])
+
+    def signed_row(self, member: int, digest: bytes) -> Row | None:
+        """A known row with its signature."""
+        signature = self._signed.get((member, digest))
+        return None if signature is None else Row(member, digest, signature)
+
+    def persist_bodies(self, digests: Iterable[bytes]) -> None:
+        """Make bodies durable that are not yet: they must outlive an ECHO of a block that names them."""
+        for digest in digests:
+            if digest not in self._durable:
+                self._durable.add(digest)
+                self._seat.persist("body", digest, self.bodies[digest])
+
+    def forget_except(self, blocks: Iterable[Block]) -> None:
+        """Drop bodies and verdicts that neither a known row nor one of the blocks names."""
+        kept = set(self._signed)
+        kept.update((row.member, row.digest) for block in blocks for row in block.rows)
+        digests = {digest for _, digest in kept}
+        self.bodies = {d: body for d, body in self.bodies.items() if d in digests}
+        self._verdicts = {entry: v for entry, v in self._verdicts.items() if entry in kept}
+
+    def wanted_bodies(self) -> set[bytes]:
+        """Bodies of known rows that are missing."""
+        return {digest for _, digest in self._signed if digest not in self.bodies}
+
+    def _listed(self, entry: Entry) -> int:
+        return sum(1 for have in self.haves.values() if entry in have.entries)
+
+    def _keep_own_row(self, row: Row) -> None:
+        self.own_row = row
+        self._signed[row.member, row.digest] = row.signature
+        self._seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
+
+    def _keep_own_have(self, have: Have) -> None:
+        self.own_have = have
+        self.due_ms = None
+        self.haves[have.member] = SignedHave(have.member, have.entries, have.signature)
+        self._seat.note(Kind.HAVE, have.member, 0, have.digest, have.signature)

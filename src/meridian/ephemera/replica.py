@@ -1,0 +1,127 @@
+"""One member's replica: the epochs that are open, behind one face.
+
+The replica is pure. It reads no clock, no socket and no disk: time is an argument, and what has to be done
+comes back as effects to be carried out in order (see `effects`). Input that is refused changes nothing and
+gives one `Rejected`. Epochs share nothing but the key.
+
+An epoch accepts frames from `open` to `close`; keep decided epochs open as long as slower members may have
+to catch up (they ask for DECIDED and fetch block and bodies).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meridian.ephemera import frame as frames
+from meridian.ephemera.application import Application
+from meridian.ephemera.context import Context
+from meridian.ephemera.effects import Effect, Record, Rejected
+from meridian.ephemera.epoch import EpochMachine, EpochStatus
+from meridian.ephemera.limits import Limits, Timing
+from meridian.errors import InvalidInput, NotFound
+from meridian.primitives.ids import Address
+from meridian.primitives.keys import PrivateKey
+
+
+class Replica:
+    """All open epochs of one member."""
+
+    def __init__(
+        self, key: PrivateKey, timing: Timing, limits: Limits, application: Application
+    ) -> None:
+        self._key = key
+        self._timing = timing
+        self._limits = limits
+        self._application = application
+        self._machines: dict[int, EpochMachine] = {}
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Numbers of the open epochs, ascending."""
+        return tuple(sorted(self._machines))
+
+    def open(
+        self,
+        context: Context,
+        records: Sequence[Record],
+        now_ms: int,
+        *,
+        observer: bool = False,
+    ) -> list[Effect]:
+        """Open an epoch: new (no records) or restored from every record persisted for it.
+
+        Args:
+            context: The epoch's members and domain.
+            records: All records of this epoch from the safety log, in any order.
+            now_ms: Any monotonic clock.
+            observer: True if the records of a member that had already taken part may be lost (new disk,
+                old backup): it then signs nothing in this epoch, also after later restarts.
+
+        Raises:
+            InvalidInput: Own key not a member, epoch already open, or too many epochs open.
+            StorageFailure: The records belong to another member set or cannot be read. Stop the node.
+        """
+        if context.epoch in self._machines:
+            raise InvalidInput("epoch", f"{context.epoch} is already open")
+        if len(self._machines) >= self._limits.epochs_max:
+            raise InvalidInput("epoch", f"{self._limits.epochs_max} epochs are open already")
+        machine = EpochMachine(self._key, context, self._timing, self._limits, self._application)
+        effects = machine.start(records, now_ms, observer=observer)
+        self._machines[context.epoch] = machine
+        return effects
+
+    def submit_row(self, epoch: int, body: bytes, now_ms: int) -> list[Effect]:
+        """Contribute the own row. The first body counts for ever; later ones (and an observer's) do nothing.
+
+        Raises:
+            NotFound: The epoch is not open.
+            InvalidInput: The body is too long or the own application refuses it.
+        """
+        return self._machine(epoch).submit_row(body, now_ms)
+
+    def submit_report(self, epoch: int, attempt: bytes, digest: bytes, now_ms: int) -> list[Effect]:
+        """Sign the report digest (32 bytes, EIP-712 of Report) and tell the others. An observer does not.
+
+        Raises:
+            NotFound: The epoch is not open.
+            InvalidInput: Nothing is decided yet, another digest was signed in this attempt, or too many
+                attempts.
+        """
+        return self._machine(epoch).submit_report(attempt, digest, now_ms)
+
+    def receive(self, sender: Address, frame: bytes, now_ms: int) -> list[Effect]:
+        """Take one frame from an authenticated link peer. Never raises because of the frame."""
+        try:
+            epoch = frames.epoch_of(frame)
+        except InvalidInput as refusal:
+            return [Rejected(sender, refusal.field, refusal.reason)]
+        machine = self._machines.get(epoch)
+        if machine is None:
+            return [Rejected(sender, "epoch", "not open")]
+        return machine.receive(sender, frame, now_ms)
+
+    def tick(self, now_ms: int) -> list[Effect]:
+        """Do what is due; call it at `next_deadline_ms` or later."""
+        effects: list[Effect] = []
+        for epoch in self.epochs:
+            effects += self._machines[epoch].tick(now_ms)
+        return effects
+
+    def next_deadline_ms(self) -> int | None:
+        """When `tick` has something to do, on the clock of `now_ms`; None if never without new input."""
+        deadlines = [machine.next_deadline_ms() for machine in self._machines.values()]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def status(self, epoch: int) -> EpochStatus:
+        """What the epoch waits for; raises NotFound if it is not open."""
+        return self._machine(epoch).status()
+
+    def close(self, epoch: int) -> None:
+        """Forget the epoch; its records may be deleted once nobody has to catch up. Unknown: nothing."""
+        self._machines.pop(epoch, None)
+
+    def _machine(self, epoch: int) -> EpochMachine:
+        machine = self._machines.get(epoch)
+        if machine is None:
+            raise NotFound(f"epoch {epoch} is not open")
+        return machine

@@ -1,0 +1,181 @@
+"""The result of a run, read back from what was published and from the chain, never from the run's own memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from meridian.ephemera.block import Block
+from meridian.errors import NotFound
+from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.row import RowHeader
+from meridian.measure.manifest import Manifest, Nodes
+from meridian.node.chain.rpc import ChainClient
+from meridian.node.chain_view import AcceptedReport, ChainView, Claimed, Commitment
+from meridian.node.network_file import NetworkFile
+from meridian.primitives import dagcbor
+from meridian.primitives.cid import cid_text, digest_of, parse_cid
+from meridian.primitives.ids import Address, NodeKey
+from meridian.reward.claims import ClaimsState
+from meridian.reward.outcome import Outcome, compute_outcome
+from meridian.reward.result import EpochFacts, epoch_result
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEpoch:
+    """One epoch as the publications and the chain show it."""
+
+    commitment: Commitment
+    report: AcceptedReport
+    outcome: Outcome
+    jobs: int
+    signers: tuple[Address, ...]
+    node_ids: dict[NodeKey, str]
+    seed_result: bytes
+    """The design document's own result object, JSON."""
+    summary: dict[str, int]
+
+
+class Publications:
+    """The publication directories of a run, read by digest."""
+
+    def __init__(self, directories: list[Path]) -> None:
+        self._directories = directories
+
+    def object(self, digest: bytes) -> bytes:
+        """Return an artefact from the first publication that holds it whole.
+
+        Raises:
+            NotFound: If none does.
+        """
+        name = cid_text(digest)
+        for directory in self._directories:
+            path = directory / "objects" / name
+            if path.is_file() and digest_of(data := path.read_bytes()) == digest:
+                return data
+        raise NotFound(f"artefact {name} is not published")
+
+    def outcome(self, epoch: int, report_hash: bytes) -> dict[str, Any] | None:
+        """Return the outcome artefact of an accepted report, or None while nobody has published it."""
+        for directory in self._directories:
+            path = directory / "epochs" / f"{epoch:06d}.outcome.json"
+            if not path.is_file():
+                continue
+            index = msgspec.json.decode(path.read_bytes())
+            if index["report_hash"] == report_hash.hex():
+                value: dict[str, Any] = dagcbor.decode(self.object(parse_cid(index["outcome"])[1]))
+                return value
+        return None
+
+
+def read_epoch(
+    publications: Publications, view: ChainView, commitment: Commitment, report: AcceptedReport
+) -> PublishedEpoch | None:
+    """Return a reported epoch, or None while its outcome is not published yet."""
+    document = publications.outcome(report.epoch, report.report_hash)
+    if document is None:
+        return None
+    manifest = Manifest.decode(publications.object(commitment.manifest))
+    nodes = Nodes.decode(publications.object(manifest.nodes))
+    payees = {NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)}
+    fields = document["report"]
+    header = RowHeader(
+        network=fields["network"],
+        epoch=report.epoch,
+        commitment=fields["commitment"],
+        function=fields["function"],
+        parameters=fields["parameters"],
+        inputs_root=fields["inputs_root"],
+    )
+    before = document["previous_claims"]
+    block = Block.decode(publications.object(document["block"]))
+    members = [Address(member) for member in document["members"]]
+    bodies = [publications.object(digest) for digest in document["rows"]]
+    rows = [(members[row.member], body) for row, body in zip(block.rows, bodies, strict=True)]
+    outcome = compute_outcome(
+        rows,
+        committee_size=len(members),
+        parameters=EvaluationParameters.decode(publications.object(fields["parameters"])),
+        budget=view.budget_atto(report.epoch, commitment.block),
+        previous=ClaimsState.decode(publications.object(before)) if before else ClaimsState.empty(),
+        expected=header,
+        payees=payees,
+    )
+    verdicts = dagcbor.decode(publications.object(document["verdicts"]))
+    return PublishedEpoch(
+        commitment=commitment,
+        report=report,
+        outcome=outcome,
+        jobs=len(verdicts["codes"]),
+        signers=tuple(Address(signer) for signer, _ in document["signatures"]),
+        node_ids={NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)},
+        seed_result=publications.object(document["result"]),
+        summary=dict(verdicts["summary"]),
+    )
+
+
+def run_result(client: ChainClient, network: NetworkFile, epochs: list[PublishedEpoch]) -> dict[str, Any]:
+    """Return the result document of the epochs, in their order.
+
+    Args:
+        client: For receipts and claims.
+        network: Where the contracts are.
+        epochs: All reported epochs.
+    """
+    view = ChainView(client, network.contracts, network.deploy_block)
+    claims = view.claims()
+    paid = paid_by_epoch(epochs, claims)
+    entries = []
+    for item in sorted(epochs, key=lambda one: one.report.epoch):
+        facts = EpochFacts(
+            epoch=item.report.epoch,
+            jobs=item.jobs,
+            commitment_root=item.commitment.root,
+            report_hash=item.report.report_hash,
+            signers=item.signers,
+            transmitter=item.report.transmitter,
+            paid_atto=paid[item.report.epoch],
+            gas=_gas(client, item, claims),
+            node_ids=item.node_ids,
+        )
+        entries.append(epoch_result(facts, item.outcome))
+    return {"epochs": entries}
+
+
+def paid_by_epoch(epochs: list[PublishedEpoch], claims: list[Claimed]) -> dict[int, int]:
+    """Return how much of each epoch's amounts has been drawn: the oldest report's amount is drawn first."""
+    left: dict[NodeKey, int] = {}
+    for claim in claims:
+        left[claim.key] = max(left.get(claim.key, 0), claim.cumulative_atto)
+    paid = {}
+    for item in _in_report_order(epochs):
+        total = 0
+        for key, amount in zip(item.outcome.node_keys, item.outcome.amounts, strict=True):
+            drawn = min(amount, left.get(key, 0))
+            left[key] = left.get(key, 0) - drawn
+            total += drawn
+        paid[item.report.epoch] = total
+    return paid
+
+
+def _in_report_order(epochs: list[PublishedEpoch]) -> list[PublishedEpoch]:
+    return sorted(epochs, key=lambda item: (item.report.block, item.report.total_atto))
+
+
+def _gas(client: ChainClient, item: PublishedEpoch, claims: list[Claimed]) -> dict[str, int]:
+    """Return the gas of the epoch's commitment, its report, and one claim that went alone (0 if there is none)."""
+    by_transaction: dict[bytes, int] = {}
+    for claim in claims:
+        if claim.epoch == item.report.epoch:
+            by_transaction[claim.tx_hash] = by_transaction.get(claim.tx_hash, 0) + 1
+    alone = next((tx for tx, count in by_transaction.items() if count == 1), None)
+    return {
+        "commit": _gas_used(client, item.commitment.tx_hash),
+        "report": _gas_used(client, item.report.tx_hash),
+        "claim": _gas_used(client, alone) if alone else 0,
+    }
+
+
+def _gas_used(client: ChainClient, tx_hash: bytes) -> int:
+    return int(client.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())["gasUsed"], 16)

@@ -1,0 +1,372 @@
+"""The main job, step by step.
+
+Each step is idempotent: it looks at the chain and the services and does what is missing. So the same command on the
+same data directory resumes after Ctrl-C or a crash, and when all is done, does nothing.
+"""
+
+import contextlib
+import fcntl
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from meridian.errors import InvalidInput, RemoteFault
+from meridian.journey import chain_setup, claiming, servers
+from meridian.journey.chain_setup import Accounts
+from meridian.journey.layout import Layout
+from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
+from meridian.journey.outcome import PublishedEpoch, Publications, read_epoch, run_result
+from meridian.journey.processes import Event
+from meridian.journey.stream import Ingested, stream
+from meridian.networks.definition import JobSource
+from meridian.node.chain.rpc import Rpc
+from meridian.node.chain.sender import Sender
+from meridian.node.chain_view import ChainView
+from meridian.node.durable_file import write_durably
+from meridian.node.network_file import NetworkFile
+
+_POLL_S: Final = 0.25
+_PUBLISH_TIMEOUT_S: Final = 60.0
+
+
+class Watcher(Protocol):
+    """Whoever wants to see the run."""
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """`done` of `total` of a step are done; equal numbers end it."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run did."""
+
+    document: dict[str, Any]
+    """``{"epochs": [...]}``"""
+    ingested: Ingested
+    epochs: list[PublishedEpoch]
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Step -> duration."""
+    claims: int = 0
+
+
+class Journey:
+    """One run over a data directory."""
+
+    def __init__(self, source: JobSource, options: Options, watcher: Watcher) -> None:
+        self._source = source
+        self._options = options
+        self._watcher = watcher
+        self._layout = Layout(options.data_dir.resolve())
+        self._seconds: dict[str, float] = {}
+        self._killed_epoch: int | None = None
+        self._said: set[str] = set()
+
+    def run(self) -> RunResult:
+        """Do everything, and stop all processes at the end, also after an error or Ctrl-C."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._lock())
+            self._accounts = Accounts.load(self._layout, self._options.evaluators)
+            self._fleet = stack.enter_context(servers.Fleet(self._layout, self._on_event))
+            with self._step("start the chain"):
+                url = self._fleet.start_chain(self._accounts.addresses)
+            self._rpc = Rpc(url)
+            stack.callback(self._rpc.close)
+            self._sponsor = self._sender(stack, "sponsor", self._accounts.sponsor)
+            self._relayer = self._sender(stack, "relayer", self._accounts.relayer)
+            self._set_up(url)
+            with self._step("start the services"):
+                self._network = self._fleet.start_measure(self._network, self._source)
+                self._start_evaluators()
+            with self._step("jobs in"):
+                ingested = self._stream()
+            with self._step("decide"):
+                self._await_reports()
+            self._revive_killed()
+            with self._step("window and claims"):
+                claims = self._claim_all()
+            with self._step("publish"):
+                epochs = self._await_publications()
+            result = RunResult(
+                run_result(self._rpc, self._network, epochs), ingested, epochs, self._seconds, claims
+            )
+            self._write_results(epochs)
+            if self._options.keep:
+                self._hold()
+            return result
+
+    # -- set up -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep a second run out of the same data directory."""
+        self._layout.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._layout.root / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInput("--data-dir", f"another run works on {self._layout.root}") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _sender(self, stack: contextlib.ExitStack, name: str, key: Any) -> Sender:
+        path = self._layout.sender(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sender = Sender(self._rpc, key, path)
+        stack.callback(sender.close)
+        return sender
+
+    def _set_up(self, url: str) -> None:
+        source, options = self._source, self._options
+        definition = source.definition
+        digests = definition.evaluation_function.digest, definition.parameters.digest
+        with self._step("deploy contracts"):
+            self._refuse_other_network()
+            addresses = chain_setup.deploy(
+                self._sponsor, source, options, self._accounts.aggregator.address, digests
+            )
+            self._view = ChainView(self._rpc, addresses)
+            self._network = self._fleet.describe(
+                source, url, addresses, self._accounts, options.evaluators
+            )
+        self._refuse_other_rules(digests)
+        domain = self._network.domain(addresses.registry)
+        with self._step("register"):
+            chain_setup.register_evaluators(
+                self._relayer,
+                self._view,
+                domain,
+                self._network.network_id,
+                self._network.evaluators,
+                self._accounts.evaluators,
+            )
+            chain_setup.register_nodes(
+                self._relayer,
+                self._view,
+                domain,
+                self._layout,
+                source,
+                functools.partial(self._watcher.progress, "register nodes"),
+            )
+        with self._step("fund"):
+            self._fund()
+            chain_setup.open_epochs(self._relayer, self._view, source.epochs[-1])
+
+    def _fund(self) -> None:
+        """Fund all epochs: one transaction for each run of equal budgets, usually one in all."""
+        budgets = [self._budget(epoch) for epoch in self._source.epochs]
+        first = 0
+        while first < len(budgets):
+            end = first
+            while end < len(budgets) and budgets[end] == budgets[first]:
+                end += 1
+            epoch = self._source.epochs[first]
+            chain_setup.fund(self._sponsor, self._view, epoch, end - first, budgets[first])
+            first = end
+
+    def _budget(self, epoch: int) -> int:
+        if self._options.budget_atto is not None:
+            return self._options.budget_atto
+        real = self._source.budget_atto(epoch)
+        return DEFAULT_BUDGET_ATTO if real is None else real
+
+    def _refuse_other_network(self) -> None:
+        """Refuse a data directory that holds another network, before anything is sent."""
+        if not (self._layout.root / "network.json").exists():
+            return
+        known = NetworkFile.load(self._layout.root)
+        source = self._source
+        ours = (source.definition.name, source.genesis_s, source.epoch_seconds, source.first_epoch)
+        theirs = (known.network, known.genesis_s, known.epoch_seconds, known.first_epoch)
+        if ours != theirs:
+            raise InvalidInput(
+                "--data-dir",
+                f"{self._layout.root} holds the network {theirs}, these jobs make {ours};"
+                " give another directory",
+            )
+        if len(known.evaluators) != self._options.evaluators:
+            raise InvalidInput(
+                "--evaluators", f"this network has {len(known.evaluators)}; give the same number"
+            )
+
+    def _refuse_other_rules(self, digests: tuple[bytes, bytes]) -> None:
+        if self._view.schedule(self._source.first_epoch) != digests:
+            raise InvalidInput(
+                "--data-dir",
+                "the contracts there schedule another function or other parameters than this version has",
+            )
+
+    # -- work -------------------------------------------------------------------------------------
+
+    def _start_evaluators(self) -> None:
+        dead = {number for number, mode in self._options.sabotage if mode == "dead"}
+        garbage = {number for number, mode in self._options.sabotage if mode == "garbage"}
+        for number in range(1, self._options.evaluators + 1):
+            self._fleet.prepare_evaluator(self._network, number, self._accounts)
+            if number in dead:
+                self._watcher.note(f"evaluator {number} stays dead")
+            elif number in garbage:
+                self._watcher.note(f"evaluator {number} sends garbage")
+                self._fleet.start_saboteur(number)
+            else:
+                self._fleet.start_evaluator(number)
+        self._fleet.wait_ready()
+
+    def _stream(self) -> Ingested:
+        client = self._fleet.measure_client()
+
+        def sealed(epoch: int) -> None:
+            self._watcher.note(f"epoch {epoch} sealed")
+            if self._options.kill_evaluator and self._killed_epoch is None:
+                self._kill_one(epoch)
+
+        with contextlib.closing(client):
+            return stream(
+                self._source,
+                client,
+                sealed,
+                functools.partial(self._watcher.progress, "jobs in"),
+            )
+
+    def _kill_one(self, epoch: int) -> None:
+        """Kill an evaluator with SIGKILL while the epoch is under way."""
+        alive = self._fleet.running_evaluators()
+        victim = alive[-1]
+        self._fleet.kill_evaluator(victim)
+        self._killed_epoch = epoch
+        self._watcher.note(f"evaluator {victim} killed with SIGKILL in epoch {epoch}")
+
+    def _revive_killed(self) -> None:
+        for number in tuple(self._fleet.killed):
+            self._watcher.note(f"evaluator {number} restarted: it catches up from its peers")
+            self._fleet.start_evaluator(number)
+        self._fleet.wait_ready()
+
+    def _await_reports(self) -> None:
+        """Wait until every epoch has an accepted report."""
+        epochs = set(self._source.epochs)
+        deadline = time.monotonic() + self._options.decide_timeout_s
+        seen = -1
+        while True:
+            done = {report.epoch for report in self._view.reported()} & epochs
+            if len(done) != seen:
+                seen = len(done)
+                self._watcher.progress("epochs decided and reported", seen, len(epochs))
+                deadline = time.monotonic() + self._options.decide_timeout_s
+            if done == epochs:
+                return
+            self._fleet.check()
+            if time.monotonic() > deadline:
+                missing = sorted(epochs - done)
+                raise RemoteFault(
+                    f"no report of epochs {missing} within {self._options.decide_timeout_s:g} s;"
+                    " the same command resumes when enough evaluators are back"
+                )
+            time.sleep(_POLL_S)
+
+    def _claim_all(self) -> int:
+        """Wait for the window of every report and draw what is due, oldest report first."""
+        publications = Publications(self._network.directories(self._layout.root))
+        claims = 0
+        for report in self._view.reported():
+            self._await(
+                functools.partial(self._view.is_unlocked, report.epoch),
+                self._options.challenge_seconds + _PUBLISH_TIMEOUT_S,
+                f"the challenge window of epoch {report.epoch} does not end",
+            )
+            item = self._await_publication(publications, report.epoch)
+            step = f"claims of epoch {report.epoch}"
+            paid = claiming.pay_claims(
+                self._relayer,
+                self._view,
+                report.epoch,
+                item.outcome.claims,
+                self._options.claims_max,
+                functools.partial(self._watcher.progress, step),
+            )
+            claims += paid.claims
+        return claims
+
+    def _await_publication(self, publications: Publications, epoch: int) -> PublishedEpoch:
+        commitment = next(c for c in self._view.committed() if c.epoch == epoch)
+        report = next(r for r in self._view.reported() if r.epoch == epoch)
+        found: list[PublishedEpoch] = []
+
+        def published() -> bool:
+            item = read_epoch(publications, self._view, commitment, report)
+            if item is not None:
+                found.append(item)
+            return bool(found)
+
+        self._await(published, _PUBLISH_TIMEOUT_S, f"nobody publishes the outcome of epoch {epoch}")
+        return found[0]
+
+    def _await_publications(self) -> list[PublishedEpoch]:
+        """Wait until every running evaluator has published every epoch; return the epochs."""
+        epochs = [report.epoch for report in self._view.reported()]
+        for number in self._fleet.running_evaluators():
+            public = self._layout.evaluator(number) / "public" / "epochs"
+            for epoch in epochs:
+                path = public / f"{epoch:06d}.outcome.json"
+                self._await(
+                    path.exists,
+                    _PUBLISH_TIMEOUT_S,
+                    f"evaluator {number} does not catch up with epoch {epoch}",
+                )
+        publications = Publications(self._network.directories(self._layout.root))
+        return [self._await_publication(publications, epoch) for epoch in epochs]
+
+    def _await(self, condition: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self._fleet.check()
+            if time.monotonic() > deadline:
+                raise RemoteFault(complaint)
+            time.sleep(_POLL_S)
+
+    def _write_results(self, epochs: list[PublishedEpoch]) -> None:
+        for item in epochs:
+            path = self._layout.result(item.report.epoch)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, item.seed_result + b"\n")
+
+    def _hold(self) -> None:
+        self._watcher.note(f"everything keeps running; Ctrl-C stops it ({self._network.rpc_url})")
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                self._fleet.check()
+                time.sleep(1.0)
+
+    # -- reporting --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self._watcher.progress(name, 0, 1)
+        yield
+        self._seconds[name] = time.monotonic() - started
+        self._watcher.progress(name, 1, 1)
+
+    def _on_event(self, process: str, event: Event) -> None:
+        match event.get("event"):
+            case "waiting":
+                silent = ", ".join(event["silent"]) or "nobody"
+                text = (
+                    f"epoch {event['epoch']} waits ({event['phase']}): {event['rows']} members are heard,"
+                    f" {event['needed']} are needed; silent: {silent}"
+                )
+                if text not in self._said:
+                    self._said.add(text)
+                    self._watcher.note(f"{process}: {text}")
+            case "refused" | "mismatch" | "misbehaviour":
+                details = {key: value for key, value in event.items() if key != "evidence"}
+                self._watcher.note(f"{process}: {details}")
+
+

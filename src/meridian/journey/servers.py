@@ -1,0 +1,227 @@
+"""The processes of a run: chain, measure service, evaluators; who must be alive, and where each listens."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from meridian.contracts.deployment import Addresses
+from meridian.errors import NotFound
+from meridian.journey.chain_setup import Accounts
+from meridian.journey.layout import Layout
+from meridian.journey.processes import Child, Event, module_command
+from meridian.networks.definition import JobSource
+from meridian.node.evaluator.config import EvaluatorConfig
+from meridian.node.evaluator.service import set_up
+from meridian.node.keystore import load_or_create_secret
+from meridian.node.link_identity import link_identity
+from meridian.node.measure.client import MeasureClient
+from meridian.node.measure.config import MeasureConfig
+from meridian.node.network_file import EvaluatorEntry, NetworkFile
+from meridian.primitives.ids import Address, address_text
+
+CHAIN_ID: Final = 31337
+HOST: Final = "127.0.0.1"
+
+OnEvent = Callable[[str, Event], None]
+
+
+class Fleet:
+    """All processes of a run; stopped together, in the reverse order of their start."""
+
+    def __init__(self, layout: Layout, on_event: OnEvent) -> None:
+        self._layout = layout
+        self._on_event = on_event
+        self._children: dict[str, Child] = {}
+        self._expected_dead: set[str] = set()
+        self.killed: list[int] = []
+        """Evaluators that the run itself killed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        children = list(reversed(self._children.values()))
+        ends = [child for child in children if child.name not in {"chain", "measure"}]
+        services = [child for child in children if child.name in {"measure", "chain"}]
+        for child in ends:  # all together; the services that they use stop after them, one by one
+            child.terminate()
+        for child in [*ends, *services]:
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave processes behind
+                child.stop()
+
+    def _start(self, name: str, command: Sequence[str]) -> Child:
+        self._children.pop(name, None)
+        self._expected_dead.discard(name)
+        child = Child(name, command, self._layout.log(name), self._on_event)
+        self._children[name] = child
+        return child
+
+    def check(self) -> None:
+        """Raise `RemoteFault` if a process that should run has ended."""
+        for name, child in self._children.items():
+            if name not in self._expected_dead:
+                child.check()
+
+    def wait_ready(self) -> None:
+        """Wait until every process that should run serves."""
+        for name, child in self._children.items():
+            if name not in self._expected_dead:
+                child.wait_ready()
+
+    # -- chain ------------------------------------------------------------------------------------
+
+    def start_chain(self, accounts: Sequence[Address]) -> str:
+        """Start the embedded chain and return its URL; new chains give every account a balance."""
+        database = self._layout.chain
+        database.parent.mkdir(parents=True, exist_ok=True)
+        port = _port_in(self._layout.chain_port)
+        command = module_command(
+            "meridian.node.chain.embedded",
+            "--db",
+            str(database),
+            "--port",
+            str(port),
+            "--chain-id",
+            str(CHAIN_ID),
+            "--alloc",
+            ",".join(address_text(account) for account in accounts),
+        )
+        ready = self._start("chain", command).wait_ready()
+        return str(ready["url"])
+
+    # -- network file -----------------------------------------------------------------------------
+
+    def describe(
+        self, source: JobSource, url: str, addresses: Addresses, accounts: Accounts, evaluators: int
+    ) -> NetworkFile:
+        """Write the network file for this start and return it; ports are kept where they are free."""
+        try:
+            known = NetworkFile.load(self._layout.root)
+        except NotFound:
+            known = None
+        measure_port = _free(_port_of(known.measure_url) if known else 0)
+        entries = [
+            EvaluatorEntry(
+                address=accounts.evaluators[i].address,
+                link_key=link_identity(self._link_seed(i + 1)).link_key,
+                host=HOST,
+                port=_free(known.evaluators[i].port if known else 0),
+            )
+            for i in range(evaluators)
+        ]
+        definition = source.definition
+        network = NetworkFile(
+            network=definition.name,
+            chain_id=CHAIN_ID,
+            rpc_url=url,
+            contracts=addresses,
+            deploy_block=0,
+            genesis_s=source.genesis_s,
+            epoch_seconds=source.epoch_seconds,
+            first_epoch=source.first_epoch,
+            measure_url=f"http://{HOST}:{measure_port}",
+            publications=self._layout.publications(evaluators),
+            function=definition.function,
+            aggregator=accounts.aggregator.address,
+            log_vkey="",
+            schema_digest=definition.schema.digest,
+            parameters_digest=definition.parameters.digest,
+            evaluators=tuple(entries),
+        )
+        network.save(self._layout.root)
+        return network
+
+    def _link_seed(self, number: int) -> bytes:
+        return load_or_create_secret(self._layout.key(f"link-{number}"))
+
+    # -- evaluators -------------------------------------------------------------------------------
+
+    def prepare_evaluator(self, network: NetworkFile, number: int, accounts: Accounts) -> None:
+        """Write an evaluator's configuration, and set it up if it is new."""
+        directory = self._layout.evaluator(number)
+        config = EvaluatorConfig(
+            network_dir=self._layout.root,
+            data_dir=directory,
+            key_file=self._layout.key(f"evaluator-{number}"),
+            link_key_file=self._layout.key(f"link-{number}"),
+            listen_host=HOST,
+            listen_port=network.evaluators[number - 1].port,
+        )
+        set_up(directory, network.network_id, accounts.evaluators[number - 1].address)
+        config.save(self._config(number))
+
+    def _config(self, number: int) -> Path:
+        return self._layout.evaluator(number) / "config.json"
+
+    def start_evaluator(self, number: int) -> None:
+        """Start an evaluator, again after it was killed."""
+        if number in self.killed:
+            self.killed.remove(number)
+        command = module_command(
+            "meridian.node.evaluator.service", "--config", str(self._config(number))
+        )
+        self._start(f"evaluator-{number}", command)
+
+    def start_saboteur(self, number: int) -> None:
+        """Start, in the place of an evaluator, a process with its keys that sends garbage."""
+        command = module_command("meridian.journey.saboteur", "--config", str(self._config(number)))
+        self._start(f"saboteur-{number}", command)
+
+    def kill_evaluator(self, number: int) -> None:
+        """End an evaluator with SIGKILL; it counts as dead until it is started again."""
+        name = f"evaluator-{number}"
+        self._expected_dead.add(name)
+        self._children[name].kill()
+        self.killed.append(number)
+
+    def running_evaluators(self) -> list[int]:
+        """Return the numbers of the evaluators that run."""
+        prefix = "evaluator-"
+        return sorted(
+            int(name.removeprefix(prefix))
+            for name, child in self._children.items()
+            if name.startswith(prefix) and child.alive
+        )
+
+    # -- measure ----------------------------------------------------------------------------------
+
+    def start_measure(self, network: NetworkFile, source: JobSource) -> NetworkFile:
+        """Start the measure service; return the network file with its log's verifier key."""
+        raise NotImplementedError
+
+    def measure_client(self) -> MeasureClient:
+        """Return a client of the measure service, as its gateway and administrator."""
+        raise NotImplementedError
+
+
+def _port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1])
+
+
+def _free(wanted: int) -> int:
+    """Return a free port on loopback: the wanted one if it is free."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise NotFound("no free port on loopback")
+
+
+def _port_in(path: Path) -> int:
+    """Return the port that a file remembers if it is free, else a new one, which the file then remembers."""
+    try:
+        wanted = int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        wanted = 0
+    port = _free(wanted)
+    path.write_text(f"{port}\n")
+    return port

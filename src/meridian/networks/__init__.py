@@ -1,0 +1,10 @@
+"""Networks: each a thin use of what is below: a schema, an evaluation function with parameters, and a loader.
+
+In reading order:
+
+- `definition`: what a network is, and what a loader returns.
+- `saturn`, `attestation`, `worldcup`: the networks, with loaders for the real files of their systems.
+- `generator`: made-up Saturn traffic of any size, the same bytes on every machine.
+- `sources`: the networks by name, and the jobs of their files.
+- `files`, `lines`: reading input files; writing records in the seed's data model.
+"""

@@ -1,0 +1,90 @@
+"""What a network is to Meridian, and what its jobs are when they come from files or a generator.
+
+A network is data: the schema of its records and how they are evaluated, averaged and paid. Nothing of a network may
+stand in the layers below.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from meridian.errors import InvalidInput
+from meridian.evaluate.function import EvaluationFunction
+from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.registry import function_named
+from meridian.measure.schema import NetworkSchema
+from meridian.primitives.ids import Address
+
+BATCH_RECORDS: Final = 10_000
+"""Records in one batch of a source, at most."""
+
+EPOCHS_MAX: Final = 10_000
+"""A file that spans more epochs than this holds a wrong time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkDefinition:
+    """A network: what is measured and how it is evaluated."""
+
+    name: str
+    schema: NetworkSchema
+    function: str
+    """The name of a shipped function."""
+    function_parameters: Mapping[str, Any] = field(default_factory=dict)
+    aggregate: str = "wmedian"
+    allocation: str = "largest_remainder"
+    description: str = ""
+    """One line for people."""
+
+    def __post_init__(self) -> None:
+        self.evaluation_function.check(self.function_parameters)
+
+    @property
+    def evaluation_function(self) -> EvaluationFunction:
+        """The function itself."""
+        return function_named(self.function)
+
+    @property
+    def parameters(self) -> EvaluationParameters:
+        """The artefact whose digest the contract's schedule holds."""
+        return EvaluationParameters(dict(self.function_parameters), self.aggregate, self.allocation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSource:
+    """Jobs of a network over some epochs, ready to be submitted in the order of time."""
+
+    definition: NetworkDefinition
+    genesis_s: int
+    """Start of `first_epoch`, Unix seconds."""
+    epoch_seconds: int
+    first_epoch: int
+    n_epochs: int
+    nodes: Mapping[str, Address | None]
+    """Node id -> payee, None where the data names none."""
+    jobs: int
+    """Records in all batches."""
+    batches: Callable[[], Iterator[bytes]]
+    """Starts an iteration over NDJSON batches of at most `BATCH_RECORDS` records, in the order of ``ended_at``; the last
+    record of each batch always has one."""
+    budgets_atto: Mapping[int, int] = field(default_factory=dict)
+    """Epoch -> its real budget; epochs that are missing have none of their own."""
+    inputs: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
+    """Epoch -> auxiliary inputs of its evaluation, by name."""
+
+    def __post_init__(self) -> None:
+        if self.epoch_seconds < 1:
+            raise InvalidInput("epoch_seconds", f"{self.epoch_seconds} is not a length")
+        if not 1 <= self.n_epochs <= EPOCHS_MAX:
+            raise InvalidInput(
+                "epochs", f"the jobs span {self.n_epochs} epochs, not 1..{EPOCHS_MAX}"
+            )
+
+    @property
+    def epochs(self) -> range:
+        """The epochs, in order; some may be empty."""
+        return range(self.first_epoch, self.first_epoch + self.n_epochs)
+
+    def budget_atto(self, epoch: int) -> int | None:
+        """Return the real budget of an epoch, None where the data has none."""
+        return self.budgets_atto.get(epoch)

@@ -1,0 +1,41 @@
+"""Artefacts as the measure service publishes them, over HTTP; whoever fetches checks the digest."""
+
+import http.client
+from typing import Final
+from urllib.parse import urlsplit
+
+from meridian.errors import InvalidInput, RemoteFault
+from meridian.primitives.cid import cid_text
+
+TIMEOUT_S: Final = 30.0
+ARTEFACT_BYTES_MAX: Final = 2 << 30
+
+
+class ArtefactClient:
+    """Fetches by digest from one measure service."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise InvalidInput("measure_url", f"{url!r} is not an http URL")
+        self._host, self._port = parts.hostname, parts.port or 80
+
+    def fetch(self, digest: bytes) -> bytes:
+        """Return the bytes published under a digest, unchecked.
+
+        Raises:
+            RemoteFault: If the service cannot be reached, does not have them, or sends too much.
+        """
+        name = cid_text(digest)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        try:
+            connection.request("GET", f"/v1/artefacts/{name}")
+            answer = connection.getresponse()
+            data = answer.read(ARTEFACT_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise RemoteFault(f"measure service at {self._host}:{self._port}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != http.client.OK or len(data) > ARTEFACT_BYTES_MAX:
+            raise RemoteFault(f"artefact {name}: the measure service answered {answer.status}")
+        return data

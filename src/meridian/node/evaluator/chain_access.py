@@ -1,0 +1,104 @@
+"""What an evaluator asks of the chain and does on it, in a thread of its own so that the protocol never waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meridian.committee.settlement import Proposal
+from meridian.contracts.calldata import signature_words
+from meridian.contracts.statements import Transmission
+from meridian.errors import InvalidInput, Reverted
+from meridian.node.chain.rpc import Rpc
+from meridian.node.chain.sender import Sender
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
+from meridian.node.network_file import NetworkFile
+from meridian.primitives.ids import Address
+from meridian.primitives.keys import PrivateKey, recover
+from meridian.primitives.quorum import quorum
+
+
+@dataclass(slots=True)
+class ChainNews:
+    """What is on chain so far."""
+
+    commitments: dict[int, Commitment] = field(default_factory=dict)
+    """The last commitment of each epoch; with one aggregator the only one."""
+    reports: list[AcceptedReport] = field(default_factory=list)
+    """In the order of their chain."""
+
+
+class ChainAccess:
+    """Reads and transactions of one evaluator; used from one thread at a time."""
+
+    def __init__(self, network: NetworkFile, key: PrivateKey, journal: Path) -> None:
+        self._network = network
+        self._key = key
+        self._rpc = Rpc(network.rpc_url)
+        self.view = ChainView(self._rpc, network.contracts, network.deploy_block)
+        self._sender = Sender(self._rpc, key, journal)
+        self._news = ChainNews()
+        self._next_block = network.deploy_block
+
+    def close(self) -> None:
+        """Close connection and journal."""
+        self._sender.close()
+        self._rpc.close()
+
+    def news(self) -> ChainNews:
+        """Return what is on chain; reads only the blocks since the last call."""
+        head = int(self._rpc.call("eth_blockNumber"), 16)
+        if head >= self._next_block:
+            known = {report.report_hash for report in self._news.reports}
+            for commitment in self.view.committed(self._next_block):
+                self._news.commitments[commitment.epoch] = commitment
+            for report in self.view.reported(self._next_block):
+                if report.report_hash not in known:
+                    self._news.reports.append(report)
+            self._next_block = head  # the head's own logs are read again: a later call may see more
+        return self._news
+
+    def is_reported(self, epoch: int) -> bool:
+        """Tell whether the chain has accepted a report of the epoch."""
+        return self.view.is_reported(epoch)
+
+    def transmit(self, proposal: Proposal, signatures: Sequence[tuple[Address, bytes]], n: int) -> str:
+        """Bring an attested report on chain, with our signed claim to have done so.
+
+        Args:
+            proposal: The report.
+            signatures: At least a quorum, ascending by signer.
+            n: Members of the committee.
+
+        Returns:
+            What happened, for the log: ``accepted``, or why the contract refused (somebody was faster).
+        """
+        report = proposal.report
+        transmission = Transmission(report.network, report.epoch, proposal.digest)
+        domain = self._network.domain(self._network.contracts.evaluations)
+        data = self.view.evaluations.encode(
+            "submit",
+            report.values,
+            signature_words(self._key.sign(transmission.digest(domain))),
+            [signature_words(signature) for _, signature in signatures[: quorum(n)]],
+        )
+        purpose = f"report/{report.epoch}/{proposal.digest.hex()}"
+        try:
+            self._sender.transact(self.view.evaluations.address, data, purpose=purpose)
+        except Reverted as refusal:
+            return refusal.reason
+        return "accepted"
+
+    def accepted_signatures(self, report: AcceptedReport) -> list[tuple[Address, bytes]]:
+        """Return the signatures in the transaction that brought a report, ascending by signer.
+
+        Raises:
+            InvalidInput: If the report did not come by a plain call of ``submit``.
+        """
+        transaction = self._rpc.call("eth_getTransactionByHash", "0x" + report.tx_hash.hex())
+        name, arguments = self.view.evaluations.decode_call(bytes.fromhex(transaction["input"][2:]))
+        if name != "submit":
+            raise InvalidInput("transaction", f"calls {name}, not submit")
+        signatures = [
+            r.to_bytes(32, "big") + vs.to_bytes(32, "big") for r, vs in arguments[2]
+        ]
+        return [(recover(report.report_hash, signature), signature) for signature in signatures]

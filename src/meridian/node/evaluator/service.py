@@ -1,0 +1,408 @@
+"""The evaluator process: follows the chain, works epochs, agrees with the committee, attests and transmits.
+
+One asyncio loop runs the protocol; what takes long (artefacts, evaluation, chain) runs in threads. After a crash the
+process starts from its safety log and the chain and goes on: nothing else is remembered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from meridian.committee.rules import CommitteeRules
+from meridian.committee.settlement import Mismatch, Proposal, Settled, Settlement
+from meridian.committee.transmission import turn
+from meridian.ephemera.context import Context
+from meridian.ephemera.effects import Attested, Decided, Misbehaviour
+from meridian.ephemera.limits import Limits, Timing
+from meridian.ephemera.replica import Replica
+from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault
+from meridian.node.chain_view import AcceptedReport, Commitment
+from meridian.node.durable_file import write_durably
+from meridian.node.evaluator.artefacts import ArtefactClient
+from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
+from meridian.node.evaluator.config import EvaluatorConfig
+from meridian.node.evaluator.publish import publish_outcome
+from meridian.node.evaluator.work import EpochWork, prepare
+from meridian.node.keystore import load_or_create_key, load_or_create_secret
+from meridian.node.link_identity import link_identity
+from meridian.node.links import Links, Peer
+from meridian.node.measure.publication import Publication
+from meridian.node.network_file import NetworkFile
+from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
+from meridian.node.replica_driver import ReplicaDriver
+from meridian.node.safety_log import SafetyLog
+from meridian.primitives.ids import Address
+
+log = logging.getLogger(__name__)
+
+SAFETY_LOG: Final = "safety.sqlite"
+OBSERVE_FILE: Final = "observe-through"
+WAITING_AFTER_S: Final = 3.0
+OPEN_EPOCHS_MAX: Final = 12
+_RETRY_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class EpochState:
+    """Where an epoch stands with us."""
+
+    commitment: Commitment
+    work: EpochWork | None = None
+    decided: Decided | None = None
+    opened_at_s: float = 0.0
+    published: bool = False
+    attested: dict[bytes, Attested] = field(default_factory=dict)
+    """Report digest -> signatures."""
+    signed: set[bytes] = field(default_factory=set)
+    transmissions: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
+
+
+class EvaluatorService:
+    """One evaluator."""
+
+    def __init__(self, config: EvaluatorConfig) -> None:
+        self._config = config
+        self._network = NetworkFile.load(config.network_dir)
+        self._key = load_or_create_key(config.key_file)
+        self._domain = self._network.domain(self._network.contracts.evaluations)
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        self._publication = Publication(config.data_dir / "public")
+        self._artefacts = ArtefactClient(self._network.measure_url)
+        self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
+        self._chain_lock = asyncio.Lock()
+        self._rules = CommitteeRules()
+        self._settlement = Settlement(self._domain)
+        self._epochs: dict[int, EpochState] = {}
+        self._news = ChainNews()
+        self._settled_reports = 0
+        self._observe_through = -1
+        self._wake = asyncio.Event()
+        self._work_turn = asyncio.Semaphore(1)
+        self._safety = SafetyLog(
+            config.data_dir / SAFETY_LOG,
+            network=self._network.network_id,
+            member=self._key.address,
+        )
+        self._driver = self._make_driver()
+        self._links = self._make_links()
+
+    def _make_driver(self) -> ReplicaDriver:
+        return ReplicaDriver(
+            Replica(self._key, Timing(), Limits(), self._rules),
+            self._safety,
+            on_decided=self._on_decided,
+            on_attested=self._on_attested,
+            on_misbehaviour=self._on_misbehaviour,
+        )
+
+    def _make_links(self) -> Links:
+        return Links(
+            link_identity(load_or_create_secret(self._config.link_key_file)),
+            [Peer(e.address, e.link_key, e.host, e.port) for e in self._network.evaluators],
+            self._driver.deliver,
+            address=self._key.address,
+            network=self._network.network_id,
+            listen=(self._config.listen_host, self._config.listen_port),
+        )
+
+    # -- what the protocol tells us ---------------------------------------------------------------
+
+    def _on_decided(self, effect: Decided) -> None:
+        state = self._epochs[effect.epoch]
+        if state.decided is not None:
+            return
+        state.decided = effect
+        assert state.work is not None, "an epoch is opened after its work is done"
+        members = state.work.terms.members
+        rows = [
+            (members[row.member], body)
+            for row, body in zip(effect.block.rows, effect.bodies, strict=True)
+        ]
+        self._settlement.decided(effect.epoch, effect.block.hash, rows)
+        event_line("decided", epoch=effect.epoch, view=effect.certificate.view, rows=len(rows))
+        self._wake.set()
+
+    def _on_attested(self, effect: Attested) -> None:
+        self._epochs[effect.epoch].attested[effect.digest] = effect
+        self._wake.set()
+
+    def _on_misbehaviour(self, effect: Misbehaviour) -> None:
+        log.warning("member %d misbehaved in epoch %d: %s", effect.member, effect.epoch, effect.kind)
+        event_line(
+            "misbehaviour",
+            epoch=effect.epoch,
+            member=effect.member,
+            kind=effect.kind,
+            evidence=effect.evidence.hex(),
+        )
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            StorageFailure: If the safety log fails: nothing may be signed any more.
+        """
+        self._news = await self._on_chain(self._chain.news)
+        self._observe_through = await asyncio.to_thread(
+            observe_through, self._config.data_dir, self._safety, self._news
+        )
+        await self._links.start()
+        await self._driver.start(self._links)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._driver.join(), name="driver")
+            group.create_task(self._links.join(), name="links")
+            ready_line(address="0x" + self._key.address.hex(), port=self._config.listen_port)
+            group.create_task(self._follow(group), name="follow")
+            group.create_task(self._settle(group), name="settle")
+            group.create_task(self._watch(), name="watch")
+
+    async def close(self) -> None:
+        """Stop driver and links; release the safety log, the chain and the journal."""
+        try:
+            await self._driver.stop()
+        finally:
+            await self._links.stop()
+            self._safety.close()
+            await asyncio.to_thread(self._chain.close)
+
+    async def _on_chain(self, call: Any, *arguments: Any) -> Any:
+        async with self._chain_lock:
+            return await asyncio.to_thread(call, *arguments)
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Ask the chain for news and start the work of every newly committed epoch."""
+        while True:
+            try:
+                self._news = await self._on_chain(self._chain.news)
+            except RemoteFault as fault:
+                log.warning("chain: %s", fault)
+            for epoch in sorted(self._news.commitments.keys() - self._epochs.keys()):
+                self._epochs[epoch] = EpochState(self._news.commitments[epoch])
+                group.create_task(self._work(epoch), name=f"epoch-{epoch}")
+            self._wake.set()
+            await asyncio.sleep(self._config.poll_ms / 1000)
+
+    async def _work(self, epoch: int) -> None:
+        """Work one epoch up to our own row."""
+        state = self._epochs[epoch]
+        loop = asyncio.get_running_loop()
+        async with self._work_turn:
+            started = loop.time()
+            work = await self._prepare(state)
+        if self._key.address not in work.terms.members:
+            log.info("epoch %d: we are not a member", epoch)
+            return
+        state.work = work
+        event_line(
+            "evaluated", epoch=epoch, jobs=len(work.observation.evaluation.verdicts),
+            nodes=len(work.node_ids), seconds=round(loop.time() - started, 2),
+        )  # fmt: skip
+        self._rules.expect(work.terms.header)
+        self._settlement.prepare(work.terms)
+        await self._close_old(epoch)
+        context = Context(self._domain, self._network.network_id, epoch, work.terms.members)
+        observer = epoch <= self._observe_through
+        state.opened_at_s = loop.time()
+        await self._driver.open_epoch(context, observer=observer)
+        if not observer:
+            await self._driver.submit_row(epoch, work.observation.body)
+
+    async def _prepare(self, state: EpochState) -> EpochWork:
+        """Fetch, check and evaluate, again and again until it works; what is wrong is said once."""
+        said = ""
+        while True:
+            try:
+                work: EpochWork = await self._on_chain(
+                    prepare,
+                    state.commitment,
+                    self._chain.view,
+                    self._network.network_id,
+                    self._network.calendar,
+                    self._artefacts.fetch,
+                )
+                return work  # noqa: TRY300 - the loop ends here
+            except (InvalidInput, NotFound, RemoteFault) as problem:
+                if str(problem) != said:
+                    said = str(problem)
+                    log.error("epoch %d: no row from us: %s", state.commitment.epoch, problem)
+                    event_line("refused", epoch=state.commitment.epoch, reason=said)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _close_old(self, newest: int) -> None:
+        """Close published epochs that no slower member is likely to need any more."""
+        for epoch in sorted(self._epochs):
+            if epoch <= newest - OPEN_EPOCHS_MAX and self._epochs[epoch].published:
+                await self._driver.close_epoch(epoch)
+                self._rules.forget(epoch)
+
+    # -- from decisions to accepted reports -------------------------------------------------------
+
+    async def _settle(self, group: asyncio.TaskGroup) -> None:
+        """Reproduce what the chain accepted, sign what is decided, transmit what is attested."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            reports = list(self._news.reports)
+            while self._settled_reports < len(reports):
+                if not await self._reproduce(reports[self._settled_reports]):
+                    break
+                self._settled_reports += 1
+            if self._settled_reports == len(reports):
+                await self._sign_and_transmit(group)
+
+    async def _reproduce(self, report: AcceptedReport) -> bool:
+        """Compare an accepted report with our own; return False until we can."""
+        result = self._settlement.accept(report.epoch, report.report_hash, report.previous)
+        if result is None:
+            return False
+        if isinstance(result, Mismatch):
+            log.critical(
+                "epoch %d: the chain accepted report %s, our block gives %s",
+                result.epoch, result.accepted.hex(), result.ours.hex(),
+            )  # fmt: skip
+            event_line("mismatch", epoch=result.epoch, accepted=result.accepted.hex())
+            raise RemoteFault(f"epoch {result.epoch}: the accepted report does not follow from our block")
+        await self._publish(report, result)
+        return True
+
+    async def _publish(self, report: AcceptedReport, settled: Settled) -> None:
+        state = self._epochs[report.epoch]
+        assert state.work is not None
+        assert state.decided is not None
+        signatures = await self._on_chain(self._chain.accepted_signatures, report)
+        await asyncio.to_thread(
+            publish_outcome,
+            self._publication,
+            commitment=state.commitment,
+            terms=state.work.terms,
+            settled=settled,
+            decided=state.decided,
+            observation=state.work.observation,
+            accepted=report,
+            signatures=signatures,
+            node_ids=state.work.node_ids,
+        )
+        state.published = True
+        event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
+
+    async def _sign_and_transmit(self, group: asyncio.TaskGroup) -> None:
+        for proposal in self._settlement.open_proposals():
+            state = self._epochs[proposal.epoch]
+            if proposal.digest not in state.signed:
+                state.signed.add(proposal.digest)
+                if proposal.epoch > self._observe_through:
+                    await self._driver.submit_report(
+                        proposal.epoch, proposal.previous, proposal.digest
+                    )
+            attested = state.attested.get(proposal.digest)
+            if attested is not None and proposal.digest not in state.transmissions:
+                task = self._transmit(state, proposal, attested.signatures)
+                state.transmissions[proposal.digest] = group.create_task(task)
+
+    async def _transmit(
+        self, state: EpochState, proposal: Proposal, signatures: Sequence[tuple[Any, bytes]]
+    ) -> None:
+        """Bring the report on chain when it is our turn and nobody has done it before."""
+        assert state.work is not None
+        members = state.work.terms.members
+        place = turn(members, proposal.report.block_hash, self._key.address)
+        await asyncio.sleep(place * self._config.stage_ms / 1000)
+        try:
+            if await self._on_chain(self._chain.is_reported, proposal.epoch):
+                return
+            what = await self._on_chain(self._chain.transmit, proposal, signatures, len(members))
+            event_line("transmitted", epoch=proposal.epoch, result=what)
+        except RemoteFault as fault:
+            log.warning("epoch %d: not transmitted: %s", proposal.epoch, fault)
+            await asyncio.sleep(_RETRY_S)
+            state.transmissions.pop(proposal.digest, None)  # the next round of the loop tries again
+            self._wake.set()
+
+    async def _watch(self) -> None:
+        """Say what undecided epochs wait for."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WAITING_AFTER_S)
+            for epoch, state in sorted(self._epochs.items()):
+                late = state.opened_at_s and loop.time() - state.opened_at_s > WAITING_AFTER_S
+                if late and state.decided is None:
+                    event_line("waiting", epoch=epoch, **self._waiting_for(epoch))
+
+
+    def _waiting_for(self, epoch: int) -> dict[str, object]:
+        """Return what an undecided epoch waits for, for people."""
+        status = self._driver.status(epoch)
+        work = self._epochs[epoch].work
+        assert work is not None
+        members = work.terms.members
+        heard = {*status.heard, members.index(self._key.address)}
+        silent = [i for i in range(len(members)) if i not in heard]
+        return {
+            "phase": status.phase,
+            "view": status.view,
+            "rows": len(members) - len(silent),
+            "needed": len(members) - (len(members) - 1) // 3,
+            "silent": ["0x" + members[i].hex() for i in silent],
+        }
+
+
+def observe_through(data_dir: Path, safety: SafetyLog, news: ChainNews) -> int:
+    """Return the last epoch in which we must sign nothing, because we may have forgotten what we signed; -1 for none.
+
+    Safety log and this mark are made once, when the evaluator is set up (`set_up`). Where either had to be made now, the
+    disk was lost: whatever is committed already is only observed, also after further restarts.
+    """
+    path = data_dir / OBSERVE_FILE
+    if safety.created or not path.exists():
+        last = max(news.commitments, default=-1)
+        log.warning("what we signed before may be lost: observing through epoch %d", last)
+        write_durably(path, f"{last}\n".encode())
+    return int(path.read_text())
+
+
+def set_up(data_dir: Path, network: bytes, member: Address) -> None:
+    """Make the directory of an evaluator that has never signed anything; does nothing where there is one."""
+    if data_dir.exists():
+        return
+    data_dir.mkdir(parents=True)
+    SafetyLog(data_dir / SAFETY_LOG, network=network, member=member).close()
+    write_durably(data_dir / OBSERVE_FILE, b"-1\n")
+
+
+async def _serve(config: EvaluatorConfig) -> None:
+    service = EvaluatorService(config)
+    try:
+        await service.run()
+    finally:
+        with contextlib.suppress(MeridianError):
+            await service.close()
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path, exists=True), required=True)
+def command(path: Path) -> None:
+    """Run an evaluator from its configuration file."""
+    config = EvaluatorConfig.load(path)
+    start_logging(f"evaluator-{config.listen_port}")
+    raise SystemExit(serve_until_stopped(lambda: _serve(config)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the process and return its exit code."""
+    try:
+        command.main(args=arguments, standalone_mode=False)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

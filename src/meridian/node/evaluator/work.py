@@ -1,0 +1,109 @@
+"""One epoch's work, alone: from the commitment on chain to our own row.
+
+The law: nothing is believed. The manifest must be the one that the chain names; every artefact must hash to its
+digest; the jobs must give the committed root; and the function must be exactly the code that the schedule names.
+Only then is it evaluated.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meridian.committee.observation import Observation, observe
+from meridian.committee.settlement import EpochTerms
+from meridian.errors import InvalidInput
+from meridian.evaluate.function import EpochInput
+from meridian.evaluate.inputs import inputs_root
+from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.registry import function_with_digest
+from meridian.evaluate.row import RowHeader
+from meridian.measure.commitment import load_epoch, verify_epoch
+from meridian.measure.epoch import Calendar
+from meridian.measure.manifest import Manifest
+from meridian.measure.schema import NetworkSchema
+from meridian.node.chain_view import ChainView, Commitment
+from meridian.primitives.cid import digest_of
+from meridian.primitives.ids import NodeKey
+
+Fetch = Callable[[bytes], bytes]
+"""Digest -> the bytes that hash to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochWork:
+    """Everything that we know and computed about an epoch on our own."""
+
+    commitment: Commitment
+    terms: EpochTerms
+    observation: Observation
+    node_ids: dict[NodeKey, str]
+
+
+def prepare(
+    commitment: Commitment, view: ChainView, network: bytes, calendar: Calendar, fetch: Fetch
+) -> EpochWork:
+    """Fetch, check and evaluate a committed epoch.
+
+    Args:
+        commitment: What the chain says.
+        view: For committee, schedule and budget.
+        network: The 32 bytes of the network.
+        calendar: The network's epochs: every job must belong to this one.
+        fetch: The published artefacts; what it returns is checked here.
+
+    Raises:
+        InvalidInput: If the published artefacts do not give what was committed: no row may be signed.
+        NotFound: If the schedule names code that this version does not have.
+        RemoteFault: If an artefact or the chain cannot be reached now.
+    """
+    epoch = commitment.epoch
+    manifest = Manifest.decode(_checked(fetch, commitment.manifest, "manifest"))
+    if (manifest.epoch, manifest.network_id) != (epoch, network):
+        raise InvalidInput("manifest", "it belongs to another epoch or network")
+    stated = (manifest.root, manifest.n_nodes, manifest.annotation)
+    if stated != (commitment.root, commitment.n_nodes, commitment.annotation):
+        raise InvalidInput("manifest", "root, nodes or annotation differ from the commitment on chain")
+    schema = NetworkSchema.decode(_checked(fetch, manifest.schema, "schema"))
+
+    def checked(digest: bytes) -> bytes:
+        return _checked(fetch, digest, "artefact")
+
+    nodes, jobs = load_epoch(manifest, schema, checked)
+    problems = verify_epoch(manifest, schema, nodes, jobs, calendar)
+    if problems:
+        raise InvalidInput("commitment", "; ".join(str(problem) for problem in problems[:3]))
+    function_digest, parameters_digest = view.schedule(epoch)
+    function = function_with_digest(function_digest)
+    parameters = EvaluationParameters.decode(_checked(fetch, parameters_digest, "parameters"))
+    digests = {entry.name: entry.digest for entry in manifest.inputs}
+    header = RowHeader(
+        network=network,
+        epoch=epoch,
+        commitment=commitment.digest,
+        function=function_digest,
+        parameters=parameters_digest,
+        inputs_root=inputs_root(digests),
+    )
+    epoch_input = EpochInput(
+        epoch=epoch,
+        node_ids=nodes.ids,
+        node_keys=nodes.keys,
+        payees=nodes.payees,
+        jobs=jobs,
+        inputs={name: checked(digest) for name, digest in digests.items()},
+    )
+    terms = EpochTerms(
+        header=header,
+        members=view.committee(epoch),
+        parameters=parameters,
+        budget_atto=view.budget_atto(epoch, commitment.block),
+        payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
+    )
+    names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
+    return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)
+
+
+def _checked(fetch: Fetch, digest: bytes, what: str) -> bytes:
+    data = fetch(digest)
+    if digest_of(data) != digest:
+        raise InvalidInput(what, f"the published bytes do not hash to {digest.hex()}")
+    return data

@@ -1,0 +1,267 @@
+"""The job log and everything that follows from it: which batches, seals and inputs there were, and what they add up to.
+
+Law: memory holds nothing that the log does not say; opening the journal again gives the same state. The intake thread
+writes; the settling thread reads the frames of sealed epochs, which nobody changes any more.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from meridian.errors import NotFound, StorageFailure
+from meridian.measure.admission import LaneSums, SeenJobs
+from meridian.measure.columns import column_values
+from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.frames import BatchFrame, Kind, digest_rows
+from meridian.node.measure.job_log import Frame, FrameRef, JobLog
+from meridian.primitives import dagcbor
+from meridian.primitives.hashing import ByteMatrix
+
+_STATE_KEYS: Final = ("sequence", "clock_us", "open_epoch")
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """What the log says of one epoch."""
+
+    frames: list[FrameRef] = field(default_factory=list)
+    jobs: int = 0
+    duplicates: int = 0
+    inputs: dict[str, bytes] = field(default_factory=dict)
+
+
+class Journal:
+    """The open journal.
+
+    Args:
+        log: Just opened, not yet recovered.
+        schema: The network's schema.
+        first_epoch: The network's first epoch.
+        seen: Filled from the log.
+        sums: Filled from the log.
+        remembered_epochs: How many sealed epochs stay in `seen`.
+
+    Raises:
+        StorageFailure: If the log is damaged or of another schema.
+    """
+
+    def __init__(
+        self,
+        log: JobLog,
+        schema: NetworkSchema,
+        first_epoch: int,
+        *,
+        seen: SeenJobs,
+        sums: LaneSums,
+        remembered_epochs: int,
+    ) -> None:
+        self._log = log
+        self._schema = schema
+        self._first_epoch = first_epoch
+        self._remembered = remembered_epochs
+        self._lock = threading.Lock()
+        self.seen = seen
+        self.sums = sums
+        self.sequence = 0
+        """The next receipt's number."""
+        self.clock_us = 0
+        """The replay clock."""
+        self.open_epoch = first_epoch
+        """The first epoch that is not sealed."""
+        self._epochs: dict[int, _Epoch] = {}
+        self._batches: dict[bytes, FrameRef] = {}
+        self._last_epoch_in: dict[int, int] = {}  # file -> the highest epoch that it speaks of
+        for frame in log.recover():
+            self._replay(frame)
+        self._forget()
+        self._state_if_new_file()
+        self.sync()
+
+    # -- replay -----------------------------------------------------------------------------------
+
+    def _replay(self, frame: Frame) -> None:
+        if frame.kind == Kind.BATCH:
+            batch = BatchFrame.decode(frame.payload)
+            self._index(frame.ref, batch)
+            self._remember(batch.jobs, digest_rows(batch.jobs.column("job_key")))
+            return
+        document: dict[str, Any] = dagcbor.decode(frame.payload)
+        if frame.kind == Kind.STATE:
+            self.sequence, self.clock_us = document["sequence"], document["clock_us"]
+            self.open_epoch = document["open_epoch"]
+        elif frame.kind == Kind.SEAL:
+            self.open_epoch = document["epoch"] + 1
+            self._mark(frame.ref, document["epoch"])
+        elif frame.kind == Kind.INPUT:
+            self._epoch(document["epoch"]).inputs[document["name"]] = document["digest"]
+            self._mark(frame.ref, document["epoch"])
+        elif frame.kind == Kind.CLOCK:
+            self.clock_us = document["now_us"]
+        else:
+            raise StorageFailure(f"the job log holds a frame of kind {frame.kind}")
+
+    def _index(self, ref: FrameRef, batch: BatchFrame) -> None:
+        with self._lock:
+            self._batches[batch.batch] = ref
+            self.sequence = batch.sequence + 1
+            for epoch, count in batch.epochs:
+                entry = self._epochs.setdefault(epoch, _Epoch())
+                entry.frames.append(ref)
+                entry.jobs += count
+                self._mark(ref, epoch)
+            for epoch, count in batch.duplicates:
+                self._epochs.setdefault(epoch, _Epoch()).duplicates += count
+
+    def _mark(self, ref: FrameRef, epoch: int) -> None:
+        self._last_epoch_in[ref.file] = max(epoch, self._last_epoch_in.get(ref.file, epoch))
+
+    def _epoch(self, epoch: int) -> _Epoch:
+        with self._lock:
+            return self._epochs.setdefault(epoch, _Epoch())
+
+    def _remember(self, jobs: pa.Table, keys: ByteMatrix) -> None:
+        epochs = column_values(jobs, "epoch")
+        self.seen.add(epochs, self.seen.hashes(jobs.column("node_id"), keys))
+        self.sums.add(epochs, jobs)
+
+    def _forget(self) -> None:
+        oldest = self.open_epoch - self._remembered
+        self.seen.forget_before(oldest)
+        self.sums.forget_before(self.open_epoch)
+
+    # -- writing (intake thread) ------------------------------------------------------------------
+
+    def append_batch(self, batch: BatchFrame, keys: ByteMatrix) -> None:
+        """Write a batch; it is promised only after `sync`."""
+        ref = self._log.append(Kind.BATCH, batch.encode())
+        self._index(ref, batch)
+        self._remember(batch.jobs, keys)
+
+    def append_seal(self, epoch: int, now_us: int) -> None:
+        """Close the open epoch: no job is placed into it after this frame."""
+        assert epoch == self.open_epoch, "epochs are sealed in order"
+        ref = self._log.append(Kind.SEAL, dagcbor.encode({"epoch": epoch, "now_us": now_us}))
+        self._mark(ref, epoch)
+        self.open_epoch = epoch + 1
+        self._forget()
+
+    def append_input(self, epoch: int, name: str, digest: bytes) -> None:
+        """Note an auxiliary input of an open epoch; the last one of a name counts."""
+        document = {"epoch": epoch, "name": name, "digest": digest}
+        ref = self._log.append(Kind.INPUT, dagcbor.encode(document))
+        self._epoch(epoch).inputs[name] = digest
+        self._mark(ref, epoch)
+
+    def append_clock(self, now_us: int) -> None:
+        """Set the replay clock."""
+        self._log.append(Kind.CLOCK, dagcbor.encode({"now_us": now_us}))
+        self.clock_us = now_us
+
+    def sync(self) -> None:
+        """Make everything written durable."""
+        self._log.sync()
+        self._state_if_new_file()
+
+    def _state_if_new_file(self) -> None:
+        """Begin every file with the state, so that older files can be deleted."""
+        if self._log.begins_file:
+            state = {name: getattr(self, name) for name in _STATE_KEYS}
+            self._log.append(Kind.STATE, dagcbor.encode(state))
+
+    def prune(self, settled_before: int) -> None:
+        """Delete closed files that speak only of epochs that are settled and no longer remembered.
+
+        Args:
+            settled_before: Every epoch below it is committed.
+        """
+        oldest = min(settled_before, self.open_epoch - self._remembered)
+        for number in self._log.files[:-1]:
+            if self._last_epoch_in.get(number, oldest - 1) >= oldest:
+                break
+            with self._lock:
+                self._batches = {k: ref for k, ref in self._batches.items() if ref.file != number}
+                for epoch in [known for known in self._epochs if known < oldest]:
+                    del self._epochs[epoch]
+            self._log.drop(number)
+
+    # -- reading (any thread) ---------------------------------------------------------------------
+
+    def response(self, batch: bytes) -> bytes | None:
+        """Return the answer that a batch got, None if it is not known."""
+        with self._lock:
+            ref = self._batches.get(batch)
+        if ref is None:
+            return None
+        return BatchFrame.decode(self._log.read(ref).payload).response
+
+    def counts(self, epoch: int) -> tuple[int, int]:
+        """Return how many jobs an epoch has, and how many submissions were duplicates."""
+        with self._lock:
+            entry = self._epochs.get(epoch)
+            return (0, 0) if entry is None else (entry.jobs, entry.duplicates)
+
+    def inputs(self, epoch: int) -> Mapping[str, bytes]:
+        """Return the digests of an epoch's inputs by name."""
+        with self._lock:
+            entry = self._epochs.get(epoch)
+            return {} if entry is None else dict(entry.inputs)
+
+    def epochs_with_jobs(self) -> list[int]:
+        """Return the epochs that have jobs, ascending."""
+        with self._lock:
+            return sorted(epoch for epoch, entry in self._epochs.items() if entry.jobs)
+
+    def sealed_jobs(self, epoch: int) -> list[tuple[bytes, pa.Table]]:
+        """Return the jobs of a sealed epoch, per batch in log order, with the batch's seed.
+
+        Raises:
+            NotFound: If the epoch is not sealed.
+        """
+        if epoch >= self.open_epoch:
+            raise NotFound(f"epoch {epoch} is not sealed")
+        with self._lock:
+            entry = self._epochs.get(epoch)
+            refs = [] if entry is None else list(entry.frames)
+        parts = []
+        for ref in refs:
+            batch = BatchFrame.decode(self._log.read(ref).payload)
+            inside = column_values(batch.jobs, "epoch") == epoch
+            jobs = batch.jobs if inside.all() else batch.jobs.filter(pa.array(np.asarray(inside)))
+            parts.append((batch.seed, jobs))
+        return parts
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+
+def open_journal(
+    directory: Path, schema: NetworkSchema, first_epoch: int, *, seen: SeenJobs, **bounds: int
+) -> Journal:
+    """Open or create the journal of a directory.
+
+    Args:
+        directory: The directory of the job log.
+        schema: The network's schema.
+        first_epoch: The network's first epoch.
+        seen: An empty set, filled from the log.
+        bounds: ``bytes_max`` of the log and ``remembered_epochs``.
+    """
+    log = JobLog(directory, bounds["bytes_max"])
+    try:
+        return Journal(
+            log,
+            schema,
+            first_epoch,
+            seen=seen,
+            sums=LaneSums(schema),
+            remembered_epochs=bounds["remembered_epochs"],
+        )
+    except BaseException:
+        log.close()
+        raise

@@ -1,0 +1,153 @@
+"""What every server process of ours does the same way: log, say that it is ready, and end.
+
+* Log lines are JSON objects on standard error, one per line: ``ts`` (UTC, RFC 3339), ``level``,
+  ``process``, ``logger``, ``event`` (the message), the fields given as ``extra={"epoch": 5}``, and
+  ``error`` with a traceback.
+* Standard output belongs to whoever started the process: a JSON line when it serves, and one for
+  each event.
+* SIGTERM and SIGINT cancel the main coroutine, which cleans up; a second signal, or a clean-up that
+  hangs, ends the process at once. That is safe by design: what was promised is durable before it is
+  promised.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import IO, Any, Final
+
+from meridian.errors import MeridianError
+
+EXIT_BUG: Final = 70
+"""Exit code for an error that nobody expected (EX_SOFTWARE of sysexits.h)."""
+
+STOP_GRACE_MS: Final = 10_000
+"""How long the clean-up may take after a signal."""
+
+_log = logging.getLogger(__name__)
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """Formats a log record as one JSON object on one line."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        # A caller's field never hides one of ours.
+        for name, value in vars(record).items():
+            if name not in _STANDARD_FIELDS:
+                line.setdefault(name, value)
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=_plain)
+
+
+def _plain(value: object) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def start_logging(process: str, level: int = logging.INFO, stream: IO[str] | None = None) -> None:
+    """Send every log record of this process to standard error (or `stream`) as JSON lines.
+
+    Args:
+        process: The name under which this process writes, such as ``evaluator-2``.
+        level: The least level that is written.
+        stream: Another stream, for tests.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines(process))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def ready_line(**fields: object) -> None:
+    """Tell the starter, in one JSON line on standard output, that this process serves: ``{"event": "ready", ...}``."""
+    event_line("ready", **fields)
+
+
+def event_line(event: str, **fields: object) -> None:
+    """Tell the starter of this process, in one JSON line on standard output, that something happened."""
+    sys.stdout.write(json.dumps({"event": event} | fields, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def serve_until_stopped(
+    main: Callable[[], Coroutine[Any, Any, None]], *, stop_grace_ms: int = STOP_GRACE_MS
+) -> int:
+    """Run a server until SIGTERM or SIGINT, or until it ends by itself; return the exit code of the process.
+
+    `main` makes the server's coroutine; a signal cancels it, and its ``finally`` blocks close what
+    it opened.
+
+    Returns:
+        0 after a signal or a normal end, the error's own code after a `MeridianError`, and
+        `EXIT_BUG` after any other error. Errors are logged, not raised.
+    """
+    try:
+        asyncio.run(_serve(main, stop_grace_ms))
+    except KeyboardInterrupt:
+        return 0
+    except BaseException as error:  # noqa: BLE001 - the last place that can log it.
+        return _exit_code(error)
+    return 0
+
+
+async def _serve(main: Callable[[], Coroutine[Any, Any, None]], stop_grace_ms: int) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(main(), name="main")
+    signals: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            os._exit(128 + number)
+        _log.info("stopping after %s", number.name)
+        task.cancel()
+        loop.call_later(stop_grace_ms / 1000, _give_up, stop_grace_ms)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    await asyncio.wait([task])
+    if not (signals and task.cancelled()):
+        task.result()
+
+
+def _give_up(stop_grace_ms: int) -> None:
+    _log.error("the clean-up did not end within %d ms", stop_grace_ms)
+    os._exit(EXIT_BUG)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Log what ended the process and choose its exit code."""
+    expected = _first_expected(error)
+    if expected is not None:
+        _log.error("%s: %s", type(expected).__name__, expected)
+        return expected.exit_code
+    _log.critical("unexpected error", exc_info=error)
+    return EXIT_BUG
+
+
+def _first_expected(error: BaseException) -> MeridianError | None:
+    """Return the error if it, or everything that a task group collected in it, is one that we foresaw."""
+    if isinstance(error, MeridianError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        found = [_first_expected(part) for part in error.exceptions]
+        return found[0] if all(found) else None
+    return None

@@ -1,0 +1,151 @@
+"""What must hold in every world, whatever the seed (bft.md section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meridian.ephemera import frame as frames
+from meridian.ephemera.block import verify_block, verify_certificate
+from meridian.ephemera.collection import row_root
+from meridian.ephemera.context import Context, Kind
+from meridian.ephemera.evidence import verify_evidence
+from meridian.ephemera.message import (
+    Echo,
+    Have,
+    Propose,
+    ReportSignature,
+    Row,
+    ViewChange,
+    Vote,
+    lock_digest,
+    propose_digest,
+)
+from meridian.errors import InvalidInput
+from meridian.sim.hosts import ATTEMPT, Outcome, report_of
+
+
+def violations(
+    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+) -> list[str]:
+    """Everything that is wrong with what the correct members did; empty is right.
+
+    Args:
+        context: The epoch.
+        bodies: The row body of every correct member.
+        outcomes: What came out of every correct member.
+    """
+    found = _agreement(outcomes)
+    for member, outcome in outcomes.items():
+        found += [f"member {member}: {text}" for text in _own(context, bodies, outcome)]
+        found += [f"member {member}: {text}" for text in _consistent(context, outcome)]
+    found += _inclusion(context, bodies, outcomes)
+    found += _framing(context, bodies, outcomes)
+    return found
+
+
+def unfinished(outcomes: Mapping[int, Outcome]) -> list[str]:
+    """Correct members that did not decide, or did not learn a quorum's signatures, in the end."""
+    found = [f"termination: member {m} undecided" for m, o in outcomes.items() if not o.decided]
+    found += [f"termination: member {m} unattested" for m, o in outcomes.items() if not o.attested]
+    return found
+
+
+def _agreement(outcomes: Mapping[int, Outcome]) -> list[str]:
+    blocks = {d.block.hash for o in outcomes.values() for d in o.decided}
+    found = ["agreement: two blocks decided"] if len(blocks) > 1 else []
+    digests = {(a.attempt, a.digest) for o in outcomes.values() for a in o.attested}
+    return found + (["agreement: two reports attested"] if len(digests) > 1 else [])
+
+
+def _own(context: Context, bodies: Mapping[int, bytes], outcome: Outcome) -> list[str]:
+    """Validity: block, certificate, bodies and report prove themselves and say what was said."""
+    found: list[str] = []
+    for decided in outcome.decided:
+        try:
+            verify_block(context, decided.block)
+            verify_certificate(context, decided.certificate)
+        except InvalidInput as error:
+            found.append(f"validity: {error}")
+        if decided.certificate.block_hash != decided.block.hash:
+            found.append("validity: certificate of another block")
+        if [row_root(body) for body in decided.bodies] != [r.digest for r in decided.block.rows]:
+            found.append("validity: bodies of other rows")
+        found += [
+            f"integrity: member {row.member} never sent that row"
+            for row in decided.block.rows
+            if row.member in bodies and row_root(bodies[row.member]) != row.digest
+        ]
+        for attested in outcome.attested:
+            if (attested.attempt, attested.digest) != (ATTEMPT, report_of(decided)):
+                found.append("validity: a report of something else")
+            if len(attested.signatures) < context.quorum:
+                found.append("validity: attested without a quorum")
+    return found
+
+
+def _consistent(context: Context, outcome: Outcome) -> list[str]:
+    """A correct member says one thing per kind and view, in all its lives."""
+    said: dict[tuple[Kind, int, bytes], bytes] = {}
+    found: list[str] = []
+    for frame in outcome.sent:
+        match frames.decode(frame, context):
+            case Row(member, digest, _):
+                key = (Kind.ROW, 0, bytes((member,)))
+            case Have() as have:
+                member, digest, key = have.member, have.digest, (Kind.HAVE, 0, b"")
+            case Propose(member, view, _, block, _):
+                digest, key = propose_digest(block.hash), (Kind.PROPOSE, view, b"")
+            case Echo(member, view, digest, _):
+                key = (Kind.ECHO, view, b"")
+            case Vote(member, view, digest, _):
+                key = (Kind.VOTE, view, b"")
+            case ViewChange() as change:
+                member, digest = change.member, lock_digest(change.lock)
+                key = (Kind.VIEW_CHANGE, change.view, b"")
+            case ReportSignature(member, attempt, digest, _, _):
+                key = (Kind.REPORT_SIG, 0, attempt + bytes((member,)))
+            case _:
+                continue
+        if key[0] not in {Kind.ROW, Kind.REPORT_SIG} and said.setdefault(key, digest) != digest:
+            found.append(f"equivocation: {key[0].name} in view {key[1]} by member {member}")
+    return found
+
+
+def _inclusion(
+    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+) -> list[str]:
+    """A row that every correct member's HAVE lists is in the block."""
+    vectors: list[set[int]] = []
+    for outcome in outcomes.values():
+        for frame in outcome.sent:
+            message = frames.decode(frame, context)
+            if isinstance(message, Have):
+                vectors.append({member for member, _ in message.entries})
+    if len(vectors) < len(outcomes):
+        return []  # somebody was taken along before it signed HAVE: it held nobody's row back
+    everywhere = set.intersection(*vectors) & bodies.keys()
+    return [
+        f"inclusion: row of member {min(everywhere - rows)} left out"
+        for outcome in outcomes.values()
+        for decided in outcome.decided
+        if everywhere - (rows := {row.member for row in decided.block.rows})
+    ]
+
+
+def _framing(
+    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+) -> list[str]:
+    """Evidence proves itself and never names a correct member."""
+    found: list[str] = []
+    for outcome in outcomes.values():
+        for misbehaviour in outcome.misbehaviour:
+            try:
+                guilt = verify_evidence(context, misbehaviour.evidence)
+            except InvalidInput as error:
+                found.append(f"evidence: {error}")
+                continue
+            if (guilt.member, guilt.kind) != (misbehaviour.member, misbehaviour.kind):
+                found.append("evidence: proves something else")
+            if guilt.member in bodies:
+                found.append(f"framing: {guilt.kind} by correct member {guilt.member}")
+    return found

@@ -1,0 +1,109 @@
+"""A chain view held in memory, for audits without a chain: the tests change single values in it."""
+
+from dataclasses import dataclass, field
+
+from meridian.audit.source import (
+    Claimed,
+    Committed,
+    Deployment,
+    EpochOpened,
+    Network,
+    NodeRegistered,
+    Reported,
+    Schedule,
+    StoredReport,
+)
+from meridian.contracts.artefact import NAMES, load
+from meridian.primitives.ids import Address
+
+
+@dataclass
+class MemoryChain:
+    """Plain values; every attribute may be replaced by a test."""
+
+    network: Network
+    members: tuple[Address, ...]
+    version: Schedule
+    budgets: dict[int, int]
+    code: dict[str, bytes] = field(default_factory=dict)
+    registered: list[NodeRegistered] = field(default_factory=list)
+    committed: list[Committed] = field(default_factory=list)
+    reported: list[Reported] = field(default_factory=list)
+    paid: list[Claimed] = field(default_factory=list)
+    is_unlocked: bool = True
+    funded: int | None = None
+
+    def __post_init__(self) -> None:
+        self.code = {name: load(name).runtime + bytes(64) for name in NAMES}
+
+    def deployment(self) -> Deployment:
+        net = self.network
+        return Deployment(
+            chain_id=31337,
+            code=self.code,
+            wiring={
+                "Commitments.registry": net.registry,
+                "Evaluations.registry": net.registry,
+                "Evaluations.commitments": net.commitments,
+                "Evaluations.rewards": net.rewards,
+                "Rewards.registry": net.registry,
+                "Rewards.evaluations": net.evaluations,
+            },
+            network_id=net.network_id,
+            genesis_s=net.genesis_s,
+            epoch_seconds=net.epoch_seconds,
+            first_epoch=net.first_epoch,
+            aggregators=(net.aggregator,),
+        )
+
+    def opened(self, epoch: int) -> EpochOpened | None:
+        return EpochOpened(epoch, 1, len(self.members)) if epoch in self.budgets else None
+
+    def committee(self, epoch: int) -> tuple[Address, ...]:
+        return self.members if epoch in self.budgets else ()
+
+    def registrations(self) -> list[NodeRegistered]:
+        return self.registered
+
+    def commitments(self, epoch: int) -> list[Committed]:
+        return [event for event in self.committed if event.epoch == epoch]
+
+    def epoch_digest(self, epoch: int) -> bytes:
+        found = self.commitments(epoch)
+        return found[-1].digest if found else bytes(32)
+
+    def schedule(self, epoch: int) -> Schedule:
+        return self.version
+
+    def reports(self) -> list[Reported]:
+        return self.reported
+
+    def report(self, epoch: int) -> StoredReport | None:
+        for event in self.reported:
+            if event.epoch == epoch:
+                return StoredReport(
+                    event.report_hash,
+                    event.reward_root,
+                    event.total,
+                    event.unlock_at,
+                    event.transmitter,
+                )
+        return None
+
+    def unlocked(self, epoch: int) -> bool:
+        return self.is_unlocked and self.report(epoch) is not None
+
+    def budget(self, epoch: int) -> int:
+        return self.budgets.get(epoch, 0)
+
+    def claims(self) -> list[Claimed]:
+        return self.paid
+
+    def claimed(self, node_key: bytes) -> int:
+        return sum(event.amount for event in self.paid if event.node_key == node_key)
+
+    def total_funded(self) -> int:
+        return sum(self.budgets.values()) if self.funded is None else self.funded
+
+    def total_claimed(self) -> int:
+        return sum(event.amount for event in self.paid)

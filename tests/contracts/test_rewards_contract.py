@@ -1,0 +1,429 @@
+"""Rewards: money goes in for epochs and comes out by proof; nobody else can move it."""
+
+from dataclasses import replace
+
+import pytest
+from contract_world import (
+    CHALLENGE_S,
+    EPOCH_S,
+    FIRST,
+    ClaimTree,
+    Refused,
+    World,
+    account,
+    refuses,
+)
+from eth_abi import encode
+
+from meridian.contracts.artefact import load
+from meridian.contracts.calldata import CLAIMS_PER_CALL, PATH_MAX
+from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import address_text, node_key
+
+AHEAD = 2**16
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.join_members(4)
+    return world
+
+
+def amounts(world, *, to=None, n=5, each=100):
+    """n nodes with different cumulative amounts, each with its own payee."""
+    return {f"n{i}": (to or account(f"payee {i}"), each + i) for i in range(n)}
+
+
+def budgets(world, epochs):
+    return [world.rewards.read("budget", epoch) for epoch in epochs]
+
+
+# ---- funding
+
+
+def test_deposits_add_up_epoch_by_epoch_before_and_after_settling(world):
+    (event,) = world.fund(FIRST + 1, 3, 10).events
+    assert event.args == {
+        "sponsor": address_text(world.someone),
+        "first": FIRST + 1,
+        "n": 3,
+        "each": 10,
+    }
+    world.fund(FIRST + 2, 4, 5)
+    world.fund(FIRST, 1, 7)
+    epochs = range(FIRST, FIRST + 9)
+    expected = [7, 10, 15, 15, 5, 5, 0, 0, 0]
+    assert budgets(world, epochs) == expected
+    world.open(FIRST + 8)
+    for through in (FIRST, FIRST + 3, FIRST + 8):
+        value = world.rewards.send("settle", through).value
+        assert value == expected[through - FIRST]
+        assert world.rewards.read("next_to_settle") == through + 1
+        assert budgets(world, epochs) == expected
+    assert world.rewards.send("settle", FIRST + 1).value == 10
+    assert world.rewards.read("next_to_settle") == FIRST + 9
+    assert world.rewards.read("total_funded") == 7 + 30 + 20
+    assert world.rewards.read("funded_through") == FIRST + 5
+
+
+def test_funding_a_thousand_epochs_costs_what_one_costs(world):
+    world.fund(FIRST, 2, 10)  # the counters are no longer empty
+    one = world.fund(FIRST + 3, 1, 10).gas("prague")
+    thousand = world.fund(FIRST + 5, 1000, 10).gas("prague")
+    assert abs(thousand - one) < 100
+
+
+def test_bad_deposits_are_refused(world):
+    world.open(FIRST)
+    world.rewards.send("settle", FIRST)
+    now = FIRST + (world.now_s - world.parameters.genesis_s) // EPOCH_S
+    world.give(world.someone, 1 << 200)
+
+    def refused(first, n, each, value=None):
+        value = n * each if value is None else value
+        return refuses(world.rewards.send, "fund", first, n, each, value=value)
+
+    assert refused(FIRST, 1, 10) == "rewards: settled"
+    assert refused(FIRST + 1, 0, 10) == "rewards: nothing"
+    assert refused(FIRST + 1, 1, 0) == "rewards: nothing"
+    assert refused(FIRST + 1, 2, 10, value=19) == "rewards: value"
+    assert refused(FIRST + 1, 2, 10, value=21) == "rewards: value"
+    assert refused(FIRST + 1, 1, 1 << 96) == "rewards: value"
+    assert refused(FIRST + 1, 2, 1 << 255, value=0) == "rewards: value"
+    assert refused(FIRST + 1, AHEAD + 1, 1) == "rewards: too far"
+    assert refused(now + AHEAD + 1, 1, 1) == "rewards: too far"
+    assert refused(now + 2, AHEAD, 1) == "rewards: too far"
+    assert refused(2**64 - 1, 2**64 - 1, 1) == "rewards: too far"
+    world.fund(now + 1, AHEAD, 1)
+    assert world.rewards.read("funded_through") == now + AHEAD
+
+
+def test_the_horizon_is_counted_from_the_running_epoch(world):
+    world.now_s = 1  # before the genesis
+    assert refuses(world.fund, FIRST + AHEAD + 1, 1, 1) == "rewards: too far"
+    world.fund(FIRST + AHEAD, 1, 1)
+    world.now_s = world.parameters.genesis_s + 10 * EPOCH_S
+    world.fund(FIRST + 10 + AHEAD, 1, 1)
+
+
+def test_only_open_epochs_are_settled_and_at_most_1024_at_once(world):
+    assert refuses(world.rewards.send, "settle", FIRST) == "rewards: not open"
+    for last in range(255, 255 + 256 * 5, 256):
+        world.open(FIRST + last)
+    assert refuses(world.rewards.send, "settle", FIRST + 1024) == "rewards: span"
+    world.rewards.send("settle", FIRST + 1023)
+    world.rewards.send("settle", FIRST + 1279)
+    assert refuses(world.rewards.read, "budget", FIRST + 1280 + AHEAD + 1) == "rewards: span"
+
+
+def test_an_accepted_report_closes_its_epoch_and_those_before_to_sponsors(world):
+    world.fund(FIRST, 5, 100)
+    world.ready(FIRST)
+    world.ready(FIRST + 1)
+    world.submit(world.report(FIRST + 1, sha256(b"root"), 50))
+    assert refuses(world.fund, FIRST, 1, 1) == "rewards: settled"
+    assert refuses(world.fund, FIRST + 1, 1, 1) == "rewards: settled"
+    world.fund(FIRST + 2, 1, 1)
+    assert budgets(world, range(FIRST, FIRST + 4)) == [100, 100, 101, 100]
+
+
+def test_plain_transfers_are_refused(world):
+    with pytest.raises(Refused):
+        world.execute(world.rewards.address, b"", None, 5, None)
+
+
+# ---- claims
+
+
+def test_every_claim_pays_its_exact_amount_to_its_payee(world):
+    world.fund(FIRST, 1, 1000)
+    tree = world.pay_epoch(FIRST, amounts(world, n=7))
+    for node_id, (payee, amount) in tree.amounts.items():
+        (event,) = world.claim(tree.claim(FIRST, node_id)).events
+        assert event.args == {
+            "node_key": node_key(node_id),
+            "payee": address_text(payee),
+            "epoch": FIRST,
+            "amount": amount,
+            "cumulative": amount,
+        }
+        assert world.balance(payee) == amount
+        assert world.rewards.read("claimed", node_key(node_id)) == amount
+    assert world.rewards.read("total_claimed") == tree.total
+    assert world.balance(world.rewards.address) == 1000 - tree.total
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 33])
+def test_claims_of_trees_of_every_shape_are_paid(world, n):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world, n=n))
+    for node_id in tree.amounts:
+        world.claim(tree.claim(FIRST, node_id))
+    assert world.rewards.read("total_claimed") == tree.total
+
+
+def test_a_second_claim_pays_only_the_difference(world):
+    world.fund(FIRST, 3, 1000)
+    payee = account("payee")
+    first = world.pay_epoch(FIRST, {"a": (payee, 100), "b": (payee, 50)})
+    second = world.pay_epoch(FIRST + 1, {"a": (payee, 180), "b": (payee, 50)})
+    third = world.pay_epoch(FIRST + 2, {"a": (payee, 300), "b": (payee, 50)})
+    assert world.claim(first.claim(FIRST, "a")).events[0].args["amount"] == 100
+    assert refuses(world.claim, first.claim(FIRST, "a")) == "rewards: nothing"
+    assert world.claim(third.claim(FIRST + 2, "a")).events[0].args["amount"] == 200
+    assert refuses(world.claim, second.claim(FIRST + 1, "a")) == "rewards: nothing"
+    assert world.balance(payee) == 300
+    # An old epoch stays claimable for those who have not come yet.
+    assert world.claim(first.claim(FIRST, "b")).events[0].args["amount"] == 50
+    assert refuses(world.claim, third.claim(FIRST + 2, "b")) == "rewards: nothing"
+
+
+def test_claims_wait_for_the_report_and_its_challenge_window(world):
+    world.fund(FIRST, 1, 1000)
+    tree = ClaimTree(amounts(world))
+    world.ready(FIRST)
+    assert refuses(world.claim, tree.claim(FIRST, "n0")) == "rewards: unreported"
+    world.submit(world.report(FIRST, tree.root, tree.total))
+    assert refuses(world.claim, tree.claim(FIRST, "n0")) == "rewards: locked"
+    world.now_s += CHALLENGE_S - 1
+    assert refuses(world.claim, tree.claim(FIRST, "n0")) == "rewards: locked"
+    world.now_s += 1
+    world.claim(tree.claim(FIRST, "n0"))
+
+
+def test_a_proof_with_any_bit_flipped_is_refused(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world, n=5))
+    good = tree.claim(FIRST, "n1")
+    bad = [
+        replace(good, cumulative_atto=good.cumulative_atto ^ (1 << bit)) for bit in (0, 5, 60, 127)
+    ]
+    for byte in (0, 13, 19):
+        payee = bytearray(good.payee)
+        payee[byte] ^= 1 << (byte % 8)
+        bad.append(replace(good, payee=bytes(payee)))
+    for byte in (0, 17, 31):
+        node = bytearray(good.node_key)
+        node[byte] ^= 1 << (byte % 8)
+        bad.append(replace(good, node_key=bytes(node)))
+    for place, node in enumerate(good.path):
+        for at in range(place, 8 * len(node), 5):
+            flipped = (int.from_bytes(node, "big") ^ (1 << at)).to_bytes(len(node), "big")
+            path = (*good.path[:place], flipped, *good.path[place + 1 :])
+            bad.append(replace(good, path=path))
+    for claim in bad:
+        reason = refuses(world.claim, claim)
+        assert reason in {"rewards: proof", "rewards: sums", "sum tree: sum"}
+    world.claim(good)
+
+
+def test_a_proof_for_another_place_or_size_is_refused(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world, n=5))
+    good = tree.claim(FIRST, "n1")
+    for index in range(9):
+        for size in range(9):
+            if (index, size) == (good.index, good.size):
+                continue
+            reason = refuses(world.claim, replace(good, index=index, size=size))
+            assert reason in {"sum tree: path", "rewards: sums", "rewards: proof"}
+    for path in (good.path[:-1], (*good.path, good.path[0]), ()):
+        assert refuses(world.claim, replace(good, path=path)) == "sum tree: path"
+    hashes, annotations = good.arguments[-2:]
+    arguments = (*good.arguments[:-2], hashes, annotations[:-1])
+    assert refuses(world.rewards.send, "claim", *arguments) == "sum tree: path"
+    world.claim(good)
+
+
+def test_annotations_that_could_overflow_are_refused(world):
+    world.fund(FIRST, 1, 10**6)
+    good = world.pay_epoch(FIRST, amounts(world, n=5)).claim(FIRST, "n1")
+    hashes, annotations = good.arguments[-2:]
+    for word in (1 << 122, 1 << 186, 1 << 192, (1 << 256) - annotations[0]):
+        arguments = (*good.arguments[:-2], hashes, [word, *annotations[1:]])
+        assert refuses(world.rewards.send, "claim", *arguments) == "sum tree: sum"
+    longer = ([bytes(32)] * (PATH_MAX + 1), [0] * (PATH_MAX + 1))
+    with pytest.raises(Refused):
+        world.rewards.send("claim", *good.arguments[:-2], *longer)
+
+
+def test_a_root_whose_total_is_not_the_reports_pays_nothing(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = ClaimTree(amounts(world))
+    world.ready(FIRST)
+    world.submit(world.report(FIRST, tree.root, tree.total - 1))
+    world.now_s += CHALLENGE_S
+    assert refuses(world.claim, tree.claim(FIRST, "n0")) == "rewards: sums"
+
+
+def test_the_claims_of_an_empty_report_do_not_exist(world):
+    world.ready(FIRST)
+    world.submit(world.report(FIRST, sha256(b"empty"), 0))
+    world.now_s += CHALLENGE_S
+    claim = ClaimTree({"a": (account("payee"), 0)}).claim(FIRST, "a")
+    assert refuses(world.claim, replace(claim, size=0)) == "sum tree: path"
+    assert refuses(world.claim, claim) == "rewards: proof"
+
+
+def test_a_wrong_root_cannot_reach_the_money_of_epochs_without_a_report(world):
+    world.fund(FIRST, 10, 100)
+    honest = world.pay_epoch(FIRST, {"a": (account("a"), 90), "b": (account("b"), 10)})
+    world.claim(honest.claim(FIRST, "a"))
+    # A lying quorum forgets that "a" was paid, and gives everything to "thief".
+    lie = world.pay_epoch(FIRST + 1, {"b": (account("b"), 0), "thief": (account("thief"), 200)})
+    reason = refuses(world.claim, lie.claim(FIRST + 1, "thief"))
+    assert reason == "rewards: reserve"
+    batch = world.rewards.send
+    claims = [lie.claim(FIRST + 1, "thief").arguments]
+    assert refuses(batch, "claim_many", claims) == "rewards: reserve"
+    assert world.balance(world.rewards.address) == 1000 - 90
+    smaller = world.pay_epoch(FIRST + 2, {"thief": (account("thief"), 210)})
+    assert smaller.total == 210
+    assert world.rewards.read("total_claimed") <= world.rewards.read("last_total")
+
+
+def test_coins_forced_upon_the_contract_change_no_claim(world):
+    world.fund(FIRST, 1, 1000)
+    tree = world.pay_epoch(FIRST, amounts(world))
+    world.give(world.rewards.address, 1000 + 77)
+    assert world.rewards.read("total_claimed") == 0
+    for node_id in tree.amounts:
+        world.claim(tree.claim(FIRST, node_id))
+    assert world.rewards.read("total_claimed") == tree.total - 77
+
+
+# ---- batches and payees
+
+
+REVERTER = bytes.fromhex("5f5ffd")  # REVERT(0, 0)
+BURNER = bytes.fromhex("5b5f56")  # an endless loop
+
+
+def batch(world, tree, epoch, names, **options):
+    claims = [tree.claim(epoch, name).arguments for name in names]
+    return world.rewards.send("claim_many", claims, **options)
+
+
+def test_a_batch_pays_everybody(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world, n=CLAIMS_PER_CALL))
+    outcome = batch(world, tree, FIRST, tree.amounts)
+    assert outcome.value == CLAIMS_PER_CALL
+    assert world.rewards.read("total_claimed") == tree.total
+    for payee, amount in tree.amounts.values():
+        assert world.balance(payee) == amount
+
+
+@pytest.mark.parametrize("code", [REVERTER, BURNER])
+def test_a_payee_that_fails_blocks_nobody_and_can_claim_later(world, code):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world, n=6))
+    bad = tree.amounts["n2"][0]
+    world.env.set_code(address_text(bad), code)
+    alone = tree.claim(FIRST, "n2").arguments
+    assert refuses(world.rewards.send, "claim", *alone, gas=400_000) == "rewards: payment"
+    outcome = batch(world, tree, FIRST, tree.amounts, gas=2_000_000)
+    assert outcome.value == 5
+    refused = [event for event in outcome.events if event.name == "PaymentRefused"]
+    assert [event.args for event in refused] == [
+        {
+            "node_key": node_key("n2"),
+            "payee": address_text(bad),
+            "epoch": FIRST,
+            "amount": tree.amounts["n2"][1],
+        }
+    ]
+    assert world.balance(bad) == 0
+    assert world.rewards.read("claimed", node_key("n2")) == 0
+    assert world.rewards.read("total_claimed") == tree.total - tree.amounts["n2"][1]
+    world.env.set_code(address_text(bad), b"")
+    world.claim(tree.claim(FIRST, "n2"))
+    assert world.rewards.read("total_claimed") == tree.total
+
+
+def test_a_batch_passes_over_what_is_paid_already(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world))
+    world.claim(tree.claim(FIRST, "n1"))
+    outcome = batch(world, tree, FIRST, ["n0", "n1", "n2", "n0"])
+    assert outcome.value == 2
+    assert [event.args["node_key"] for event in outcome.events] == [node_key("n0"), node_key("n2")]
+
+
+def test_a_wrong_proof_in_a_batch_reverts_it(world):
+    world.fund(FIRST, 1, 10**6)
+    tree = world.pay_epoch(FIRST, amounts(world))
+    good = tree.claim(FIRST, "n0")
+    wrong = replace(tree.claim(FIRST, "n1"), cumulative_atto=10**5)
+    claims = [good.arguments, wrong.arguments]
+    assert refuses(world.rewards.send, "claim_many", claims) == "rewards: sums"
+    assert world.rewards.read("total_claimed") == 0
+    assert world.rewards.send("claim_many", []).value == 0
+
+
+@pytest.mark.parametrize(("fails", "paid"), [(False, 100), (True, 0)])
+def test_a_payee_that_calls_back_is_paid_once(world, fails, paid):
+    """The payee is a contract that answers every payment with the same claim again."""
+    world.fund(FIRST, 1, 10**6)
+    thief = account("thief")
+    tree = world.pay_epoch(FIRST, {"a": (thief, 100), "b": (thief, 100)})
+    again = world.rewards.encode("claim", *tree.claim(FIRST, "a").arguments)
+    code = calls_back(world.rewards.address, again, fails=fails)
+    world.env.set_code(address_text(thief), code)
+    if fails:
+        assert refuses(world.claim, tree.claim(FIRST, "a")) == "rewards: payment"
+        assert batch(world, tree, FIRST, ["a"]).value == 0
+    else:
+        world.claim(tree.claim(FIRST, "a"))
+    assert world.balance(thief) == paid
+    assert world.rewards.read("claimed", node_key("a")) == paid
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_claims_made_from_inside_a_payment_are_booked_like_any_other(world, fails):
+    world.fund(FIRST, 1, 10**6)
+    thief = account("thief")
+    tree = world.pay_epoch(FIRST, dict.fromkeys("abc", (thief, 100)))
+    other = world.rewards.encode("claim", *tree.claim(FIRST, "b").arguments)
+    code = calls_back(world.rewards.address, other, fails=fails)
+    world.env.set_code(address_text(thief), code)
+    batch(world, tree, FIRST, ["a", "c"])
+    claimed = sum(world.rewards.read("claimed", node_key(name)) for name in "abc")
+    assert world.balance(thief) == claimed == world.rewards.read("total_claimed")
+    assert (claimed == 0) == fails
+
+
+def calls_back(target, data, *, fails):
+    """Code that calls `target` with `data`, ignores the result, and then stops or reverts."""
+    head = 3 + 3 + 2 + 1  # sizes below, in order
+    call = bytes.fromhex("5f5f61") + len(data).to_bytes(2, "big") + bytes.fromhex("5f5f73")
+    call += target + bytes.fromhex("5af150") + (bytes.fromhex("5f5ffd") if fails else b"\x00")
+    offset = head + len(call)
+    copy = bytes.fromhex("61") + len(data).to_bytes(2, "big")
+    copy += bytes.fromhex("61") + offset.to_bytes(2, "big") + bytes.fromhex("5f39")
+    code = copy + b"\x5b" + call
+    assert len(code) == offset
+    return code + data
+
+
+def test_contracts_wired_otherwise_cannot_be_deployed(world):
+    there = World().addresses
+    addresses = world.addresses
+    for registry in (addresses.registry, there.registry):
+        arguments = (registry, addresses.evaluations)
+        assert refuses(world.deploy, "Rewards", *arguments) == "rewards: wiring"
+
+
+def test_rewards_refuses_another_registry_than_evaluations_has():
+    """The address is the promised one, the registry is not."""
+    world = World()
+    other = world.deploy("Registry", sha256(b"n"), 1, 1, 1, 0, 0, 0)
+    promised = address_text(world.addresses.rewards)
+    world.env.set_code(promised, b"")
+    arguments = encode(["address", "address"], [other, world.addresses.evaluations])
+    _, run = world.env.deploy(
+        bytecode=load("Rewards").bytecode + arguments, override_address=promised
+    )
+    assert run.is_error
+    assert b"rewards: wiring" in run.output

@@ -1,0 +1,133 @@
+"""Report signatures: who counts, what counts, and how they are bounded."""
+
+import pytest
+from cluster import EPOCH, Cluster, Voice
+
+from meridian.ephemera.effects import Attested, Misbehaviour, Persist, Rejected
+from meridian.ephemera.evidence import verify_evidence
+from meridian.ephemera.limits import Limits
+from meridian.ephemera.message import ReportSignature
+from meridian.errors import InvalidInput
+from meridian.primitives.keys import recover
+
+A, B, D, E = b"\x0a" * 32, b"\x0b" * 32, b"\x0d" * 32, b"\x0e" * 32
+
+
+def decided(n: int = 4, **options) -> tuple[Cluster, Voice]:
+    cluster = Cluster(n, **options)
+    cluster.open()
+    for i in range(n):
+        cluster.submit(i, b"the same")
+    cluster.run(0)
+    assert all(cluster.decided(i) for i in range(n))
+    return cluster, Voice(n)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 10])
+def test_a_quorum_of_equal_signatures_attests_and_one_less_does_not(n):
+    cluster, voice = decided(n)
+    q = voice.context.quorum
+    if q == 1:
+        effects = cluster.replicas[0].submit_report(EPOCH, A, D, 0)
+        assert any(isinstance(effect, Attested) for effect in effects)
+        return
+    assert not attested(cluster.replicas[0].submit_report(EPOCH, A, D, 0))
+    for i in range(1, q - 1):
+        assert not attested(cluster.inject(i, 0, voice.report(i, A, D)))
+    [found] = attested(cluster.inject(q - 1, 0, voice.report(q - 1, A, D)))
+    assert (found.epoch, found.attempt, found.digest) == (EPOCH, A, D)
+    addresses = [address for address, _ in found.signatures]
+    assert addresses == sorted(addresses)
+    assert len(addresses) == q
+    assert [recover(D, signature) for _, signature in found.signatures] == addresses
+
+
+def attested(effects) -> list[Attested]:
+    return [effect for effect in effects if isinstance(effect, Attested)]
+
+
+def test_different_digests_and_attempts_are_not_added_up():
+    cluster, voice = decided()
+    cluster.replicas[0].submit_report(EPOCH, A, D, 0)
+    assert not attested(cluster.inject(1, 0, voice.report(1, A, E)))
+    assert not attested(cluster.inject(2, 0, voice.report(2, B, D)))
+    assert not attested(cluster.inject(2, 0, voice.report(2, A, D)))
+    assert attested(cluster.inject(3, 0, voice.report(3, A, D)))
+
+
+def test_a_second_digest_in_one_attempt_is_evidence_and_in_another_attempt_is_not():
+    cluster, voice = decided()
+    cluster.inject(1, 0, voice.report(1, A, D))
+    assert not misbehaviour(cluster.inject(1, 0, voice.report(1, B, E)))
+    [found] = misbehaviour(cluster.inject(1, 0, voice.report(1, A, E)))
+    assert verify_evidence(cluster.context, found.evidence).kind == "double_report_sig"
+
+
+def misbehaviour(effects) -> list[Misbehaviour]:
+    return [effect for effect in effects if isinstance(effect, Misbehaviour)]
+
+
+def test_both_signatures_of_a_report_are_checked():
+    cluster, voice = decided()
+    good = voice.report(1, A, D)
+    for report in (
+        ReportSignature(1, A, D, good.report_signature, bytes(64)),
+        ReportSignature(1, A, D, voice.report(2, A, D).report_signature, good.signature),
+        ReportSignature(1, B, D, good.report_signature, good.signature),
+        ReportSignature(1, A, E, good.report_signature, good.signature),
+        ReportSignature(2, A, D, good.report_signature, good.signature),
+    ):
+        [effect] = cluster.inject(1, 0, report)
+        assert isinstance(effect, Rejected)
+    assert cluster.inject(1, 0, good) == []
+
+
+def test_a_report_is_signed_once_per_attempt_and_only_after_the_decision():
+    cluster, _ = decided()
+    fresh = Cluster(4)
+    fresh.open([0])
+    with pytest.raises(InvalidInput, match="not decided"):
+        fresh.replicas[0].submit_report(EPOCH, A, D, 0)
+    effects = cluster.replicas[0].submit_report(EPOCH, A, D, 0)
+    assert isinstance(effects[0], Persist)
+    assert (effects[0].record.kind, effects[0].record.key) == ("report", A)
+    assert cluster.replicas[0].submit_report(EPOCH, A, D, 0) == []
+    with pytest.raises(InvalidInput, match="another digest"):
+        cluster.replicas[0].submit_report(EPOCH, A, E, 0)
+    assert cluster.replicas[0].submit_report(EPOCH, B, E, 0)
+    with pytest.raises(InvalidInput):
+        cluster.replicas[0].submit_report(EPOCH, b"short", D, 0)
+
+
+def test_attempts_are_bounded_per_member():
+    cluster, voice = decided(limits=Limits(attempts_max=2))
+    for attempt in (A, B):
+        assert cluster.inject(1, 0, voice.report(1, attempt, D)) == []
+    [effect] = cluster.inject(1, 0, voice.report(1, D, D))
+    assert isinstance(effect, Rejected)
+    assert cluster.inject(2, 0, voice.report(2, D, D)) == []
+
+
+def test_signatures_that_come_before_the_own_decision_count_after_it():
+    """A slow member hears REPORT_SIGs first; `Attested` still follows `Decided`."""
+    cluster = Cluster(4)
+    cluster.open()
+    voice = Voice(4)
+    for i in (1, 2, 3):
+        assert cluster.inject(i, 0, voice.report(i, A, D)) == []
+    for i in range(4):
+        cluster.submit(i, b"the same")
+    cluster.run(0)
+    kinds = [type(e).__name__ for e in cluster.seen[0]]
+    assert kinds.index("Decided") < kinds.index("Attested")
+
+
+def test_lost_report_signatures_are_sent_again_ever_more_slowly():
+    cluster, _ = decided()
+    for i in range(4):
+        cluster.do(i, cluster.replicas[i].submit_report(EPOCH, A, D, cluster.now_ms))
+    cluster.queue.clear()
+    cluster.run(10_000, lambda: all(cluster.attested(i) for i in range(4)))
+    assert all(cluster.attested(i) for i in range(4))
+    cluster.run(10_000)
+    assert [r.next_deadline_ms() for r in cluster.replicas] == [None] * 4

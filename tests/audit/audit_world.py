@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+
 from audit.agreement import Mesh
 from audit.memory_chain import MemoryChain
-
 from meridian.audit.measured import epoch_digest
 from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import (
@@ -72,7 +72,9 @@ PARAMETERS = EvaluationParameters(
     allocation="largest_remainder",
 )
 INPUTS = {"round": b"details of the round"}
-EVALUATOR_KEYS = sorted((PrivateKey(bytes([i]) * 32) for i in range(1, 5)), key=lambda key: key.address)
+EVALUATOR_KEYS = sorted(
+    (PrivateKey(bytes([i]) * 32) for i in range(1, 5)), key=lambda key: key.address
+)
 AGGREGATOR = PrivateKey(bytes([77]) * 32)
 
 
@@ -154,13 +156,19 @@ class World:
     def read(self, publication: str, digest: bytes) -> bytes:
         return self.path(publication, digest).read_bytes()
 
+    def find(self, digest: bytes) -> bytes:
+        """Return an object from any publication."""
+        return self.source.object(digest)[0].data
+
     def write_json(self, publication: str, name: str, value: object) -> None:
         path = self.root / publication / "epochs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(value))
 
     def point_manifest(self, epoch: int, digest: bytes) -> None:
-        self.write_json(MEASURE, f"{epoch:06d}.json", {"epoch": epoch, "manifest": cid_text(digest)})
+        self.write_json(
+            MEASURE, f"{epoch:06d}.json", {"epoch": epoch, "manifest": cid_text(digest)}
+        )
 
     def manifest(self, epoch: int) -> Manifest:
         digest = self.chain.commitments(epoch)[0].manifest
@@ -185,7 +193,11 @@ class World:
         )
 
     def write_log(self) -> None:
-        entries = [
+        entries = self.log_entries()
+        self.sign_log(entries, LOG_SEED)
+
+    def log_entries(self) -> list[bytes]:
+        return [
             EpochRecord(
                 NETWORK.network_id,
                 event.epoch,
@@ -197,15 +209,19 @@ class World:
             ).encode()
             for event in self.chain.committed
         ]
+
+    def sign_log(self, entries: list[bytes], seed: bytes) -> None:
+        """Replace the published log by one with these entries."""
         folder = self.root / MEASURE / "log"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoint").write_bytes(checkpoint_of("log.testnet", entries).sign(LOG_SEED))
-        data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-        (folder / "entries").write_bytes(data)
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "entries").mkdir(parents=True)
+        for index, entry in enumerate(entries):
+            (folder / "entries" / f"{index:08d}").write_bytes(entry)
+        (folder / "checkpoint").write_bytes(checkpoint_of("log.testnet", entries).sign(seed))
 
 
-def make_world(root: Path) -> World:
-    """Make both epochs."""
+def make_world(root: Path, liars: int = 1) -> World:
+    """Make both epochs; the last `liars` evaluators contribute one false row, all the same."""
     function = function_named("count")
     chain = MemoryChain(
         network=NETWORK,
@@ -220,7 +236,7 @@ def make_world(root: Path) -> World:
     claims = ClaimsState.empty()
     for epoch in EPOCHS:
         commit(world, epoch)
-        claims = decide(world, epoch, claims)
+        claims = decide(world, epoch, claims, liars)
     world.write_log()
     pay(world)
     return world
@@ -271,7 +287,7 @@ def put_on_chain(world: World, manifest: Manifest) -> None:
     world.chain.committed = sorted([*others, event], key=lambda one: one.epoch)
 
 
-def decide(world: World, epoch: int, before: ClaimsState) -> ClaimsState:
+def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> ClaimsState:
     """Evaluate, agree, report and publish, as four evaluators do; returns the claims afterwards."""
     chain, manifest = world.chain, world.manifest(epoch)
     committed = chain.commitments(epoch)[0]
@@ -287,9 +303,12 @@ def decide(world: World, epoch: int, before: ClaimsState) -> ClaimsState:
     given = EpochInput(epoch, nodes.ids, nodes.keys, nodes.payees, jobs, INPUTS)
     evaluation = function_named("count").evaluate(given, PARAMETERS.function)
     row = Row.of(header, given, evaluation)
-    liar = replace(row, weights=(99, *row.weights[1:]), verdict_root=bytes(32))
-    bodies = {key.address: row.encode() for key in EVALUATOR_KEYS[:3]}
-    bodies[EVALUATOR_KEYS[3].address] = liar.encode()
+    false = replace(row, weights=(99, *row.weights[1:]), verdict_root=bytes(32)).encode()
+    honest = len(EVALUATOR_KEYS) - liars
+    bodies = {
+        key.address: row.encode() if number < honest else false
+        for number, key in enumerate(EVALUATOR_KEYS)
+    }
     mesh = Mesh(Context(DOMAIN, NETWORK.network_id, epoch, chain.members), header, EVALUATOR_KEYS)
     mesh.decide(bodies)
     decided = next(iter(mesh.decided.values()))
@@ -312,7 +331,9 @@ def decide(world: World, epoch: int, before: ClaimsState) -> ClaimsState:
     signatures = next(iter(mesh.attested.values())).signatures
     transmitter = signatures[0][0]
     chain.reported.append(
-        Reported(epoch, digest, transmitter, report.reward_root, report.total, 1_700_000_500, previous)
+        Reported(
+            epoch, digest, transmitter, report.reward_root, report.total, 1_700_000_500, previous
+        )
     )
     facts = EpochFacts(
         epoch=epoch,

@@ -1,6 +1,7 @@
 """The audited world: made once, copied for each test that changes it."""
 
 import pytest
+
 from audit.audit_world import World, make_world
 
 

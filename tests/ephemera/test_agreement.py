@@ -26,7 +26,7 @@ SIZES = [*range(3, 32), 100]
 """Sizes at which others alone can be a quorum."""
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 13])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 13, 31])
 def test_a_healthy_epoch_is_decided_without_waiting_for_any_timer(n):
     """With all rows and all HAVEs here, virtual time does not move."""
     cluster = filled(n)

@@ -1,8 +1,8 @@
 """The frames of the protocol, byte by byte.
 
 Every frame is `version u8 | kind u8 | epoch u64 | content`, big-endian, canonical: a frame decodes in exactly
-one way and encodes to the same bytes. What the 64-byte signatures are about stands in `message`. Law: size is checked before anything is parsed, and
-parsing raises nothing but InvalidInput.
+one way and encodes to the same bytes. What the 64-byte signatures are about stands in `message`. Law: size is
+checked before anything is parsed, and parsing raises nothing but InvalidInput.
 
 | kind | content |
 |---|---|

@@ -83,12 +83,12 @@ class Journey:
             with self._step("start the services"):
                 self._network = self._fleet.start_measure(self._network, self._source)
                 self._start_evaluators()
-            with self._step("jobs in"):
+            with self._step("jobs in", counted=True):
                 ingested = self._stream()
-            with self._step("decide"):
+            with self._step("decide", counted=True):
                 self._await_reports()
             self._revive_killed()
-            with self._step("window and claims"):
+            with self._step("window and claims", counted=True):
                 claims = self._claim_all()
             with self._step("publish"):
                 epochs = self._await_publications()
@@ -138,7 +138,7 @@ class Journey:
             )
         self._refuse_other_rules(digests)
         domain = self._network.domain(addresses.registry)
-        with self._step("register"):
+        with self._step("register", counted=True):
             chain_setup.register_evaluators(
                 self._relayer,
                 self._view,
@@ -220,7 +220,7 @@ class Journey:
         self._fleet.wait_ready()
 
     def _stream(self) -> Ingested:
-        client = self._fleet.measure_client()
+        client = self._fleet.measure_client(self._network)
 
         def sealed(epoch: int) -> None:
             self._watcher.note(f"epoch {epoch} sealed")
@@ -347,12 +347,15 @@ class Journey:
     # -- reporting --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[None]:
+    def _step(self, name: str, *, counted: bool = False) -> Iterator[None]:
+        """Time a step; show it, unless it is `counted` and shows its own progress."""
         started = time.monotonic()
-        self._watcher.progress(name, 0, 1)
+        if not counted:
+            self._watcher.progress(name, 0, 1)
         yield
         self._seconds[name] = time.monotonic() - started
-        self._watcher.progress(name, 1, 1)
+        if not counted:
+            self._watcher.progress(name, 1, 1)
 
     def _on_event(self, process: str, event: Event) -> None:
         match event.get("event"):

@@ -1,6 +1,7 @@
 """The processes of a run: chain, measure service, evaluators; who must be alive, and where each listens."""
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from meridian.journey.chain_setup import Accounts
 from meridian.journey.layout import Layout
 from meridian.journey.processes import Child, Event, module_command
 from meridian.networks.definition import JobSource
+from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import set_up
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.link_identity import link_identity
-from meridian.node.measure.client import MeasureClient
-from meridian.node.measure.config import MeasureConfig
+from meridian.node.ingest.client import MeasureClient
+from meridian.node.ingest.config import MeasureConfig
 from meridian.node.network_file import EvaluatorEntry, NetworkFile
 from meridian.primitives.ids import Address, address_text
 
@@ -194,12 +196,42 @@ class Fleet:
     # -- measure ----------------------------------------------------------------------------------
 
     def start_measure(self, network: NetworkFile, source: JobSource) -> NetworkFile:
-        """Start the measure service; return the network file with its log's verifier key."""
-        raise NotImplementedError
+        """Start the measure service; return the network file completed with its log's verifier key."""
+        directory, definition = self._layout.measure, source.definition
+        directory.mkdir(parents=True, exist_ok=True)
+        artefacts = {
+            "schema": definition.schema.encode(),
+            "parameters": definition.parameters.encode(),
+            "function": definition.evaluation_function.bundle,
+        }
+        for name, data in artefacts.items():
+            write_durably(directory / f"{name}.cbor", data)
+        config = MeasureConfig(
+            network_dir=self._layout.root,
+            data_dir=directory,
+            key_file=self._layout.key("aggregator"),
+            log_key_file=self._layout.key("epoch-log"),
+            gateway_token_file=self._layout.key("gateway-token"),
+            admin_token_file=self._layout.key("admin-token"),
+            schema_file=directory / "schema.cbor",
+            artefact_files=(directory / "parameters.cbor", directory / "function.cbor"),
+            listen_host=HOST,
+            listen_port=_port_of(network.measure_url),
+            replay=True,
+        )
+        path = directory / "config.json"
+        config.save(path)
+        command = module_command("meridian.node.ingest.service", "--config", str(path))
+        ready = self._start("measure", command).wait_ready()
+        complete = dataclasses.replace(network, log_vkey=str(ready["vkey"]))
+        complete.save(self._layout.root)
+        return complete
 
-    def measure_client(self) -> MeasureClient:
+    def measure_client(self, network: NetworkFile) -> MeasureClient:
         """Return a client of the measure service, as its gateway and administrator."""
-        raise NotImplementedError
+        gateway = load_or_create_secret(self._layout.key("gateway-token")).hex()
+        admin = load_or_create_secret(self._layout.key("admin-token")).hex()
+        return MeasureClient(network.measure_url, gateway, admin)
 
 
 def _port_of(url: str) -> int:

@@ -20,6 +20,7 @@ from meridian.errors import InvalidInput, NotFound, RemoteFault, Reverted
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient, Rpc, RpcUnavailable
 from meridian.node.chain_view import ChainView
+from meridian.node.measure.publication import read_log_entries
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.primitives.ids import Address, parse_digest
@@ -107,17 +108,6 @@ def _read(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise NotFound(f"{path}: {error.strerror or error}") from error
-
-
-def read_log_entries(folder: Path) -> tuple[bytes, ...]:
-    """Return the entries of a published log: each behind its length, u16 (C2SP entry bundles)."""
-    data = _read(folder / "entries", OBJECT_BYTES_MAX)
-    entries, at = [], 0
-    while at < len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        entries.append(data[at + 2 : end])
-        at = end
-    return tuple(entries)
 
 
 def _pointer(path: Path, name: str, key: str) -> Pointer:

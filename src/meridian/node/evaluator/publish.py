@@ -4,6 +4,9 @@ The outcome artefact names every other one by digest. It is written after all of
 whoever sees the index finds everything behind it.
 """
 
+from dataclasses import dataclass
+from typing import Any, Final
+
 import msgspec
 
 from meridian.committee.observation import Observation
@@ -11,105 +14,111 @@ from meridian.committee.settlement import EpochTerms, Settled
 from meridian.ephemera.effects import Decided
 from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.durable_file import write_durably
-from meridian.node.measure.publication import Publication
+from meridian.node.ingest.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import DAG_CBOR, cid_text
 from meridian.primitives.ids import Address, NodeKey
+from meridian.reward.report import Report
 from meridian.reward.result import EpochFacts, seed_result
 
-VERSION = 1
+VERSION: Final = 1
 
 
-def publish_outcome(
-    publication: Publication,
-    *,
-    commitment: Commitment,
-    terms: EpochTerms,
-    settled: Settled,
-    decided: Decided,
-    observation: Observation,
-    accepted: AcceptedReport,
-    signatures: list[tuple[Address, bytes]],
-    node_ids: dict[NodeKey, str],
-) -> bytes:
-    """Publish an epoch's outcome and everything that it names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What an evaluator knows about an epoch whose report stands on chain."""
 
-    Args:
-        publication: The evaluator's own publication directory.
-        commitment: What was evaluated.
-        terms: Members, parameters and header.
-        settled: Our reproduction of the accepted report.
-        decided: Block, certificate and row bodies.
-        observation: Our own row and the verdicts behind it.
-        accepted: The report as the chain has it.
-        signatures: Those that the chain accepted, ascending by signer.
-        node_ids: Key -> text id of the committed nodes.
+    commitment: Commitment
+    """What was evaluated."""
+    terms: EpochTerms
+    settled: Settled
+    """Our reproduction of the accepted report."""
+    decided: Decided
+    observation: Observation
+    """Our own row and the verdicts behind it."""
+    accepted: AcceptedReport
+    """The report as the chain has it."""
+    signatures: list[tuple[Address, bytes]]
+    """Those that the chain accepted, ascending by signer."""
+    node_ids: dict[NodeKey, str]
 
-    Returns:
-        The digest of the outcome artefact.
-    """
-    epoch, proposal = terms.header.epoch, settled.proposal
+
+def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
+    """Publish an epoch's outcome and everything that it names; return the digest of the outcome artefact."""
+    epoch, accepted = evidence.terms.header.epoch, evidence.accepted
+    claims, before = evidence.settled.proposal.outcome.claims, evidence.settled.claims_before
+    decided = evidence.decided
+    outcome = {
+        "v": VERSION,
+        "network_id": evidence.terms.header.network,
+        "epoch": epoch,
+        "members": list(evidence.terms.members),
+        "manifest": evidence.commitment.manifest,
+        "block": publication.put(decided.block.encode()),
+        "certificate": publication.put(decided.certificate.encode()),
+        "rows": [publication.put(body) for body in decided.bodies],
+        "verdicts": publication.put(_verdicts(evidence.observation)),
+        "previous_claims": publication.put(before.encode()) if before.claims else None,
+        "claims": publication.put(claims.encode()),
+        "report": _report(evidence.settled.proposal.report),
+        "report_hash": accepted.report_hash,
+        "signatures": [[signer, signature] for signer, signature in evidence.signatures],
+        "transmitter": accepted.transmitter,
+        "result": publication.put(_result(evidence)),
+    }
+    digest: bytes = publication.put(dagcbor.encode(outcome))
+    index = {"epoch": epoch, "outcome": cid_text(digest), "report_hash": accepted.report_hash.hex()}
+    path = publication.root / "epochs" / f"{epoch:06d}.outcome.json"
+    write_durably(path, msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
+    return digest
+
+
+def _verdicts(observation: Observation) -> bytes:
     evaluation = observation.evaluation
-    verdicts = dagcbor.encode(
+    return dagcbor.encode(
         {
             "reasons": list(evaluation.reasons),
             "codes": evaluation.verdicts,
             "summary": evaluation.summary,
         }
     )
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "network": report.network,
+        "epoch": report.epoch,
+        "commitment": report.commitment,
+        "function": report.function_digest,
+        "parameters": report.parameters_digest,
+        "inputs_root": report.inputs_root,
+        "block_hash": report.block_hash,
+        "verdict_root": report.verdict_root,
+        "reward_root": report.reward_root,
+        "total": report.total.to_bytes(16, "big"),
+        "previous": report.previous,
+    }
+
+
+def _result(evidence: Evidence) -> bytes:
+    """Return the design document's own result object, as JSON."""
+    proposal, evaluation = evidence.settled.proposal, evidence.observation.evaluation
     facts = EpochFacts(
-        epoch=epoch,
+        epoch=proposal.epoch,
         jobs=len(evaluation.verdicts),
-        commitment_root=commitment.root,
-        report_hash=accepted.report_hash,
-        signers=[signer for signer, _ in signatures],
-        transmitter=accepted.transmitter,
-        paid_atto=0,
+        commitment_root=evidence.commitment.root,
+        report_hash=evidence.accepted.report_hash,
+        signers=[signer for signer, _ in evidence.signatures],
+        transmitter=evidence.accepted.transmitter,
+        paid_atto=0,  # the moment of publication is before any claim; this object does not show it
         gas={},
-        node_ids=node_ids,
+        node_ids=evidence.node_ids,
     )
     result = seed_result(
         proposal.report,
         proposal.outcome,
-        measurement=cid_text(commitment.manifest, DAG_CBOR),
+        measurement=cid_text(evidence.commitment.manifest, DAG_CBOR),
         facts=facts,
         summary=evaluation.summary,
     )
-    report = proposal.report
-    outcome = {
-        "v": VERSION,
-        "network_id": terms.header.network,
-        "epoch": epoch,
-        "members": list(terms.members),
-        "manifest": commitment.manifest,
-        "block": publication.put(decided.block.encode()),
-        "certificate": publication.put(decided.certificate.encode()),
-        "rows": [publication.put(body) for body in decided.bodies],
-        "verdicts": publication.put(verdicts),
-        "previous_claims": publication.put(settled.claims_before.encode())
-        if settled.claims_before.claims
-        else None,
-        "claims": publication.put(proposal.outcome.claims.encode()),
-        "report": {
-            "network": report.network,
-            "epoch": report.epoch,
-            "commitment": report.commitment,
-            "function": report.function_digest,
-            "parameters": report.parameters_digest,
-            "inputs_root": report.inputs_root,
-            "block_hash": report.block_hash,
-            "verdict_root": report.verdict_root,
-            "reward_root": report.reward_root,
-            "total": report.total.to_bytes(16, "big"),
-            "previous": report.previous,
-        },
-        "report_hash": accepted.report_hash,
-        "signatures": [[signer, signature] for signer, signature in signatures],
-        "transmitter": accepted.transmitter,
-        "result": publication.put(msgspec.json.encode(result)),
-    }
-    digest = publication.put(dagcbor.encode(outcome))
-    index = {"epoch": epoch, "outcome": cid_text(digest), "report_hash": accepted.report_hash.hex()}
-    path = publication.root / "epochs" / f"{epoch:06d}.outcome.json"
-    write_durably(path, msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
-    return digest
+    return msgspec.json.encode(result)

@@ -27,12 +27,12 @@ from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
-from meridian.node.evaluator.publish import publish_outcome
+from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
 from meridian.node.links import Links, Peer
-from meridian.node.measure.publication import Publication
+from meridian.node.ingest.publication import Publication
 from meridian.node.network_file import NetworkFile
 from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
 from meridian.node.replica_driver import ReplicaDriver
@@ -278,9 +278,7 @@ class EvaluatorService:
         assert state.work is not None
         assert state.decided is not None
         signatures = await self._on_chain(self._chain.accepted_signatures, report)
-        await asyncio.to_thread(
-            publish_outcome,
-            self._publication,
+        evidence = Evidence(
             commitment=state.commitment,
             terms=state.work.terms,
             settled=settled,
@@ -290,6 +288,7 @@ class EvaluatorService:
             signatures=signatures,
             node_ids=state.work.node_ids,
         )
+        await asyncio.to_thread(publish_outcome, self._publication, evidence)
         state.published = True
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
 

@@ -148,7 +148,7 @@ class JobLog:
     @property
     def size_bytes(self) -> int:
         """The length of all files together."""
-        return sum(self._sizes.values())
+        return sum(list(self._sizes.values()))
 
     @property
     def current_file(self) -> int:

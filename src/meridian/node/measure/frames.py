@@ -60,7 +60,8 @@ class BatchFrame:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.jobs.schema) as writer:
             writer.write_table(self.jobs)
-        return len(header).to_bytes(4, "big") + header + sink.getvalue().to_pybytes()
+        stream: bytes = sink.getvalue().to_pybytes()
+        return len(header).to_bytes(4, "big") + header + stream
 
     @classmethod
     def decode(cls, payload: bytes) -> "BatchFrame":

@@ -116,6 +116,7 @@ class Journal:
                 self._mark(ref, epoch)
             for epoch, count in batch.duplicates:
                 self._epochs.setdefault(epoch, _Epoch()).duplicates += count
+                self._mark(ref, epoch)
 
     def _mark(self, ref: FrameRef, epoch: int) -> None:
         self._last_epoch_in[ref.file] = max(epoch, self._last_epoch_in.get(ref.file, epoch))

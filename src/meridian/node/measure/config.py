@@ -1,0 +1,113 @@
+"""The measure service's configuration: one JSON file; secrets stand in files of their own."""
+
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from meridian.errors import InvalidInput
+from meridian.measure.epoch import Calendar, PlacementRules
+
+
+class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network's contracts on a chain."""
+
+    rpc_url: str
+    registry: str
+    evaluations: str
+    rewards: str
+    deploy_block: int = 0
+
+
+class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a measure service needs to start. Paths are absolute or relative to the working directory."""
+
+    network: str
+    """The network's name."""
+    schema_file: Path
+    """The schema's artefact (DAG-CBOR)."""
+    artefact_files: tuple[Path, ...] = ()
+    """More files to be published as artefacts at the start, such as the parameters."""
+    data_dir: Path
+    """The service's own directory: job log, journal of transactions, publication (``public``)."""
+    key_file: Path
+    """secp256k1 key of the aggregator: signs receipts and commits."""
+    log_key_file: Path
+    """Seed of the Ed25519 key of the epoch log."""
+    secret_file: Path
+    """Secret that masks the job set and makes seeds for batches that come without one."""
+    gateway_token_file: Path
+    """Bearer token of those who submit."""
+    admin_token_file: Path
+    """Bearer token of those who seal."""
+    log_origin: str = ""
+    """Name of the epoch log; by default ``meridian/<network>``."""
+    chain_id: int
+    commitments: str
+    """The contract `Commitments`: receipts are signed for it."""
+    chain: ChainAccess | None = None
+    """Without it nodes come from `nodes_file` and commitments go to a file in `data_dir`."""
+    nodes_file: Path | None = None
+    genesis_s: int
+    epoch_seconds: int
+    first_epoch: int
+    listen_host: str = "127.0.0.1"
+    listen_port: int
+    replay: bool = False
+    """Whether the ingest clock is set by the administrator instead of the wall clock."""
+    late_epochs: int = 1
+    skew_ms: int = 60_000
+    remembered_epochs: int = 2
+    """Sealed epochs whose jobs are remembered against duplicates."""
+    jobs_max: int = 8_000_000
+    """Most jobs that are remembered at a time, about 100 bytes each."""
+    log_bytes_max: int = 64 << 30
+    requests_max: int = 8
+    """Batches in work at a time; each may have 64 MiB."""
+
+    def __post_init__(self) -> None:
+        if (self.chain is None) == (self.nodes_file is None):
+            raise InvalidInput("chain", "either a chain or a nodes_file is needed")
+        if min(self.late_epochs, self.skew_ms, self.remembered_epochs) < 0:
+            raise InvalidInput("late_epochs", "late_epochs, skew_ms, remembered_epochs: 0 or more")
+        if self.remembered_epochs < self.late_epochs:
+            raise InvalidInput("remembered_epochs", "late jobs must meet what they may repeat")
+
+    @property
+    def origin(self) -> str:
+        """The name of the epoch log."""
+        return self.log_origin or f"meridian/{self.network}"
+
+    @property
+    def public_dir(self) -> Path:
+        """The publication."""
+        return self.data_dir / "public"
+
+    @property
+    def rules(self) -> PlacementRules:
+        """Which jobs are accepted, in time."""
+        calendar = Calendar(self.genesis_s, self.epoch_seconds, self.first_epoch)
+        return PlacementRules(calendar, self.late_epochs, self.skew_ms * 1000)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a configuration file.
+
+        Raises:
+            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=_path)
+        except (msgspec.DecodeError, OSError) as error:
+            raise InvalidInput(str(path), str(error)) from error
+
+    def save(self, path: Path) -> None:
+        """Write the configuration file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2))
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no field has the type {kind}")

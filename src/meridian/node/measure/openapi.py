@@ -1,0 +1,163 @@
+"""The description of the HTTP interface, as OpenAPI 3.1; a test compares it with the routes."""
+
+from typing import Any
+
+from meridian.measure.record import RECORDS_MAX
+
+_EPOCH = {"name": "epoch", "in": "path", "required": True, "schema": {"type": "integer"}}
+
+
+def _path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _operation(
+    summary: str,
+    responses: dict[str, str],
+    *,
+    parameters: tuple[Any, ...] = (),
+    secured: bool = False,
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {status: {"description": text} for status, text in responses.items()},
+    }
+    if parameters:
+        operation["parameters"] = list(parameters)
+    if secured:
+        operation["security"] = [{"bearer": []}]
+        operation["responses"]["401"] = {"description": "No valid bearer token"}
+    return operation
+
+
+_FIELD = {
+    "type": "object",
+    "required": ["name", "type", "value"],
+    "properties": {
+        "name": {"type": "string"},
+        "type": {"enum": ["int", "in", "integer", "decimal", "boolean", "string"]},
+        "value": {"type": ["integer", "number", "boolean", "string", "null"]},
+    },
+    "additionalProperties": False,
+}
+
+_RECORD = {
+    "type": "object",
+    "description": "A job in the seed's data model; times like '2023-05-01 00:52:57.62+00' or RFC 3339, with an offset.",
+    "required": [
+        "job_id",
+        "peer_id",
+        "started_at",
+        "ended_at",
+        "evaluation_fields",
+        "additional_fields",
+    ],
+    "properties": {
+        "job_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "peer_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "started_at": {"type": "string"},
+        "ended_at": {"type": "string"},
+        "evaluation_fields": {"type": "array", "items": _FIELD},
+        "additional_fields": {"type": "array", "items": _FIELD},
+    },
+    "additionalProperties": False,
+}
+
+
+def _jobs() -> dict[str, Any]:
+    operation = _operation(
+        "Submit a batch of job records",
+        {
+            "200": "What became of every record, and a signed receipt for the accepted ones",
+            "400": "The body as a whole is not a batch",
+            "413": f"More than 64 MiB or {RECORDS_MAX} records",
+            "415": "Neither NDJSON nor JSON",
+            "429": "Too much is waiting; see Retry-After",
+            "503": "The service cannot promise anything now",
+        },
+        parameters=(
+            {
+                "name": "Meridian-Batch-Seed",
+                "in": "header",
+                "description": "32 bytes of hex that salt the private fields; whoever keeps them can rebuild every row",
+                "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+            },
+        ),
+        secured=True,
+    )
+    record = {"$ref": "#/components/schemas/Record"}
+    operation["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/x-ndjson": {"schema": record},
+            "application/json": {
+                "schema": {"type": "array", "items": record, "maxItems": RECORDS_MAX}
+            },
+        },
+    }
+    return operation
+
+
+def document() -> dict[str, Any]:
+    """Return the whole description."""
+    gone = {"404": "Not known here"}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Meridian measure", "version": "1"},
+        "paths": {
+            "/v1/jobs": {"post": _jobs()},
+            "/v1/epochs": {"get": _operation("The latest epochs", {"200": "Epochs and the clock"})},
+            "/v1/epochs/{epoch}": {
+                "get": _operation(
+                    "One epoch", {"200": "State, counts, manifest"} | gone, parameters=(_EPOCH,)
+                )
+            },
+            "/v1/epochs/{epoch}/seal": {
+                "post": _operation(
+                    "Seal an epoch that has ended; again changes nothing",
+                    {
+                        "200": "Committed",
+                        "202": "Sealed",
+                        "409": "Not ended, or not the next epoch",
+                    },
+                    parameters=(_EPOCH,),
+                    secured=True,
+                )
+            },
+            "/v1/epochs/{epoch}/inputs/{name}": {
+                "put": _operation(
+                    "Publish an auxiliary input of the evaluation",
+                    {"200": "Its digest", "409": "The epoch is sealed"},
+                    parameters=(_EPOCH, _path("name")),
+                    secured=True,
+                )
+            },
+            "/v1/clock": {
+                "post": _operation(
+                    "Set the ingest clock (replay only)",
+                    {"200": "The clock", "409": "It runs backwards, or is the wall clock"},
+                    secured=True,
+                )
+            },
+            "/v1/artefacts/{cid}": {
+                "get": _operation(
+                    "Published bytes", {"200": "The bytes"} | gone, parameters=(_path("cid"),)
+                )
+            },
+            "/v1/receipts/{batch}": {
+                "get": _operation(
+                    "The answer that a batch got",
+                    {"200": "As it was given"} | gone,
+                    parameters=(_path("batch"),),
+                )
+            },
+            "/healthz": {
+                "get": _operation("Whether jobs are admitted", {"200": "Yes", "503": "No"})
+            },
+            "/v1/openapi.json": {"get": _operation("This document", {"200": "OpenAPI 3.1"})},
+        },
+        "components": {
+            "schemas": {"Record": _RECORD},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }

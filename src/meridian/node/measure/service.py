@@ -1,0 +1,211 @@
+"""The measure process: wires journal, intake, settling and HTTP, says that it serves, and ends cleanly.
+
+Started as ``python -m meridian.node.measure.service --config FILE``.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from aiohttp import web
+
+from meridian.contracts.artefact import load
+from meridian.contracts.deployment import Addresses
+from meridian.errors import MeridianError, StorageFailure
+from meridian.measure.admission import SeenJobs
+from meridian.measure.epoch_log import verifier_of
+from meridian.measure.schema import NetworkSchema
+from meridian.node.chain.contract import Contract
+from meridian.node.chain.rpc import Rpc
+from meridian.node.chain.sender import Sender
+from meridian.node.chain_view import ChainView
+from meridian.node.durable_file import read_whole
+from meridian.node.keystore import load_or_create_key, load_or_create_secret
+from meridian.node.measure.config import MeasureConfig
+from meridian.node.measure.http import Face, MeasureHttp
+from meridian.node.measure.intake import Aggregator, Intake
+from meridian.node.measure.journal import open_journal
+from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
+from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
+from meridian.node.measure.publication import Publication
+from meridian.node.measure.settling import Settling
+from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import address_text, network_id, parse_address
+from meridian.primitives.keys import PrivateKey
+
+RPC_TIMEOUT_S: Final = 10.0
+DIRECTORY_TIMEOUT_S: Final = 3.0
+"""An unknown node holds the intake up for at most this long, and then not again for a while."""
+
+WATCH_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """Registrations and commitments."""
+
+    nodes: NodeSource
+    ledger: Ledger
+
+
+def _outside(config: MeasureConfig, key: PrivateKey, stack: contextlib.ExitStack) -> _Outside:
+    """Return what the configuration names: contracts on a chain, or files."""
+    chain = config.chain
+    if chain is None:
+        assert config.nodes_file is not None, "checked by the configuration"
+        return _Outside(
+            FileNodes(config.nodes_file), FileLedger(config.data_dir / "commitments.jsonl")
+        )
+    addresses = Addresses(
+        registry=parse_address(chain.registry, "registry"),
+        commitments=parse_address(config.commitments, "commitments"),
+        evaluations=parse_address(chain.evaluations, "evaluations"),
+        rewards=parse_address(chain.rewards, "rewards"),
+    )
+    reading = Rpc(chain.rpc_url, DIRECTORY_TIMEOUT_S)
+    sending = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
+    sender = Sender(sending, key, config.data_dir / "sender.sqlite")
+    for close in (reading.close, sending.close, sender.close):
+        stack.callback(close)
+    contract = Contract(sending, addresses.commitments, load("Commitments"))
+    view = ChainView(reading, addresses, chain.deploy_block)
+    return _Outside(
+        ChainNodes(view, chain.deploy_block), ChainLedger(sender, contract, chain.deploy_block)
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Intake, Settling]]:
+    """Serve as long as the context lasts; yields the URL and the two threads.
+
+    Raises:
+        StorageFailure: If the data directory is in use or damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        key = load_or_create_key(config.key_file)
+        secret = load_or_create_secret(config.secret_file)
+        schema = NetworkSchema.decode(read_whole(config.schema_file))
+        publication = Publication(config.public_dir)
+        for path in (config.schema_file, *config.artefact_files):
+            publication.put(read_whole(path))
+        outside = _outside(config, key, stack)
+        directory = NodeDirectory(outside.nodes)
+        with contextlib.suppress(MeridianError):
+            await asyncio.to_thread(directory.refresh)
+        seen = SeenJobs(sha256(b"jobs", secret), config.jobs_max)
+        journal = await asyncio.to_thread(
+            open_journal,
+            config.data_dir / "log",
+            schema,
+            config.first_epoch,
+            seen=seen,
+            bytes_max=config.log_bytes_max,
+            remembered_epochs=config.remembered_epochs,
+        )
+        stack.callback(journal.close)
+        settling = Settling(
+            network=config.network,
+            schema=schema,
+            aggregator=key.address,
+            first_epoch=config.first_epoch,
+            journal=journal,
+            directory=directory,
+            publication=publication,
+            ledger=outside.ledger,
+            log_origin=config.origin,
+            log_seed=load_or_create_secret(config.log_key_file),
+            on_event=lambda event, fields: event_line(event, **fields),
+        )
+        aggregator = Aggregator(
+            network_id=network_id(config.network),
+            schema=schema,
+            rules=config.rules,
+            key=key,
+            domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
+            seed_secret=sha256(b"seeds", secret),
+            replay=config.replay,
+        )
+        intake = Intake(aggregator, journal, directory, settling.add)
+        face = Face(
+            intake=intake,
+            journal=journal,
+            settling=settling,
+            publication=publication,
+            gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
+            admin_token=load_or_create_secret(config.admin_token_file).hex(),
+            requests_max=config.requests_max,
+            network=config.network,
+            first_epoch=config.first_epoch,
+        )
+        stack.callback(settling.stop)
+        settling.start()
+        stack.callback(intake.stop)
+        intake.start()
+        runner = web.AppRunner(MeasureHttp(face).application(), access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, config.listen_host, config.listen_port)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}", intake, settling
+        finally:
+            await runner.cleanup()
+
+
+async def serve(config: MeasureConfig) -> None:
+    """Serve until cancelled, or until a thread can promise nothing any more.
+
+    Raises:
+        StorageFailure: If the intake or the settling thread has stopped.
+    """
+    async with serving(config) as (url, intake, settling):
+        key = load_or_create_key(config.key_file)
+        vkey = verifier_of(config.origin, load_or_create_secret(config.log_key_file)).text
+        ready_line(url=url, aggregator=address_text(key.address), log_vkey=vkey)
+        pruned_before = config.first_epoch
+        while intake.failure is None and settling.failure is None:
+            await asyncio.sleep(WATCH_S)
+            if settling.settled_before > pruned_before:
+                pruned_before = settling.settled_before
+                await asyncio.wrap_future(intake.prune(pruned_before))
+        failure = intake.failure or settling.failure
+        if isinstance(failure, MeridianError):
+            raise failure
+        raise StorageFailure(f"a thread has stopped: {failure!r}")
+
+
+def run(config: MeasureConfig) -> int:
+    """Run the service until it is told to stop; returns the exit code of the process."""
+    return serve_until_stopped(lambda: serve(config))
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path, dir_okay=False), required=True)
+def _command(path: Path) -> int:
+    """Serve the measure service that a configuration file describes."""
+    start_logging("measure")
+    try:
+        config = MeasureConfig.load(path)
+    except MeridianError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    return run(config)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the service; returns the exit code."""
+    code: Any = _command.main(
+        args=None if arguments is None else list(arguments), standalone_mode=False
+    )
+    return int(code)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,178 @@
+"""The thread that settles sealed epochs: publish, commit, log, in the order of epochs.
+
+Each step can be done again without harm, and each is finished before the next begins, so after a crash the thread simply
+starts from what it finds: no index -> publish; index without commitment -> log and commit.
+
+Law: what stands in an index never changes but from ``sealed`` to ``committed``. A failing step is tried again after a
+pause; ingest goes on meanwhile.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from meridian.errors import MeridianError, NotFound, StorageFailure
+from meridian.measure.manifest import Manifest
+from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.journal import Journal
+from meridian.node.measure.ledger import Conflict, Ledger
+from meridian.node.measure.nodes import NodeDirectory
+from meridian.node.measure.publication import Publication
+from meridian.node.measure.seal import gather, payees_of, publish_epoch, record_of
+from meridian.primitives.cid import cid_text, parse_cid
+from meridian.primitives.ids import Address
+
+PAUSE_FIRST_S: Final = 0.25
+PAUSE_LAST_S: Final = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class Settling:
+    """The thread.
+
+    Args:
+        network: The network's name.
+        schema: Its schema.
+        aggregator: Our account.
+        first_epoch: The network's first epoch: entry 0 of the epoch log.
+        journal: Read only.
+        directory: For payees.
+        publication: Written only here.
+        ledger: Where epochs are committed.
+        log_origin: Name of the epoch log.
+        log_seed: Its Ed25519 secret.
+        on_event: Told what happened: ``sealed`` and ``committed``, with fields.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: str,
+        schema: NetworkSchema,
+        aggregator: Address,
+        first_epoch: int,
+        journal: Journal,
+        directory: NodeDirectory,
+        publication: Publication,
+        ledger: Ledger,
+        log_origin: str,
+        log_seed: bytes,
+        on_event: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._network, self._schema, self._aggregator = network, schema, aggregator
+        self._first_epoch = first_epoch
+        self._journal, self._directory = journal, directory
+        self._publication, self._ledger = publication, ledger
+        self._log_origin, self._log_seed = log_origin, log_seed
+        self._on_event = on_event
+        self._sealed: queue.Queue[int] = queue.Queue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="settling", daemon=True)
+        self.problem: str | None = None
+        """Why the epoch at work does not get on, while it does not."""
+        self.failure: BaseException | None = None
+        """Why the thread stopped, if it did by itself."""
+        self.settled_before = first_epoch
+        """Every epoch below it is committed."""
+
+    def start(self) -> None:
+        """Take up what is sealed and not committed, and start the thread."""
+        for epoch in range(self._first_epoch, self._journal.open_epoch):
+            index = self._publication.read_index(epoch)
+            if index is not None and index["state"] == "committed":
+                if self.settled_before == epoch:
+                    self.settled_before = epoch + 1
+            else:
+                self._sealed.put(epoch)
+        self._thread.start()
+
+    def add(self, epoch: int) -> None:
+        """Settle an epoch that was sealed just now."""
+        self._sealed.put(epoch)
+
+    def stop(self) -> None:
+        """End the thread after the step at work."""
+        self._stopping.set()
+        self._sealed.put(-1)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                epoch = self._sealed.get()
+                if not self._stopping.is_set():
+                    self._settle(epoch)
+        except BaseException as error:  # noqa: BLE001 - the process must end, with its reason.
+            self.failure = error
+            _log.critical("settling has stopped", exc_info=error)
+
+    def _settle(self, epoch: int) -> None:
+        pause_s = PAUSE_FIRST_S
+        while not self._stopping.is_set():
+            try:
+                self._publish(epoch)
+                self._commit(epoch)
+            except (StorageFailure, Conflict):
+                raise
+            except MeridianError as error:
+                if self.problem != str(error):
+                    _log.warning("epoch %d waits: %s", epoch, error, extra={"epoch": epoch})
+                self.problem = str(error)
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_LAST_S)
+            else:
+                self.problem = None
+                self.settled_before = epoch + 1
+                return
+
+    def _publish(self, epoch: int) -> None:
+        if self._publication.read_index(epoch) is not None:
+            return
+        jobs = gather(self._schema, self._journal.sealed_jobs(epoch))
+        try:
+            payees = payees_of(jobs, self._directory)
+        except MeridianError:
+            self._directory.refresh()
+            payees = payees_of(jobs, self._directory)
+        manifest = publish_epoch(
+            self._publication,
+            self._schema,
+            network=self._network,
+            epoch=epoch,
+            aggregator=self._aggregator,
+            jobs=jobs,
+            duplicates=self._journal.counts(epoch)[1],
+            payees=payees,
+            inputs=self._journal.inputs(epoch),
+        )
+        index = {
+            "epoch": epoch,
+            "state": "sealed",
+            "manifest": cid_text(manifest.digest),
+            "root": manifest.root.hex(),
+            "n_nodes": manifest.n_nodes,
+            "annotation": manifest.annotation.hex(),
+            "jobs": manifest.jobs,
+            "late": manifest.late,
+            "duplicates": manifest.duplicates,
+            "commitment": None,
+        }
+        self._publication.write_index(epoch, index)
+        self._on_event("sealed", {"epoch": epoch, "jobs": manifest.jobs})
+
+    def _commit(self, epoch: int) -> None:
+        index = self._publication.read_index(epoch)
+        if index is None:
+            raise NotFound(f"epoch {epoch} has lost its index")
+        digest = parse_cid(index["manifest"])[1]
+        record = record_of(Manifest.decode(self._publication.get(digest)))
+        committed = self._ledger.commit(record)
+        place = epoch - self._first_epoch
+        self._publication.append_log(place, record.encode(), self._log_origin, self._log_seed)
+        index |= {"state": "committed", "commitment": committed.document()}
+        self._publication.write_index(epoch, index)
+        self._on_event("committed", {"epoch": epoch, "root": index["root"]})

@@ -1,0 +1,81 @@
+"""The code base keeps its own rules: sizes, docstrings, names, and nothing left over."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "src" / "meridian").rglob("*.py"))
+MODULE_LINES_MAX = 450
+FUNCTION_LINES_MAX = 75
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Return the files that git tracks."""
+    done = subprocess.run(
+        ["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split()]
+
+
+def functions(tree: ast.Module):
+    """Yield every function of a module."""
+    return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_explains_itself_and_stays_small(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "a module needs a docstring"
+    assert len(text.splitlines()) <= MODULE_LINES_MAX
+    assert path.stem not in VAGUE_NAMES
+    for function in functions(tree):
+        length = (function.end_lineno or 0) - function.lineno + 1
+        assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=lambda p: p.parent.name)
+def test_a_package_file_holds_only_its_map(path):
+    body = ast.parse(path.read_text()).body
+    rest = body[1:]
+    allowed = path.parent.name == "meridian"  # the version
+    assert all(allowed and isinstance(node, ast.Assign) for node in rest)
+
+
+def test_nothing_unfinished_is_left_in_the_code():
+    markers = ("TODO", "FIXME", "XXX", "NotImplemented" + "Error")
+    found = [
+        f"{path.relative_to(ROOT)}: {marker}"
+        for path in SOURCES
+        for marker in markers
+        if marker in path.read_text() and not (marker.startswith("Not") and "dec_hook" in path.read_text())
+    ]
+    assert not found
+
+
+def test_no_file_names_a_path_of_one_machine():
+    needles = ("/wo" + "rk/", "/ro" + "ot/.pyenv")
+    found = [
+        path.relative_to(ROOT)
+        for path in tracked("*.py", "*.md", "*.toml", "*.vy", "dev", ".ci/run")
+        if any(needle in path.read_text() for needle in needles)
+    ]
+    assert not found
+
+
+def test_every_document_has_one_title():
+    for path in tracked("*.md"):
+        fenced = False
+        titles = 0
+        for line in path.read_text().splitlines():
+            if line.startswith("```"):
+                fenced = not fenced
+            elif line.startswith("# ") and not fenced:
+                titles += 1
+        assert titles == 1, path.relative_to(ROOT)

@@ -1,0 +1,263 @@
+"""Examples of pages 07 to 09: reports, claims, contracts, outcomes, proof files."""
+
+import json
+
+from meridian.audit import proofs
+from meridian.audit.record import OutcomeRecord
+from meridian.contracts.calldata import path_words, signature_words
+from meridian.contracts.statements import (
+    REGISTER_EVALUATOR,
+    REGISTER_NODE,
+    TRANSMISSION,
+    RegisterEvaluator,
+    RegisterNode,
+    Transmission,
+)
+from meridian.measure.commitment import job_tree, node_tree
+from meridian.primitives import dagcbor, hashing
+from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
+from meridian.primitives.codec import Writer
+from meridian.primitives.eip712 import keccak
+from meridian.primitives.hashing import sha256, tagged
+from meridian.primitives.ids import NodeKey, address_text, node_key
+from meridian.reward.claims import ClaimsState, verify_claim
+from meridian.reward.outcome import compute_outcome
+from meridian.reward.report import NO_REPORT, REPORT
+from meridian.reward.result import EpochFacts, seed_result
+
+import spec_agreement as agreed
+import spec_world as w
+from spec_layout import Cbor, Example, Json, Values, layout
+
+OUTCOME = compute_outcome(
+    list(zip(w.MEMBERS, w.BODIES, strict=True)),
+    committee_size=4,
+    parameters=w.PARAMETERS,
+    budget=w.BUDGET_ATTO,
+    previous=ClaimsState.empty(),
+    expected=w.HEADER,
+    payees=dict(zip(w.NODES.keys, w.NODES.payees, strict=True)),
+)
+REPORT_ = OUTCOME.report(w.HEADER, agreed.BLOCK.hash, NO_REPORT)
+DIGEST = REPORT_.digest(w.EVALUATIONS)
+SIGNATURES = tuple((key.address, key.sign(DIGEST)) for key in w.MEMBER_KEYS[:3])
+TRANSMITTED = Transmission(w.NETWORK_ID, w.EPOCH, DIGEST)
+CLAIM = OUTCOME.claims.proof(NodeKey(node_key("node-a")))
+FACTS = EpochFacts(
+    epoch=w.EPOCH,
+    jobs=4,
+    commitment_root=w.COMMITMENT.root,
+    report_hash=DIGEST,
+    signers=[signer for signer, _ in SIGNATURES],
+    transmitter=w.MEMBERS[1],
+    paid_atto=0,
+    gas={},
+    node_ids={key: name for key, name in zip(w.NODES.keys, w.NODES.ids, strict=True)},
+)
+RESULT = seed_result(
+    REPORT_,
+    OUTCOME,
+    measurement=cid_text(w.MANIFEST.digest, DAG_CBOR),
+    facts=FACTS,
+    summary=w.EVALUATION.summary,
+)
+
+
+def reports() -> dict[str, Example]:
+    fields = REPORT_.values
+    encoded = b"".join(
+        value if isinstance(value, bytes) else value.to_bytes(32, "big") for value in fields
+    )
+    type_hash = keccak(REPORT.description.encode())
+    assert REPORT.hash(*fields) == keccak(type_hash + encoded)
+    widened = [
+        (name, "bytes32", value if isinstance(value, bytes) else value.to_bytes(32, "big"))
+        for (name, _), value in zip(REPORT.fields, fields, strict=True)
+    ]
+    signature = w.MEMBER_KEYS[1].sign(TRANSMITTED.digest(w.EVALUATIONS))
+    r, vs = signature_words(signature)
+    return {
+        "report": layout(
+            type_hash + encoded,
+            ("type hash", "bytes32", type_hash),
+            *widened,
+            struct_hash=REPORT.hash(*fields),
+            domain_separator=w.EVALUATIONS.separator,
+            report_hash=DIGEST,
+        ),
+        "report-type": Values({"type": REPORT.description, "type hash": type_hash}),
+        "report-signatures": Values({address_text(signer): sig for signer, sig in SIGNATURES}),
+        "transmission": Values(
+            {
+                "type": TRANSMISSION.description,
+                "type hash": keccak(TRANSMISSION.description.encode()),
+                "transmitter": address_text(w.MEMBERS[1]),
+                "signed bytes": TRANSMITTED.digest(w.EVALUATIONS),
+                "r": r.to_bytes(32, "big"),
+                "vs": vs.to_bytes(32, "big"),
+            }
+        ),
+        **claims(),
+        **outcomes(),
+    }
+
+
+def claims() -> dict[str, Example]:
+    state, proof = OUTCOME.claims, CLAIM
+    assert verify_claim(proof, state.reward_root, state.total)
+    row = proof.node_key + proof.payee + proof.cumulative.to_bytes(16, "big")
+    root_data = b"\x13" + Writer().u64(2).bytes() + state.root_node
+    assert sha256(root_data) == state.reward_root
+    hashes, annotations = path_words(proof.path)
+    empty = ClaimsState.empty()
+    return {
+        "amounts": Values(
+            {
+                "budget": str(OUTCOME.budget),
+                "weights": str(list(OUTCOME.weights)),
+                "amounts": str(list(OUTCOME.amounts)),
+                "dust": str(OUTCOME.dust),
+            }
+        ),
+        "claim-leaf": layout(
+            b"\x06" + row,
+            ("tag", "u8", hashing.CLAIM_LEAF),
+            ("node_key", "bytes32", proof.node_key),
+            ("payee", "bytes20", proof.payee),
+            ("cumulative", "u128", proof.cumulative),
+            leaf_hash=tagged(hashing.CLAIM_LEAF, row),
+            leaf_node=tagged(hashing.CLAIM_LEAF, row) + (1).to_bytes(8, "big") + row[-16:],
+        ),
+        "reward-root": layout(
+            root_data,
+            ("tag", "u8", hashing.REWARD_ROOT),
+            ("size", "u64", 2),
+            ("claim_tree_root", "bytes56", state.root_node),
+            reward_root=state.reward_root,
+            reward_root_without_claims=empty.reward_root,
+        ),
+        "claim-arguments": Values(
+            {
+                "epoch": w.EPOCH,
+                "node_key": proof.node_key,
+                "payee": address_text(proof.payee),
+                "cumulative": str(proof.cumulative),
+                "index": proof.index,
+                "size": proof.size,
+                "hashes 0": hashes[0],
+                "annotations 0": annotations[0].to_bytes(32, "big"),
+            }
+        ),
+        "claims": Cbor(state.encode()),
+    }
+
+
+def outcomes() -> dict[str, Example]:
+    evaluation = w.EVALUATION
+    verdicts = dagcbor.encode(
+        {
+            "reasons": list(evaluation.reasons),
+            "codes": evaluation.verdicts,
+            "summary": evaluation.summary,
+        }
+    )
+    result = json.dumps(RESULT, separators=(",", ":")).encode()
+    record = OutcomeRecord(
+        network_id=w.NETWORK_ID,
+        epoch=w.EPOCH,
+        members=w.MEMBERS,
+        manifest=w.MANIFEST.digest,
+        block=digest_of(agreed.BLOCK.encode()),
+        certificate=digest_of(agreed.DECIDED.encode()),
+        rows=tuple(digest_of(body) for body in w.BODIES),
+        verdicts=digest_of(verdicts),
+        previous_claims=None,
+        claims=OUTCOME.claims.digest,
+        report=REPORT_,
+        report_hash=DIGEST,
+        signatures=SIGNATURES,
+        transmitter=w.MEMBERS[1],
+        result=digest_of(result),
+    )
+    assert OutcomeRecord.decode(record.encode()) == record
+    return {
+        "verdicts": Cbor(verdicts),
+        "outcome": Cbor(record.encode()),
+        "result": Json(RESULT),
+    }
+
+
+def contracts() -> dict[str, Example]:
+    deadline = w.GENESIS_S + 86_400
+    node = RegisterNode(
+        w.NETWORK_ID, node_key("node-a"), w.OPERATOR.address, w.PAYEES["node-a"], 0, deadline
+    )
+    evaluator = RegisterEvaluator(
+        w.NETWORK_ID,
+        w.MEMBERS[0],
+        sha256(b"link key"),
+        "127.0.0.1:7001",
+        0,
+        deadline,
+    )
+    return {
+        "addresses": Values(
+            {
+                "deployer": address_text(w.DEPLOYER.address),
+                "registry (nonce 0)": address_text(w.CONTRACTS.registry),
+                "commitments (nonce 1)": address_text(w.CONTRACTS.commitments),
+                "evaluations (nonce 2)": address_text(w.CONTRACTS.evaluations),
+                "rewards (nonce 3)": address_text(w.CONTRACTS.rewards),
+            }
+        ),
+        "register-node": Values(
+            {
+                "type": REGISTER_NODE.description,
+                "type hash": keccak(REGISTER_NODE.description.encode()),
+                "operator": address_text(w.OPERATOR.address),
+                "signed bytes": node.digest(w.REGISTRY),
+                "signature": w.OPERATOR.sign(node.digest(w.REGISTRY)),
+            }
+        ),
+        "register-evaluator": Values(
+            {
+                "type": REGISTER_EVALUATOR.description,
+                "type hash": keccak(REGISTER_EVALUATOR.description.encode()),
+                "endpoint": evaluator.endpoint,
+                "endpointHash": keccak(evaluator.endpoint.encode()),
+                "signed bytes": evaluator.digest(w.REGISTRY),
+                "signature": w.MEMBER_KEYS[0].sign(evaluator.digest(w.REGISTRY)),
+            }
+        ),
+    }
+
+
+def files() -> dict[str, Example]:
+    lanes = w.SCHEMA.lanes.kind
+    rows, nodes = w.COMMITMENT.rows, w.NODES.rows
+    jobs, tree = job_tree(rows[:3], lanes), node_tree(nodes, lanes)
+    keys = [row[4:36].tobytes() for row in rows[:3]]
+    place = keys.index(sha256(b"abcdef"))
+    node = proofs.Place(nodes[0].tobytes(), 0, 2, tree.path(0))
+    job = proofs.Place(rows[place].tobytes(), place, 3, jobs.path(place))
+    root = w.COMMITMENT.root
+    documents = {
+        "proof-job": proofs.job_document(
+            w.NETWORK, w.EPOCH, "node-a", "abcdef", lanes=lanes, job=job, node=node, root=root
+        ),
+        "proof-node": proofs.node_document(
+            w.NETWORK, w.EPOCH, "node-a", lanes=lanes, node=node, root=root
+        ),
+        "proof-claim": proofs.claim_document(
+            w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total
+        ),
+    }
+    examples: dict[str, Example] = {}
+    for name, document in documents.items():
+        checked = proofs.check_proof(proofs.encode_document(document))
+        assert checked.failed is None, checked.failed
+        examples[name] = Json(document)
+        if name == "proof-job":
+            steps = {f"{i}. {step.name}": step.value for i, step in enumerate(checked.steps, 1)}
+            examples["proof-job-steps"] = Values({**steps, "says": checked.statement})
+    return examples

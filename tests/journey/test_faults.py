@@ -1,0 +1,88 @@
+"""Evaluators that are dead, killed or hostile; runs that are interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from journey.system import MERIDIAN, meridian, small_demo
+
+pytestmark = pytest.mark.journey
+
+
+def test_an_epoch_is_decided_while_one_evaluator_sends_garbage(tmp_path):
+    document = small_demo(tmp_path, "--sabotage", "2:garbage").document
+    assert len(document["epochs"]) == 2
+    for epoch in document["epochs"]:
+        assert epoch["paid_atto"] == epoch["total_atto"]
+        assert len(epoch["signers"]) == 3
+
+
+def test_an_evaluator_killed_in_mid_epoch_catches_up_after_its_restart(tmp_path):
+    ran = small_demo(tmp_path, "--kill-evaluator")
+    assert len(ran.document["epochs"]) == 2
+    assert "killed with SIGKILL" in ran.err
+    published = sorted(tmp_path.glob("evaluators/*/public/epochs/*.outcome.json"))
+    assert len(published) == 8  # four evaluators, two epochs: the killed one too
+    hashes = {json.loads(path.read_text())["report_hash"] for path in published}
+    assert len(hashes) == 2
+
+
+def test_two_dead_evaluators_stop_a_committee_of_four_until_one_returns(tmp_path):
+    """Nothing is lost meanwhile: the epochs, by then late, are reported and paid."""
+    waits = small_demo(tmp_path, "--sabotage", "3:dead", "--sabotage", "4:dead", "--decide-timeout-s", "8")
+    assert waits.code == 4
+    assert "2 members are heard, 3 are needed" in waits.err
+    assert "no report of epochs [1, 2]" in waits.err
+    document = small_demo(tmp_path, "--sabotage", "4:dead").document
+    for epoch in document["epochs"]:
+        assert epoch["paid_atto"] == epoch["allocated_atto"] == epoch["total_atto"]
+        assert len(epoch["signers"]) == 3
+    assert meridian("verify", "--data-dir", tmp_path, "--epoch", "1").code == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_resumes_and_pays_once(tmp_path, how):
+    arguments = [
+        "demo", "--data-dir", str(tmp_path), "--jobs", "6000", "--nodes", "40", "--epochs", "2",
+        "--challenge-seconds", "1", "--json",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        [*MERIDIAN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 90
+        while not (tmp_path / "measure" / "public" / "epochs").is_dir():
+            assert process.poll() is None, process.communicate()[1][-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode in ({130} if how == signal.SIGINT else {-signal.SIGKILL})
+    if how == signal.SIGINT:
+        assert "run the same command again" in err
+    assert not _left_over(tmp_path)
+    document = small_demo(tmp_path).document
+    for epoch in document["epochs"]:
+        assert epoch["paid_atto"] == epoch["allocated_atto"] == epoch["total_atto"]
+
+
+def _left_over(data_dir):
+    """Return the processes that still work on a data directory, after giving them time to end."""
+    deadline = time.monotonic() + 15
+    while True:
+        found = []
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    with open(f"/proc/{name}/cmdline", "rb") as file:
+                        command = file.read()
+                except OSError:
+                    continue
+                if str(data_dir).encode() in command and b"meridian." in command:
+                    found.append(int(name))
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)

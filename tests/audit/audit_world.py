@@ -137,8 +137,16 @@ class World:
     chain: MemoryChain
 
     @property
+    def network(self) -> Network:
+        return self.chain.network
+
+    @property
+    def domain(self) -> Domain:
+        return Domain(chain_id=self.network.chain_id, contract=self.network.evaluations)
+
+    @property
     def source(self) -> PublishedSource:
-        return PublishedSource(self.root, (MEASURE, *EVALUATORS), NETWORK, self.chain)
+        return PublishedSource(self.root, (MEASURE, *EVALUATORS), self.network, self.chain)
 
     def copied_to(self, root: Path) -> "World":
         shutil.copytree(self.root, root, dirs_exist_ok=True)
@@ -220,11 +228,11 @@ class World:
         (folder / "checkpoint").write_bytes(checkpoint_of("log.testnet", entries).sign(seed))
 
 
-def make_world(root: Path, liars: int = 1) -> World:
+def make_world(root: Path, liars: int = 1, network: Network = NETWORK) -> World:
     """Make both epochs; the last `liars` evaluators contribute one false row, all the same."""
     function = function_named("count")
     chain = MemoryChain(
-        network=NETWORK,
+        network=network,
         members=tuple(key.address for key in EVALUATOR_KEYS),
         version=Schedule(1, function.digest, PARAMETERS.digest),
         budgets=dict.fromkeys(EPOCHS, BUDGET),
@@ -309,7 +317,9 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
         key.address: row.encode() if number < honest else false
         for number, key in enumerate(EVALUATOR_KEYS)
     }
-    mesh = Mesh(Context(DOMAIN, NETWORK.network_id, epoch, chain.members), header, EVALUATOR_KEYS)
+    mesh = Mesh(
+        Context(world.domain, NETWORK.network_id, epoch, chain.members), header, EVALUATOR_KEYS
+    )
     mesh.decide(bodies)
     decided = next(iter(mesh.decided.values()))
     outcome = compute_outcome(
@@ -326,7 +336,7 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
     )
     previous = chain.reported[-1].report_hash if chain.reported else NO_REPORT
     report = outcome.report(header, decided.block.hash, previous)
-    digest = report.digest(DOMAIN)
+    digest = report.digest(world.domain)
     mesh.attest(previous, digest)
     signatures = next(iter(mesh.attested.values())).signatures
     transmitter = signatures[0][0]

@@ -1,6 +1,7 @@
 """Examples of pages 07 to 09: reports, claims, contracts, outcomes, proof files."""
 
 import json
+from pathlib import Path
 
 from meridian.audit import proofs
 from meridian.audit.record import OutcomeRecord
@@ -28,6 +29,8 @@ from meridian.reward.result import EpochFacts, seed_result
 import spec_agreement as agreed
 import spec_world as w
 from spec_layout import Cbor, Example, Json, Values, layout
+
+GAS = Path(__file__).resolve().parents[1] / "contracts" / "gas.json"
 
 OUTCOME = compute_outcome(
     list(zip(w.MEMBERS, w.BODIES, strict=True)),
@@ -187,6 +190,12 @@ def outcomes() -> dict[str, Example]:
     }
 
 
+def _gas_text(gas: dict[str, int]) -> str:
+    """Both numbers, where they differ."""
+    cancun, prague = gas["cancun"], gas["prague"]
+    return f"{cancun:,}" if cancun == prague else f"{cancun:,} (prague {prague:,})"
+
+
 def contracts() -> dict[str, Example]:
     deadline = w.GENESIS_S + 86_400
     node = RegisterNode(
@@ -200,7 +209,9 @@ def contracts() -> dict[str, Example]:
         0,
         deadline,
     )
+    snapshot = json.loads(GAS.read_text())
     return {
+        "gas": Values({name: _gas_text(gas) for name, gas in snapshot.items()}),
         "addresses": Values(
             {
                 "deployer": address_text(w.DEPLOYER.address),

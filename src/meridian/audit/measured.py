@@ -11,7 +11,7 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
-from meridian.measure.epoch_log import EpochRecord, Verifier, verify_log
+from meridian.measure.epoch_log import EpochRecord, Verifier, open_checkpoint, verify_log
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives import rfc6962
@@ -208,29 +208,26 @@ def check_epoch_log(case: Case) -> Finding:
     notes = []
     for log in logs:
         try:
-            checkpoint = verify_log(log.checkpoint, log.entries, verifier)
-            about = [
-                at
-                for at, entry in enumerate(log.entries)
-                if EpochRecord.decode(entry).epoch == case.epoch
-            ]
+            checkpoint = open_checkpoint(log.checkpoint, verifier)
+            # An entry is durable before a checkpoint covers it, so a running log may be one ahead of its checkpoint.
+            entries = log.entries[: checkpoint.size]
+            verify_log(log.checkpoint, entries, verifier)
+            epochs = [EpochRecord.decode(entry).epoch for entry in entries]
         except InvalidInput as error:
             raise Broken(
                 f"{log.file} is not the signed state of its entries", [str(error)]
             ) from error
-        if len(about) != 1 or log.entries[about[0]] != record.encode():
+        if epochs.count(case.epoch) != 1 or record.encode() not in entries:
             raise Broken(
-                f"{log.file}: {len(about)} entries about epoch {case.epoch}, and none is the commitment"
+                f"{log.file}: {epochs.count(case.epoch)} signed entries about epoch {case.epoch}, "
+                f"where exactly the commitment on chain is expected"
             )
-        leaves = [rfc6962.leaf_hash(entry) for entry in log.entries]
-        path = rfc6962.inclusion_path(leaves, about[0])
-        if not rfc6962.verify_inclusion(
-            leaves[about[0]], about[0], len(leaves), path, checkpoint.root
-        ):
+        at = entries.index(record.encode())
+        leaves = [rfc6962.leaf_hash(entry) for entry in entries]
+        path = rfc6962.inclusion_path(leaves, at)
+        if not rfc6962.verify_inclusion(leaves[at], at, len(leaves), path, checkpoint.root):
             raise Broken(f"{log.file}: the entry is not under the checkpoint's root")
-        notes.append(
-            f"{log.file}: entry {about[0]} of {checkpoint.size} under {checkpoint.root.hex()}"
-        )
+        notes.append(f"{log.file}: entry {at} of {checkpoint.size} under {checkpoint.root.hex()}")
     return Finding(
         f"the commitment stands in the log of {verifier.name}, whose checkpoint is signed",
         tuple(notes),

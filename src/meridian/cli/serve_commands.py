@@ -14,7 +14,7 @@ def serve() -> None:
 @click.option("--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
 def measure(path: Path) -> None:
     """Run a measure service: HTTP ingest, receipts, seals and commitments."""
-    from meridian.node.ingest.service import main
+    from meridian.node.measure.service import main
 
     raise SystemExit(main(["--config", str(path)]))
 

@@ -19,8 +19,8 @@ from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import set_up
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.link_identity import link_identity
-from meridian.node.ingest.client import MeasureClient
-from meridian.node.ingest.config import MeasureConfig
+from meridian.node.measure.client import MeasureClient
+from meridian.node.measure.config import ChainAccess, MeasureConfig
 from meridian.node.network_file import EvaluatorEntry, NetworkFile
 from meridian.primitives.ids import Address, address_text
 
@@ -206,24 +206,38 @@ class Fleet:
         }
         for name, data in artefacts.items():
             write_durably(directory / f"{name}.cbor", data)
+        contracts = network.contracts
         config = MeasureConfig(
-            network_dir=self._layout.root,
+            network=network.network,
+            schema_file=directory / "schema.cbor",
+            artefact_files=(directory / "parameters.cbor", directory / "function.cbor"),
             data_dir=directory,
             key_file=self._layout.key("aggregator"),
             log_key_file=self._layout.key("epoch-log"),
+            secret_file=self._layout.key("measure-secret"),
             gateway_token_file=self._layout.key("gateway-token"),
             admin_token_file=self._layout.key("admin-token"),
-            schema_file=directory / "schema.cbor",
-            artefact_files=(directory / "parameters.cbor", directory / "function.cbor"),
+            chain_id=network.chain_id,
+            commitments=address_text(contracts.commitments),
+            chain=ChainAccess(
+                rpc_url=network.rpc_url,
+                registry=address_text(contracts.registry),
+                evaluations=address_text(contracts.evaluations),
+                rewards=address_text(contracts.rewards),
+                deploy_block=network.deploy_block,
+            ),
+            genesis_s=network.genesis_s,
+            epoch_seconds=network.epoch_seconds,
+            first_epoch=network.first_epoch,
             listen_host=HOST,
             listen_port=_port_of(network.measure_url),
             replay=True,
         )
         path = directory / "config.json"
         config.save(path)
-        command = module_command("meridian.node.ingest.service", "--config", str(path))
+        command = module_command("meridian.node.measure.service", "--config", str(path))
         ready = self._start("measure", command).wait_ready()
-        complete = dataclasses.replace(network, log_vkey=str(ready["vkey"]))
+        complete = dataclasses.replace(network, log_vkey=str(ready["log_vkey"]))
         complete.save(self._layout.root)
         return complete
 

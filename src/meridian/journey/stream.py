@@ -11,7 +11,7 @@ import msgspec
 
 from meridian.measure.times import parse_time
 from meridian.networks.definition import JobSource
-from meridian.node.ingest.client import MeasureClient
+from meridian.node.measure.client import MeasureClient
 
 _MICROSECONDS = 1_000_000
 

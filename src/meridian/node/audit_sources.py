@@ -8,7 +8,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,16 +16,14 @@ import msgspec
 
 from meridian.audit import source as plain
 from meridian.audit.source import Copy, LogCopy, Pointer
-from meridian.errors import InvalidInput, NotFound, RemoteFault, Reverted
-from meridian.node.chain.contract import Contract, Event
-from meridian.node.chain.rpc import ChainClient, Rpc, RpcUnavailable
-from meridian.node.chain_view import ChainView
-from meridian.node.measure.publication import read_log_entries
+from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.node.audit_chain import ContractChain
+from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, parse_cid
-from meridian.primitives.ids import Address, parse_digest
+from meridian.primitives.ids import parse_digest
 
-INDEX_BYTES_MAX: Final = 1 << 20
+INDEX_BYTES_MAX: Final = 1 << 16
 OBJECT_BYTES_MAX: Final = 2 << 30
 CHAIN_START_S: Final = 60.0
 CHAIN_STOP_S: Final = 10.0
@@ -110,6 +108,24 @@ def _read(path: Path, limit: int) -> bytes:
         raise NotFound(f"{path}: {error.strerror or error}") from error
 
 
+def read_log_entries(folder: Path) -> tuple[bytes, ...]:
+    """Return the entries of a published epoch log.
+
+    Both forms in use are read: one file ``entries`` with each entry behind its length (u16, as in C2SP entry bundles),
+    and a directory ``entries`` with one numbered file for each.
+    """
+    entries = folder / "entries"
+    if entries.is_dir():
+        return tuple(_read(path, INDEX_BYTES_MAX) for path in sorted(entries.glob("[0-9]*")))
+    data = _read(entries, OBJECT_BYTES_MAX) if entries.is_file() else b""
+    found, at = [], 0
+    while at + 2 <= len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        found.append(data[at + 2 : end])
+        at = end
+    return tuple(found)
+
+
 def _pointer(path: Path, name: str, key: str) -> Pointer:
     try:
         value = msgspec.json.decode(_read(path, INDEX_BYTES_MAX), type=dict[str, Any])
@@ -118,176 +134,6 @@ def _pointer(path: Path, name: str, key: str) -> Pointer:
         return Pointer(name, digest, parse_digest(report_hash) if report_hash is not None else None)
     except (ValueError, InvalidInput, KeyError, TypeError, RecursionError) as error:
         return Pointer(name, None, problem=f"not an index of an epoch ({error})")
-
-
-class ContractChain:
-    """The chain through its four contracts, as plain values; events are read once."""
-
-    def __init__(self, client: ChainClient, network: NetworkFile) -> None:
-        self._client = client
-        self._network = network
-        self._view = ChainView(client, network.contracts, network.deploy_block)
-        self._reported: list[plain.Reported] | None = None
-        self._claims: list[plain.Claimed] | None = None
-
-    def deployment(self) -> plain.Deployment:
-        """Return what the contracts say about themselves."""
-        view = self._view
-        contracts = {
-            "Registry": view.registry,
-            "Commitments": view.commitments,
-            "Evaluations": view.evaluations,
-            "Rewards": view.rewards,
-        }
-        code = {name: self._code(contract.address) for name, contract in contracts.items()}
-        if not all(code.values()):  # no contract, no answers: the audit says which is missing
-            return plain.Deployment(
-                chain_id=int(self._client.call("eth_chainId"), 16),
-                code=code,
-                wiring={},
-                network_id=b"",
-                genesis_s=0,
-                epoch_seconds=0,
-                first_epoch=0,
-                aggregators=(),
-            )
-        return plain.Deployment(
-            chain_id=int(self._client.call("eth_chainId"), 16),
-            code=code,
-            wiring=_wiring(contracts),
-            network_id=bytes(view.registry.read("network")),
-            genesis_s=view.registry.read("genesis"),
-            epoch_seconds=view.registry.read("epoch_seconds"),
-            first_epoch=view.registry.read("first_epoch"),
-            aggregators=tuple(view.commitments.read("aggregators")),
-        )
-
-    def _code(self, address: Address) -> bytes:
-        return bytes.fromhex(self._client.call("eth_getCode", "0x" + address.hex(), "latest")[2:])
-
-    def opened(self, epoch: int) -> plain.EpochOpened | None:
-        """Return the event that fixed the epoch's members, or None."""
-        contract, first = self._view.registry, self._network.deploy_block
-        for event in contract.events("EpochOpened", first, where={"epoch": epoch}):
-            return plain.EpochOpened(epoch, event.args["set_id"], event.args["n"])
-        return None
-
-    def committee(self, epoch: int) -> tuple[Address, ...]:
-        """Return the members in the Registry's order; empty while the epoch is not open."""
-        try:
-            return tuple(self._view.registry.read("committee", epoch))
-        except Reverted:
-            return ()
-
-    def registrations(self) -> list[plain.NodeRegistered]:
-        """Return all registrations of nodes."""
-        return [
-            plain.NodeRegistered(
-                event.args["node_key"],
-                event.args["operator"],
-                event.args["payee"],
-                event.args["stake"],
-            )
-            for event in self._view.registry.events("NodeRegistered", self._network.deploy_block)
-        ]
-
-    def commitments(self, epoch: int) -> list[plain.Committed]:
-        """Return the epoch's commitments."""
-        return [
-            plain.Committed(
-                epoch,
-                event.args["aggregator"],
-                event.args["root"],
-                event.args["n_nodes"],
-                event.args["annotation"],
-                event.args["manifest"],
-                event.args["digest"],
-            )
-            for event in self._committed(epoch)
-        ]
-
-    def _committed(self, epoch: int) -> list[Event]:
-        contract, first = self._view.commitments, self._network.deploy_block
-        return contract.events("Committed", first, where={"epoch": epoch})
-
-    def epoch_digest(self, epoch: int) -> bytes:
-        """Return the digest over the epoch's commitments."""
-        return bytes(self._view.commitments.read("epoch_digest", epoch))
-
-    def schedule(self, epoch: int) -> plain.Schedule:
-        """Return the function and parameters of an epoch."""
-        version, function, parameters = self._view.evaluations.read("schedule", epoch)
-        return plain.Schedule(version, bytes(function), bytes(parameters))
-
-    def reports(self) -> list[plain.Reported]:
-        """Return all accepted reports, oldest first."""
-        if self._reported is None:
-            self._reported = [
-                plain.Reported(
-                    item.epoch,
-                    item.report_hash,
-                    item.transmitter,
-                    item.reward_root,
-                    item.total_atto,
-                    item.unlock_at_s,
-                    item.previous,
-                )
-                for item in self._view.reported()
-            ]
-        return self._reported
-
-    def report(self, epoch: int) -> plain.StoredReport | None:
-        """Return the stored report of an epoch, or None."""
-        digest, reward_root, total, unlock_at, transmitter = self._view.evaluations.read(
-            "report", epoch
-        )
-        if not any(digest):
-            return None
-        return plain.StoredReport(digest, reward_root, total, unlock_at, transmitter)
-
-    def unlocked(self, epoch: int) -> bool:
-        """Return whether claims against the epoch's report are payable now."""
-        return bool(self._view.evaluations.read("unlocked", epoch))
-
-    def budget(self, epoch: int) -> int:
-        """Return what sponsors had given for the epoch when it was committed, in atto; that is what is split."""
-        blocks = [event.block for event in self._committed(epoch)]
-        return self._view.budget_atto(epoch, max(blocks)) if blocks else 0
-
-    def claims(self) -> list[plain.Claimed]:
-        """Return all paid claims, oldest first."""
-        if self._claims is None:
-            self._claims = [
-                plain.Claimed(
-                    bytes(item.key), item.payee, item.epoch, item.amount_atto, item.cumulative_atto
-                )
-                for item in self._view.claims()
-            ]
-        return self._claims
-
-    def claimed(self, node_key: bytes) -> int:
-        """Return the sum paid to a node so far, in atto."""
-        return int(self._view.rewards.read("claimed", node_key))
-
-    def total_funded(self) -> int:
-        """Return the sum of all funds given, in atto."""
-        return int(self._view.rewards.read("total_funded"))
-
-    def total_claimed(self) -> int:
-        """Return the sum of all paid claims, in atto."""
-        return int(self._view.rewards.read("total_claimed"))
-
-
-def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
-    names = (
-        ("Commitments", "registry"),
-        ("Evaluations", "registry"),
-        ("Evaluations", "commitments"),
-        ("Evaluations", "rewards"),
-        ("Rewards", "registry"),
-        ("Rewards", "evaluations"),
-    )
-    return {f"{name}.{field}": contracts[name].read(field) for name, field in names}
 
 
 def network_values(network: NetworkFile) -> plain.Network:

@@ -14,7 +14,7 @@ from meridian.committee.settlement import EpochTerms, Settled
 from meridian.ephemera.effects import Decided
 from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.durable_file import write_durably
-from meridian.node.ingest.publication import Publication
+from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import DAG_CBOR, cid_text
 from meridian.primitives.ids import Address, NodeKey

@@ -32,7 +32,7 @@ from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
 from meridian.node.links import Links, Peer
-from meridian.node.ingest.publication import Publication
+from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
 from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
 from meridian.node.replica_driver import ReplicaDriver

@@ -21,10 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from meridian.errors import Overloaded
-from meridian.measure.admission import Admitted, SeenJobs, admit
+from meridian.measure.admission import Admitted, LaneSums, SeenJobs, admit
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import PlacementRules
-from meridian.measure.explain import Rejection
 from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch, Receipt, SignedReceipt
 from meridian.measure.record import Decoded, decode_json, decode_ndjson
@@ -41,7 +40,6 @@ from meridian.node.ingest.frame import (
 )
 from meridian.node.ingest.frame_index import FrameIndex
 from meridian.node.ingest.job_log import JobLog, Place
-from meridian.node.ingest.lane_totals import LaneTotals
 from meridian.node.ingest.registry import NodeRegistry
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import ByteMatrix, sha256
@@ -70,7 +68,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Jobs:
-    """Accepted jobs, ready to be written."""
+    """Accepted jobs, sorted by (node key, job key)."""
 
     table: pa.Table
     rows: ByteMatrix
@@ -107,7 +105,7 @@ class Intake:
         self._registry, self._signer, self._log, self._limits = registry, signer, log, limits
         self.index = FrameIndex()
         self._seen = SeenJobs(secret, limits.jobs)
-        self._totals = LaneTotals(schema.lanes.kind)
+        self._sums = LaneSums(schema)
         self._next_sequence = 0
         self._last_received_us = 0
         self._open_epoch = rules.calendar.first_epoch
@@ -144,7 +142,7 @@ class Intake:
         rows = byte_rows(jobs.column("row"))
         epochs = column_values(jobs, "epoch")
         self._seen.add(epochs, self._seen.hashes(jobs.column("node_id"), rows[:, 4:36]))
-        self._totals.add(rows, epochs)
+        self._sums.add(epochs, jobs)
 
     @property
     def last_received_us(self) -> int:
@@ -174,6 +172,7 @@ class Intake:
         seed = body_hash if seed is None else seed
         batch = sha256(seed, body_hash)
         answer: Future[bytes] = Future()
+        answer.set_running_or_notify_cancel()  # a submitter who goes away cancels nothing
         with self._pending_lock:
             known = self._pending.get(batch)
             if known is not None:
@@ -218,53 +217,38 @@ class Intake:
                 now_us=now_us,
                 known_nodes=nodes,
                 seen=self._seen,
+                sums=self._sums,
             )
             at = np.searchsorted(column_values(table, "index"), column_values(admitted.table, "index"))
-            admitted, jobs = self._build(decoded, admitted, private[at])
+            jobs = self._jobs_of(admitted, private[at])
             self._seen.require_room(len(jobs.hashes))
             frame = self._frame(batch, seed, now_us, admitted, jobs)
             if frame.parts:
                 self._seen.add(jobs.epochs, jobs.hashes)
-                self._totals.add(jobs.rows, jobs.epochs)
+                self._sums.add(jobs.epochs, jobs.table)
                 self._next_sequence += frame.sequence != NO_RECEIPT
                 self._append(frame, answer)
         if not frame.parts:
             self._forget_pending(batch)
             answer.set_result(frame.answer)
 
-    def _build(
-        self, decoded: Decoded, admitted: Admitted, private: ByteMatrix
-    ) -> tuple[Admitted, _Jobs]:
-        """Make the rows of the admitted jobs, and refuse those that would overflow a sum."""
-        table = admitted.table
-        rows = job_rows(self._schema, table, admitted.keys, private)
-        epochs = column_values(table, "epoch")
-        hashes = list(admitted.hashes)
-        fits = self._totals.fitting(rows, epochs)
-        if fits is not None:
-            refused = table.select(["index", "job_id"]).filter(pa.array(~fits)).to_pylist()
-            field = self._schema.lanes.fields[0]
-            message = "the epoch's sum of this field would pass 2^64 - 1"
-            more = [
-                Rejection(row["index"], row["job_id"], field, "out_of_range", message)
-                if decoded.lines is None
-                else Rejection(
-                    row["index"], row["job_id"], field, "out_of_range", message,
-                    decoded.lines[row["index"]],
-                )
-                for row in refused
-            ]  # fmt: skip
-            both = sorted([*admitted.rejections, *more], key=lambda one: one.index)
-            admitted = dataclasses.replace(admitted, rejections=tuple(both))
-            table, rows, epochs = table.filter(pa.array(fits)), rows[fits], epochs[fits]
-            hashes = [one for one, fit in zip(hashes, fits.tolist(), strict=True) if fit]
-        return admitted, _Jobs(table.drop_columns(["index"]), rows, epochs, hashes)
+    def _jobs_of(self, admitted: Admitted, private: ByteMatrix) -> _Jobs:
+        """Make the rows of the admitted jobs, and bring them in the order of the trees."""
+        nodes = admitted.table.column("node_id")
+        order = sort_order(nodes, admitted.keys)
+        rows = job_rows(self._schema, admitted.table, admitted.keys, private)
+        table = admitted.table.drop_columns(["index"]).take(pa.array(order))
+        return _Jobs(
+            table,
+            rows[order],
+            column_values(table, "epoch"),
+            self._seen.hashes(table.column("node_id"), admitted.keys[order]),
+        )
 
     def _frame(
         self, batch: bytes, seed: bytes, now_us: int, admitted: Admitted, jobs: _Jobs
     ) -> Frame:
-        order = sort_order(jobs.table.column("node_id"), jobs.rows[:, 4:36])
-        table, rows = jobs.table.take(pa.array(order)), jobs.rows[order]
+        table, rows = jobs.table, jobs.rows
         receipt = None
         sequence = NO_RECEIPT
         if len(rows):
@@ -325,7 +309,7 @@ class Intake:
         """Forget the jobs of epochs before `epoch`, and the receipts of batches that held no others."""
         with self._turn:
             self._seen.forget_before(epoch)
-            self._totals.forget_before(epoch)
+            self._sums.forget_before(epoch)
             for number in self.index.forget_before(epoch, self._log.current_file):
                 self._log.drop(number)
 

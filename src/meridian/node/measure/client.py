@@ -151,12 +151,12 @@ class MeasureClient:
         document = self._json("PUT", path, data, headers, token=self._admin_token)
         return bytes.fromhex(document["digest"])
 
-    def set_clock(self, now_us: int) -> None:
-        """Set the replay clock forward; a service that is further already is left alone."""
-        if self.epochs()["clock_us"] < now_us:
-            body = json.dumps({"now_us": now_us}).encode()
-            headers = {"Content-Type": "application/json"}
-            self._json("POST", "/v1/clock", body, headers, token=self._admin_token)
+    def set_clock(self, now_us: int) -> int:
+        """Set the replay clock forward, never back; returns where it stands."""
+        body = json.dumps({"now_us": now_us}).encode()
+        headers = {"Content-Type": "application/json"}
+        answer = self._json("POST", "/v1/clock", body, headers, token=self._admin_token)
+        return int(answer["now_us"])
 
     def epochs(self) -> dict[str, Any]:
         """Return where the service stands, and its latest epochs."""
@@ -241,7 +241,7 @@ class MeasureClient:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise RemoteFault(
-                f"measure service at {self._host}:{self._port}: {error or type(error).__name__}"
+                f"measure service at {self._host}:{self._port}: {str(error) or type(error).__name__}"
             ) from error
         if answer.status in (429, 503):
             raise Overloaded(_retry_after(answer), "the measure service is busy")

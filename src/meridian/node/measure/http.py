@@ -125,7 +125,7 @@ class MeasureHttp:
 
     # -- epochs -----------------------------------------------------------------------------------
 
-    async def get_epochs(self, request: web.Request) -> web.StreamResponse:
+    async def get_epochs(self, _request: web.Request) -> web.StreamResponse:
         """Return the latest epochs and where the service stands."""
         face = self._face
         opened = face.journal.open_epoch
@@ -199,7 +199,7 @@ class MeasureHttp:
         return web.json_response({"epoch": epoch, "name": name, "digest": digest.hex()})
 
     async def post_clock(self, request: web.Request) -> web.StreamResponse:
-        """Set the replay clock."""
+        """Set the replay clock forward; answers where it stands."""
         self._require(request, self._face.admin_token)
         try:
             now_us = json.loads(await request.read())["now_us"]
@@ -208,10 +208,10 @@ class MeasureHttp:
         if not isinstance(now_us, int) or isinstance(now_us, bool) or not 0 <= now_us < 1 << 63:
             raise InvalidInput("now_us", "microseconds since the Unix epoch are needed")
         try:
-            await asyncio.wrap_future(self._face.intake.set_clock(now_us))
+            clock_us = await asyncio.wrap_future(self._face.intake.set_clock(now_us))
         except InvalidInput as error:
             raise _conflict(error) from error
-        return web.json_response({"now_us": now_us})
+        return web.json_response({"now_us": clock_us})
 
     # -- published --------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class MeasureHttp:
             },
         )
 
-    async def get_health(self, request: web.Request) -> web.StreamResponse:
+    async def get_health(self, _request: web.Request) -> web.StreamResponse:
         """Tell whether jobs are admitted."""
         face = self._face
         failed = face.intake.failure is not None or face.settling.failure is not None
@@ -243,7 +243,7 @@ class MeasureHttp:
             status=503 if failed else 200,
         )
 
-    async def get_openapi(self, request: web.Request) -> web.StreamResponse:
+    async def get_openapi(self, _request: web.Request) -> web.StreamResponse:
         """Return the description of this interface."""
         return web.json_response(document())
 

@@ -118,8 +118,8 @@ class Intake:
         """Note an auxiliary input of an epoch that is not sealed."""
         return self._ask(lambda: self._put_input(epoch, name, digest))
 
-    def set_clock(self, now_us: int) -> "Future[None]":
-        """Set the replay clock forward."""
+    def set_clock(self, now_us: int) -> "Future[int]":
+        """Set the replay clock forward, never back; the answer is where it stands."""
         return self._ask(lambda: self._set_clock(now_us))
 
     def prune(self, settled_before: int) -> "Future[None]":
@@ -284,13 +284,12 @@ class Intake:
         if self._journal.inputs(epoch).get(name) != digest:
             self._journal.append_input(epoch, name, digest)
 
-    def _set_clock(self, now_us: int) -> None:
+    def _set_clock(self, now_us: int) -> int:
         if not self._aggregator.replay:
             raise InvalidInput("clock", "this service follows the wall clock")
-        if now_us < self._journal.clock_us:
-            raise InvalidInput("now_us", f"the clock stands at {self._journal.clock_us}")
         if now_us > self._journal.clock_us:
             self._journal.append_clock(now_us)
+        return self._journal.clock_us
 
 
 def _response(batch: bytes, seed: bytes, admitted: Admitted, signed: SignedReceipt | None) -> bytes:

@@ -134,8 +134,8 @@ def document() -> dict[str, Any]:
             },
             "/v1/clock": {
                 "post": _operation(
-                    "Set the ingest clock (replay only)",
-                    {"200": "The clock", "409": "It runs backwards, or is the wall clock"},
+                    "Set the ingest clock forward (replay only)",
+                    {"200": "Where it stands; it never goes back", "409": "It is the wall clock"},
                     secured=True,
                 )
             },

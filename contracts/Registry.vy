@@ -73,7 +73,7 @@ NODES_PER_CALL: constant(uint256) = 64
 EPOCHS_PER_CALL: constant(uint64) = 256
 ENDPOINT_MAX: constant(uint256) = 64
 DELAY_MAX: constant(uint64) = 2**32
-FIRST_EPOCH_MAX: constant(uint64) = 2**48
+FIRST_EPOCH_MAX: constant(uint64) = 2**31
 
 ADDRESS_MASK: constant(uint256) = 2**160 - 1
 U96_MASK: constant(uint256) = 2**96 - 1

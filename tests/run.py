@@ -22,7 +22,11 @@ def run(name: str, arguments: list[str]) -> None:
     print(f"== {name}", flush=True)
     command = [sys.executable, "-m", *arguments]
     if name == "layers":
-        command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+        command = [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command as c; c()",
+        ]
     code = subprocess.run(command, check=False).returncode
     if code:
         print(f"== {name} failed (exit code {code})", flush=True)
@@ -33,7 +37,9 @@ def run(name: str, arguments: list[str]) -> None:
 def main() -> None:
     """Run everything, or only pytest where arguments are given."""
     if len(sys.argv) > 1:
-        sys.exit(subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], check=False).returncode)
+        sys.exit(
+            subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], check=False).returncode
+        )
     for name, arguments in CHECKS:
         run(name, arguments)
 

@@ -40,7 +40,9 @@ def test_every_module_explains_itself_and_stays_small(path):
         assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=lambda p: p.parent.name)
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.name == "__init__.py"], ids=lambda p: p.parent.name
+)
 def test_a_package_file_holds_only_its_map(path):
     body = ast.parse(path.read_text()).body
     rest = body[1:]
@@ -54,7 +56,8 @@ def test_nothing_unfinished_is_left_in_the_code():
         f"{path.relative_to(ROOT)}: {marker}"
         for path in SOURCES
         for marker in markers
-        if marker in path.read_text() and not (marker.startswith("Not") and "dec_hook" in path.read_text())
+        if marker in path.read_text()
+        and not (marker.startswith("Not") and "dec_hook" in path.read_text())
     ]
     assert not found
 

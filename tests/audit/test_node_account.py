@@ -1,5 +1,7 @@
 """A node's account of an epoch: every job of its own, its reward and its claim, whatever one bad publisher does."""
 
+from dataclasses import replace
+
 import pytest
 
 from audit.audit_world import (
@@ -67,6 +69,18 @@ def test_a_bad_publisher_does_not_change_an_account(world: World) -> None:
             path.write_bytes(b"broken")
     (world.root / EVALUATORS[2] / "epochs" / "000008.outcome.json").write_bytes(b"{")
     assert account_of(world.source, EPOCH, "gamma") == expected
+
+
+def test_a_publisher_of_a_forged_record_does_not_change_an_account(world: World) -> None:
+    expected = account_of(world.source, EPOCH, "gamma")
+    record = world.record(EVALUATORS[0], EPOCH)
+    world.publish_record(EVALUATORS[0], replace(record, rows=record.rows[::-1]))
+    assert account_of(world.source, EPOCH, "gamma") == expected
+    for publication in EVALUATORS:
+        world.publish_record(publication, replace(record, rows=record.rows[::-1]))
+    account = account_of(world.source, EPOCH, "gamma")
+    assert (account.jobs, account.weight) == (expected.jobs, None)
+    assert any(note.startswith("rows: ") for note in account.notes)
 
 
 def test_before_the_report_jobs_are_counted_and_the_rest_is_open(world: World) -> None:

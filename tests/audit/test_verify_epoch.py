@@ -30,6 +30,7 @@ from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import Claimed, Schedule
 from meridian.ephemera.block import Block, Certificate
 from meridian.ephemera.context import Context, Kind
+from meridian.errors import NotFound
 from meridian.evaluate.row import Row
 from meridian.measure.columns import write_segment
 from meridian.measure.commitment import commit_epoch
@@ -57,6 +58,25 @@ def broken_name(world: World) -> str | None:
 def test_an_untouched_epoch_holds_link_by_link(pristine: World) -> None:
     for epoch in (7, 8):
         assert {link.state for link in links_of(pristine, epoch).values()} == {State.HOLDS}
+
+
+def test_an_epoch_without_jobs_holds_and_pays_nobody(tmp_path) -> None:
+    world = make_world(tmp_path, epochs=(7, 8, 9))
+    links = links_of(world, 9)
+    assert {link.state for link in links.values()} == {State.HOLDS}
+    assert "0 jobs of 0 nodes" in links["jobs"].detail
+    assert world.chain.reported[-1].total == world.chain.reported[-2].total
+
+
+def test_a_network_whose_first_epoch_has_no_jobs_holds(tmp_path) -> None:
+    world = make_world(tmp_path, epochs=(9, 7, 8))
+    for epoch in (9, 7, 8):
+        assert {link.state for link in links_of(world, epoch).values()} == {State.HOLDS}
+
+
+def test_an_epoch_that_the_network_never_opened_is_not_found(pristine: World) -> None:
+    with pytest.raises(NotFound, match="epoch 99 is not open"):
+        verify_epoch_evidence(pristine.source, 99)
 
 
 def test_a_minority_row_that_differs_is_a_note(pristine: World) -> None:
@@ -144,6 +164,20 @@ def test_an_object_that_nobody_publishes_breaks_its_link(world: World, what: str
         for one in wanted:
             world.path(publication, one).unlink(missing_ok=True)
     assert broken_name(world) == link
+
+
+def test_a_result_file_beside_the_publications_is_checked_too(world: World) -> None:
+    value = msgspec.json.decode(world.find(world.record(EVALUATORS[0], EPOCH).result))
+    path = world.root / "results" / "epoch-000008.json"
+    path.parent.mkdir()
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    assert broken_name(world) is None
+    value["payees"][0]["proportion"] = "1"
+    for data in (msgspec.json.encode(value), b"[]", b"\xff", b""):
+        path.write_bytes(data)
+        links = links_of(world)
+        assert first_broken(list(links.values())) is links["claims"]
+        assert "results/epoch-000008.json" in links["claims"].detail
 
 
 def test_an_object_that_some_publish_is_enough(world: World) -> None:
@@ -397,13 +431,38 @@ def test_an_index_with_another_report_hash_breaks_the_report(world: World) -> No
     assert broken_name(world) == "report"
 
 
+@pytest.mark.parametrize(
+    "name", ["root", "annotation", "n_nodes", "jobs", "late", "duplicates", "epoch"]
+)
+def test_an_index_that_repeats_the_manifest_wrongly_breaks_it(world: World, name: str) -> None:
+    manifest = world.manifest(EPOCH)
+    index = {
+        "epoch": EPOCH,
+        "manifest": cid_text(manifest.digest),
+        "state": "committed",
+        "root": manifest.root.hex(),
+        "annotation": manifest.annotation.hex(),
+        "n_nodes": manifest.n_nodes,
+        "jobs": manifest.jobs,
+        "late": manifest.late,
+        "duplicates": manifest.duplicates,
+    }
+    world.write_json(MEASURE, "000008.json", index)
+    assert broken_name(world) is None
+    index[name] = 77
+    world.write_json(MEASURE, "000008.json", index)
+    links = links_of(world)
+    assert first_broken(list(links.values())) is links["manifest"]
+    assert any("000008.json" in item for item in links["manifest"].items)
+
+
 def test_an_outcome_of_another_epoch_is_refused(world: World) -> None:
     world.write_json(
         EVALUATORS[0],
         "000008.outcome.json",
         {"epoch": 8, "outcome": cid_text(world.record(EVALUATORS[0], 7).digest)},
     )
-    assert broken_name(world) is not None
+    assert broken_name(world) == "block"
 
 
 # --- the measure side, with every pointer updated -------------------------------------------------

@@ -1,9 +1,20 @@
-"""Examples of pages 05 and 06: rows, verdicts, protocol statements, frames, blocks, links."""
+"""Examples of page 06: context, statements, blocks, frames, evidence."""
 
-from meridian.ephemera import evidence, journal
+import spec_links
+import spec_world as w
+from spec_layout import Example, Layout, Part, Values, layout
+
+from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames
-from meridian.ephemera.block import Block, Certificate, SignedHave, SignedRow, have_digest
-from meridian.ephemera.block import verify_block, verify_certificate
+from meridian.ephemera.block import (
+    Block,
+    Certificate,
+    SignedHave,
+    SignedRow,
+    have_digest,
+    verify_block,
+    verify_certificate,
+)
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import PROTOCOL, Context, Kind
 from meridian.ephemera.message import (
@@ -29,18 +40,10 @@ from meridian.ephemera.message import (
     report_digest,
 )
 from meridian.ephemera.proposal import justify, verify_justification
-from meridian.evaluate.aggregate import mean, median, wmedian
-from meridian.evaluate.verdicts import verdict_leaf, verdict_leaves, verdict_root
-from meridian.node import link_frames
-from meridian.node.link_identity import anchor_certificate, link_identity
 from meridian.primitives import eip712, hashing, quorum
 from meridian.primitives.cid import digest_of
 from meridian.primitives.eip712 import keccak
-from meridian.primitives.hashing import sha256, tagged
-from meridian.primitives.ids import address_text
-
-import spec_world as w
-from spec_layout import Cbor, Example, Layout, Part, Values, layout
+from meridian.primitives.hashing import sha256
 
 CONTEXT = Context(w.EVALUATIONS, w.NETWORK_ID, w.EPOCH, w.MEMBERS)
 
@@ -70,77 +73,8 @@ LOCK = certificate(Kind.ECHO, 0)
 DECIDED = certificate(Kind.VOTE, 0)
 
 
-def evaluation() -> dict[str, Example]:
-    header, row = w.HEADER, w.ROW
-    leaves = verdict_leaves(w.EPOCH_INPUT, w.EVALUATION.verdicts)
-    name, digest = b"health-checks", digest_of(w.INPUTS["health-checks"])
-    data = b"\x0f" + len(name).to_bytes(4, "big") + name + digest
-    assert sha256(data) == w.INPUTS_ROOT
-    codes = (w.EVALUATION.verdicts[:3], w.EVALUATION.verdicts[3:])
-    for key, leaf, part in zip(row.node_keys, leaves, codes, strict=True):
-        assert verdict_leaf(key, part) == leaf
-    matrix = [(2, 1), (2, 1), (2, 1), (9, None)]
-    return {
-        "bundle": Cbor(w.BUNDLE),
-        "parameters": Cbor(w.PARAMETERS.encode()),
-        "inputs-root": layout(
-            data,
-            ("tag", "u8", hashing.INPUTS_ROOT),
-            ("name", "blob", name),
-            ("digest", "bytes32", digest),
-            inputs_root=w.INPUTS_ROOT,
-            without_inputs=sha256(b"\x0f"),
-        ),
-        "verdict-tree": Values(
-            {
-                "codes of node-a": codes[0],
-                "codes of node-b": codes[1],
-                "leaf of node-a": leaves[0],
-                "leaf of node-b": leaves[1],
-                "verdict root": verdict_root(leaves),
-                "verdict root of no nodes": verdict_root([]),
-            }
-        ),
-        "row-body": layout(
-            w.BODIES[0],
-            ("version", "u16", 1),
-            ("network", "bytes32", header.network),
-            ("epoch", "u64", header.epoch),
-            ("commitment", "bytes32", header.commitment),
-            ("function", "bytes32", header.function),
-            ("parameters", "bytes32", header.parameters),
-            ("inputs_root", "bytes32", header.inputs_root),
-            ("verdict_root", "bytes32", row.verdict_root),
-            ("n", "u32", 2),
-            ("node_key 0", "bytes32", row.node_keys[0]),
-            ("node_key 1", "bytes32", row.node_keys[1]),
-            ("present 0", "u8", 1),
-            ("present 1", "u8", 1),
-            ("weight 0", "u128", 2),
-            ("weight 1", "u128", 1),
-            row_root=tagged(hashing.ROW_BODY, w.BODIES[0]),
-            object_digest=digest_of(w.BODIES[0]),
-        ),
-        "aggregation": Values(
-            {
-                "rows": "[2, 1], [2, 1], [2, 1], [9, abstains]",
-                "wmedian": str(wmedian(matrix, 4)),
-                "median": str(median(matrix, 4)),
-                "mean": str(mean(matrix, 4)),
-            }
-        ),
-        "aggregation-deferred": Values(
-            {
-                "rows": "[2], [abstains], [abstains], [9]",
-                "wmedian": str(wmedian([(2,), (None,), (None,), (9,)], 4)),
-                "median": str(median([(2,), (None,), (None,), (9,)], 4)),
-            }
-        ),
-    }
-
-
 def ephemera() -> dict[str, Example]:
-    return {**_context(), **_block(), **_frames(), **_evidence(), **_records(), **_links()}
+    return {**_context(), **_block(), **_frames(), **_evidence(), **spec_links.examples(CONTEXT)}
 
 
 def _context() -> dict[str, Example]:
@@ -189,7 +123,10 @@ def _context() -> dict[str, Example]:
 def _vector() -> list[Part]:
     parts: list[Part] = [("entries", "u16", 4)]
     for member, root in ENTRIES:
-        parts += [(f"entry {member} member", "u16", member), (f"entry {member} digest", "bytes32", root)]
+        parts += [
+            (f"entry {member} member", "u16", member),
+            (f"entry {member} digest", "bytes32", root),
+        ]
     return parts
 
 
@@ -200,7 +137,10 @@ def _certificate_parts(made: Certificate) -> list[Part]:
         ("votes", "u16", len(made.votes)),
     ]
     for at, (member, signature) in enumerate(made.votes):
-        parts += [(f"vote {at} member", "u16", member), (f"vote {at} signature", "bytes64", signature)]
+        parts += [
+            (f"vote {at} member", "u16", member),
+            (f"vote {at} signature", "bytes64", signature),
+        ]
     return parts
 
 
@@ -224,7 +164,9 @@ def _block() -> dict[str, Example]:
     encoded = b"".join(_bytes(part) for part in hashed)
     assert sha256(encoded) == BLOCK.hash
     return {
-        "block": layout(BLOCK.encode(), *full, block_hash=BLOCK.hash, object_digest=digest_of(BLOCK.encode())),
+        "block": layout(
+            BLOCK.encode(), *full, block_hash=BLOCK.hash, object_digest=digest_of(BLOCK.encode())
+        ),
         "block-hashed": layout(encoded, *hashed, block_hash=BLOCK.hash),
         "certificate": layout(
             DECIDED.encode(),
@@ -257,11 +199,19 @@ def _frames() -> dict[str, Example]:
     free = ViewChange(2, 1, sign(2, Kind.VIEW_CHANGE, 1, lock_digest(None)), None)
     lock = (LOCK.view, LOCK.block_hash)
     locked = ViewChange(0, 1, sign(0, Kind.VIEW_CHANGE, 1, lock_digest(lock)), LOCK)
-    changes = {0: locked, 2: free, 3: ViewChange(3, 1, sign(3, Kind.VIEW_CHANGE, 1, lock_digest(None)), None)}
+    changes = {
+        0: locked,
+        2: free,
+        3: ViewChange(3, 1, sign(3, Kind.VIEW_CHANGE, 1, lock_digest(None)), None),
+    }
     justification = justify(CONTEXT, changes)
     verify_justification(CONTEXT, 1, BLOCK.hash, justification)
     again = Propose(
-        next_leader, 1, sign(next_leader, Kind.PROPOSE, 1, propose_digest(BLOCK.hash)), BLOCK, justification
+        next_leader,
+        1,
+        sign(next_leader, Kind.PROPOSE, 1, propose_digest(BLOCK.hash)),
+        BLOCK,
+        justification,
     )
     attempt, digest = sha256(b"attempt"), sha256(b"report")
     said = sign(1, Kind.REPORT_SIG, 0, report_digest(attempt, digest))
@@ -311,7 +261,10 @@ def _frames() -> dict[str, Example]:
             *_certificate_parts(LOCK),
         ),
         "frame-echo": _framed(
-            Echo(0, 0, BLOCK.hash, echo), *head, ("block_hash", "bytes32", BLOCK.hash), ("signature", "bytes64", echo)
+            Echo(0, 0, BLOCK.hash, echo),
+            *head,
+            ("block_hash", "bytes32", BLOCK.hash),
+            ("signature", "bytes64", echo),
         ),
         "frame-vote": _framed(
             Vote(3, 0, BLOCK.hash, vote),
@@ -321,7 +274,10 @@ def _frames() -> dict[str, Example]:
             ("signature", "bytes64", vote),
         ),
         "frame-wish": _framed(
-            Wish(2, 1, wish), ("member", "u16", 2), ("view", "u32", 1), ("signature", "bytes64", wish)
+            Wish(2, 1, wish),
+            ("member", "u16", 2),
+            ("view", "u32", 1),
+            ("signature", "bytes64", wish),
         ),
         "frame-view-change": _framed(
             free,
@@ -373,7 +329,10 @@ def _evidence() -> dict[str, Example]:
     other = sha256(b"another block")
     pair = sorted((digest, sign(1, Kind.ECHO, 0, digest)) for digest in (BLOCK.hash, other))
     double = evidence.double(CONTEXT, 1, Kind.ECHO, 0, pair[0], pair[1])
-    vote, denial = sign(1, Kind.VOTE, 0, BLOCK.hash), sign(1, Kind.VIEW_CHANGE, 1, lock_digest(None))
+    vote, denial = (
+        sign(1, Kind.VOTE, 0, BLOCK.hash),
+        sign(1, Kind.VIEW_CHANGE, 1, lock_digest(None)),
+    )
     amnesia = evidence.amnesia(CONTEXT, 1, (0, BLOCK.hash, vote), (1, None, denial))
     attempt = sha256(b"attempt")
     reports = sorted(
@@ -396,13 +355,20 @@ def _evidence() -> dict[str, Example]:
     def signed(items: list[tuple[bytes, bytes]]) -> list[Part]:
         parts: list[Part] = []
         for at, (digest, signature) in enumerate(items):
-            parts += [(f"digest {at}", "bytes32", digest), (f"signature {at}", "bytes64", signature)]
+            parts += [
+                (f"digest {at}", "bytes32", digest),
+                (f"signature {at}", "bytes64", signature),
+            ]
         return parts
 
     return {
         "frame-evidence": _framed(Accusation(double), ("evidence", "blob", double)),
-        "evidence-double": layout(double, *head(1), ("kind", "u8", Kind.ECHO), ("view", "u32", 0), *signed(pair)),
-        "evidence-report": layout(report, *head(2), ("attempt", "bytes32", attempt), *signed(reports)),
+        "evidence-double": layout(
+            double, *head(1), ("kind", "u8", Kind.ECHO), ("view", "u32", 0), *signed(pair)
+        ),
+        "evidence-report": layout(
+            report, *head(2), ("attempt", "bytes32", attempt), *signed(reports)
+        ),
         "evidence-amnesia": layout(
             amnesia,
             *head(3),
@@ -412,56 +378,5 @@ def _evidence() -> dict[str, Example]:
             ("view", "u32", 1),
             ("flag", "u8", 0),
             ("signature", "bytes64", denial),
-        ),
-    }
-
-
-def _records() -> dict[str, Example]:
-    own = w.MEMBERS[0]
-    return {
-        "record-context": layout(
-            journal.context_value(CONTEXT, own, observer=False),
-            ("context", "bytes32", CONTEXT.digest),
-            ("own", "bytes20", own),
-            ("observer", "u8", 0),
-        ),
-        "record-view": layout(journal.view_value(1, 2), ("view", "u32", 1), ("wish", "u32", 2)),
-        "record-evidence-key": layout(
-            journal.evidence_key(1, "amnesia"), ("member", "u16", 1), ("kind", "bytes7", b"amnesia")
-        ),
-    }
-
-
-def _links() -> dict[str, Example]:
-    identity = link_identity(w.LINK_SEED)
-    anchor = anchor_certificate(identity.link_key)
-    hello = link_frames.Hello(w.NETWORK_ID, w.MEMBERS[0], w.MEMBERS[1]).encode()
-    return {
-        "link-identity": Values(
-            {
-                "seed": w.LINK_SEED,
-                "link key": identity.link_key,
-                "anchor (DER)": anchor,
-                "leaf (DER)": identity.leaf_der,
-            }
-        ),
-        "link-hello": layout(
-            link_frames.encode_frame(link_frames.Kind.HELLO, hello),
-            ("length", "u32", 1 + len(hello)),
-            ("kind", "u8", 1),
-            ("version", "u16", 1),
-            ("network", "bytes32", w.NETWORK_ID),
-            ("sender", "bytes20", w.MEMBERS[0]),
-            ("receiver", "bytes20", w.MEMBERS[1]),
-            sender=address_text(w.MEMBERS[0]),
-        ),
-        "link-ping": layout(
-            link_frames.encode_frame(link_frames.Kind.PING), ("length", "u32", 1), ("kind", "u8", 2)
-        ),
-        "link-small": layout(
-            link_frames.encode_frame(link_frames.Kind.SMALL, frames.encode(Ask(WANT_DECISION), w.EPOCH)),
-            ("length", "u32", 12),
-            ("kind", "u8", 4),
-            ("message", "bytes11", frames.encode(Ask(WANT_DECISION), w.EPOCH)),
         ),
     }

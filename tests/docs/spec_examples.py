@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import spec_agreement
+import spec_evaluation
 import spec_measure
 import spec_reward
 from spec_layout import Example, Layout
@@ -24,7 +25,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "02-jobs-and-records.md": spec_measure.jobs,
     "03-commitment.md": spec_measure.commitments,
     "04-receipts-and-ingest.md": spec_measure.receipts,
-    "05-evaluation.md": spec_agreement.evaluation,
+    "05-evaluation.md": spec_evaluation.evaluation,
     "06-ephemera.md": spec_agreement.ephemera,
     "07-report-and-claims.md": spec_reward.reports,
     "08-contracts.md": spec_reward.contracts,

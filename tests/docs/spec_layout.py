@@ -106,7 +106,12 @@ class Cbor:
         lines = diagnostic(dagcbor.decode(self.data), "")
         lines += wrapped("bytes: ", self.data.hex())
         digest = digest_of(self.data)
-        return [*lines, f"= {len(self.data)} bytes", f"= digest: {digest.hex()}", f"= file: objects/{cid_text(digest)}"]
+        return [
+            *lines,
+            f"= {len(self.data)} bytes",
+            f"= digest: {digest.hex()}",
+            f"= file: objects/{cid_text(digest)}",
+        ]
 
 
 def diagnostic(value: Any, indent: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import msgspec
 import numpy as np
+import spec_world as w
+from spec_layout import Cbor, Example, Json, Layout, Values, layout
 
 from meridian.measure import epoch_log, record, times
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
@@ -17,9 +19,6 @@ from meridian.primitives.hashing import sha256, tagged
 from meridian.primitives.ids import NodeKey, address_text, job_key, node_key
 from meridian.primitives.keys import PrivateKey, recover
 from meridian.primitives.sumtree import EMPTY_ROOT, annotation, combine, fold
-
-import spec_world as w
-from spec_layout import Cbor, Example, Json, Layout, Values, layout
 
 ROWS = w.COMMITMENT.rows
 A_ROWS = ROWS[:3]
@@ -226,7 +225,9 @@ def commitments() -> dict[str, Example]:
             ("manifest", "bytes32", w.MANIFEST.digest),
             leaf_hash=rfc6962.leaf_hash(entry),
         ),
-        "checkpoint": Values({"verifier key": verifier.text, "note": note.decode()}),
+        "checkpoint": Values(
+            {"verifier key": verifier.text, "note, with a line feed at its end": note.decode()[:-1]}
+        ),
     }
 
 

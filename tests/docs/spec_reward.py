@@ -3,6 +3,10 @@
 import json
 from pathlib import Path
 
+import spec_agreement as agreed
+import spec_world as w
+from spec_layout import Cbor, Example, Json, Values, layout
+
 from meridian.audit import proofs
 from meridian.audit.record import OutcomeRecord
 from meridian.contracts.calldata import path_words, signature_words
@@ -25,10 +29,6 @@ from meridian.reward.claims import ClaimsState, verify_claim
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
 from meridian.reward.result import EpochFacts, seed_result
-
-import spec_agreement as agreed
-import spec_world as w
-from spec_layout import Cbor, Example, Json, Values, layout
 
 GAS = Path(__file__).resolve().parents[1] / "contracts" / "gas.json"
 
@@ -55,7 +55,7 @@ FACTS = EpochFacts(
     transmitter=w.MEMBERS[1],
     paid_atto=0,
     gas={},
-    node_ids={key: name for key, name in zip(w.NODES.keys, w.NODES.ids, strict=True)},
+    node_ids=dict(zip(w.NODES.keys, w.NODES.ids, strict=True)),
 )
 RESULT = seed_result(
     REPORT_,

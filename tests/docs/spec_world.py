@@ -1,14 +1,16 @@
 """The one small network that all pages speak of: four jobs of two nodes in epoch 2, four evaluators."""
 
+import pyarrow as pa
+
 from meridian.contracts.deployment import Parameters, plan
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.functions import count
 from meridian.evaluate.inputs import inputs_root_of
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader
+from meridian.measure.columns import column_values, segment_columns
 from meridian.measure.commitment import commit_epoch
 from meridian.measure.epoch import Calendar, PlacementRules, place
-from meridian.measure.columns import column_values, segment_columns
 from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.order import node_indices, sort_order
 from meridian.measure.record import decode_ndjson
@@ -21,8 +23,6 @@ from meridian.primitives.hashing import EPOCH_DIGEST, sha256, tagged
 from meridian.primitives.ids import Address, network_id
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
-
-import pyarrow as pa
 
 NETWORK = "example"
 NETWORK_ID = network_id(NETWORK)
@@ -38,7 +38,9 @@ NOW_US = (GENESIS_S + 2 * 3_600) * 1_000_000 + 5_000_000
 DEPLOYER = PrivateKey((10).to_bytes(32, "big"))
 AGGREGATOR = PrivateKey((11).to_bytes(32, "big"))
 OPERATOR = PrivateKey((12).to_bytes(32, "big"))
-MEMBER_KEYS = sorted((PrivateKey(i.to_bytes(32, "big")) for i in range(1, 5)), key=lambda k: k.address)
+MEMBER_KEYS = sorted(
+    (PrivateKey(i.to_bytes(32, "big")) for i in range(1, 5)), key=lambda k: k.address
+)
 MEMBERS = tuple(key.address for key in MEMBER_KEYS)
 LOG_SEED = sha256(b"log seed")
 LINK_SEED = sha256(b"link seed")
@@ -61,22 +63,30 @@ SCHEMA = NetworkSchema(
 )
 
 RECORDS = (
-    b'{"job_id":"abcdef","peer_id":"node-a","started_at":"2023-05-01 00:52:57.62+00","ended_at":"2023-05-01 00:52:58.62+00",'
-    b'"evaluation_fields":[{"name":"num_bytes_sent","type":"int","value":240},{"name":"request_duration_sec","type":"in",'
-    b'"value":10},{"name":"ttfb_ms","type":"integer","value":35}],"additional_fields":[{"name":"status code","type":"integer",'
-    b'"value":200},{"name":"cache_hit","type":"boolean","value":true}]}',
-    b'{"job_id":"job-2","peer_id":"node-a","started_at":"2023-05-01T00:10:00Z","ended_at":"2023-05-01T00:10:02.5Z",'
-    b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":1000},{"name":"request_duration_sec","type":"decimal",'
-    b'"value":2.5},{"name":"ttfb_ms","type":"integer","value":null}],"additional_fields":[{"name":"status code","type":"integer",'
-    b'"value":200},{"name":"cache_hit","type":"boolean","value":false},{"name":"cid","type":"string","value":"bafy"}]}',
-    b'{"job_id":"job-3","peer_id":"node-a","started_at":"2023-05-01T01:59:00+02:00","ended_at":"2023-05-01T01:59:30+02:00",'
-    b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":0},{"name":"request_duration_sec","type":"decimal",'
-    b'"value":30},{"name":"ttfb_ms","type":"integer","value":null}],"additional_fields":[{"name":"status code","type":"integer",'
-    b'"value":502},{"name":"cache_hit","type":"boolean","value":false}]}',
-    b'{"job_id":"abcdef","peer_id":"node-b","started_at":"2023-05-01T00:59:59Z","ended_at":"2023-05-01T00:59:59.999999Z",'
-    b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":4096},{"name":"request_duration_sec","type":"decimal",'
-    b'"value":0.999},{"name":"ttfb_ms","type":"integer","value":7}],"additional_fields":[{"name":"status code","type":"integer",'
-    b'"value":200},{"name":"cache_hit","type":"boolean","value":true},{"name":"cid","type":"string","value":"bafk"}]}',
+    (
+        b'{"job_id":"abcdef","peer_id":"node-a","started_at":"2023-05-01 00:52:57.62+00","ended_at":"2023-05-01 00:52:58.62+00",'
+        b'"evaluation_fields":[{"name":"num_bytes_sent","type":"int","value":240},{"name":"request_duration_sec","type":"in",'
+        b'"value":10},{"name":"ttfb_ms","type":"integer","value":35}],"additional_fields":[{"name":"status code","type":"integer",'
+        b'"value":200},{"name":"cache_hit","type":"boolean","value":true}]}'
+    ),
+    (
+        b'{"job_id":"job-2","peer_id":"node-a","started_at":"2023-05-01T00:10:00Z","ended_at":"2023-05-01T00:10:02.5Z",'
+        b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":1000},{"name":"request_duration_sec","type":"decimal",'
+        b'"value":2.5},{"name":"ttfb_ms","type":"integer","value":null}],"additional_fields":[{"name":"status code","type":"integer",'
+        b'"value":200},{"name":"cache_hit","type":"boolean","value":false},{"name":"cid","type":"string","value":"bafy"}]}'
+    ),
+    (
+        b'{"job_id":"job-3","peer_id":"node-a","started_at":"2023-05-01T01:59:00+02:00","ended_at":"2023-05-01T01:59:30+02:00",'
+        b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":0},{"name":"request_duration_sec","type":"decimal",'
+        b'"value":30},{"name":"ttfb_ms","type":"integer","value":null}],"additional_fields":[{"name":"status code","type":"integer",'
+        b'"value":502},{"name":"cache_hit","type":"boolean","value":false}]}'
+    ),
+    (
+        b'{"job_id":"abcdef","peer_id":"node-b","started_at":"2023-05-01T00:59:59Z","ended_at":"2023-05-01T00:59:59.999999Z",'
+        b'"evaluation_fields":[{"name":"num_bytes_sent","type":"integer","value":4096},{"name":"request_duration_sec","type":"decimal",'
+        b'"value":0.999},{"name":"ttfb_ms","type":"integer","value":7}],"additional_fields":[{"name":"status code","type":"integer",'
+        b'"value":200},{"name":"cache_hit","type":"boolean","value":true},{"name":"cid","type":"string","value":"bafk"}]}'
+    ),
 )
 
 
@@ -156,7 +166,9 @@ COMMITTED_DIGEST = tagged(
     MANIFEST.digest,
 )
 
-PARAMETERS = EvaluationParameters({"success": {"field": "status code", "allowed": [200]}})
+PARAMETERS = EvaluationParameters(
+    {"success": {"field": "status code", "allowed": [200]}}, schema=SCHEMA.digest
+)
 HEADER = RowHeader(
     NETWORK_ID, EPOCH, COMMITTED_DIGEST, digest_of(BUNDLE), PARAMETERS.digest, INPUTS_ROOT
 )

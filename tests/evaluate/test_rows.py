@@ -228,11 +228,18 @@ def test_parameters_are_read_as_they_were_written() -> None:
     "value",
     [
         [],
-        {"function": {}, "aggregate": "mean"},
-        {"function": [], "aggregate": "mean", "allocation": "floor"},
-        {"function": {}, "aggregate": "average", "allocation": "floor"},
-        {"function": {}, "aggregate": "mean", "allocation": "all"},
-        {"function": {}, "aggregate": "mean", "allocation": "floor", "more": 1},
+        {"function": {}, "aggregate": "mean", "allocation": "floor"},
+        {"function": [], "aggregate": "mean", "allocation": "floor", "schema": bytes(32)},
+        {"function": {}, "aggregate": "average", "allocation": "floor", "schema": bytes(32)},
+        {"function": {}, "aggregate": "mean", "allocation": "all", "schema": bytes(32)},
+        {"function": {}, "aggregate": "mean", "allocation": "floor", "schema": bytes(31)},
+        {
+            "function": {},
+            "aggregate": "mean",
+            "allocation": "floor",
+            "schema": bytes(32),
+            "more": 1,
+        },
     ],
 )
 def test_other_artefacts_are_not_parameters(value: object) -> None:

@@ -1,6 +1,7 @@
 """One small finished network, shared by the tests that only look at it or copy it."""
 
 import pytest
+
 from journey.system import small_demo
 
 

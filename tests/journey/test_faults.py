@@ -1,12 +1,13 @@
 """Evaluators that are dead, killed or hostile; runs that are interrupted."""
 
 import json
-import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
 from journey.system import MERIDIAN, meridian, small_demo
 
 pytestmark = pytest.mark.journey
@@ -32,7 +33,9 @@ def test_an_evaluator_killed_in_mid_epoch_catches_up_after_its_restart(tmp_path)
 
 def test_two_dead_evaluators_stop_a_committee_of_four_until_one_returns(tmp_path):
     """Nothing is lost meanwhile: the epochs, by then late, are reported and paid."""
-    waits = small_demo(tmp_path, "--sabotage", "3:dead", "--sabotage", "4:dead", "--decide-timeout-s", "8")
+    waits = small_demo(
+        tmp_path, "--sabotage", "3:dead", "--sabotage", "4:dead", "--decide-timeout-s", "8"
+    )
     assert waits.code == 4
     assert "2 members are heard, 3 are needed" in waits.err
     assert "no report of epochs [1, 2]" in waits.err
@@ -73,16 +76,15 @@ def _left_over(data_dir):
     """Return the processes that still work on a data directory, after giving them time to end."""
     deadline = time.monotonic() + 15
     while True:
-        found = []
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                try:
-                    with open(f"/proc/{name}/cmdline", "rb") as file:
-                        command = file.read()
-                except OSError:
-                    continue
-                if str(data_dir).encode() in command and b"meridian." in command:
-                    found.append(int(name))
+        found = [entry for entry in Path("/proc").glob("[0-9]*") if _works_on(entry, data_dir)]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
+
+
+def _works_on(process, data_dir):
+    try:
+        command = (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return str(data_dir).encode() in command and b"meridian." in command

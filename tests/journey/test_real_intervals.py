@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+
 from journey.system import meridian
 
 pytestmark = pytest.mark.journey

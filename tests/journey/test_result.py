@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from journey.system import meridian, small_demo
 
 pytestmark = pytest.mark.journey
@@ -44,7 +45,9 @@ def test_the_result_of_the_design_document_lies_beside_it(finished):
         assert set(value) == {"epoch", "measurement", "trace_of_eval", "payees"}
         assert value["epoch"] == str(epoch["epoch"])
         assert value["measurement"].startswith("b")
-        assert [set(payee) for payee in value["payees"]] == [{"node_id", "proportion"}] * epoch["nodes"]
+        assert [set(payee) for payee in value["payees"]] == [{"node_id", "proportion"}] * epoch[
+            "nodes"
+        ]
 
 
 def test_running_the_same_command_again_changes_nothing(finished):
@@ -57,7 +60,19 @@ def test_running_the_same_command_again_changes_nothing(finished):
 
 def test_another_network_is_refused_on_the_same_directory(finished):
     data_dir, _ = finished
-    ran = meridian("demo", "--data-dir", data_dir, "--jobs", "100", "--nodes", "3", "--epochs", "1", "--evaluators", "5")
+    ran = meridian(
+        "demo",
+        "--data-dir",
+        data_dir,
+        "--jobs",
+        "100",
+        "--nodes",
+        "3",
+        "--epochs",
+        "1",
+        "--evaluators",
+        "5",
+    )
     assert ran.code == 2
     assert "--evaluators" in ran.err
 
@@ -76,7 +91,9 @@ def test_every_epoch_verifies_from_public_artefacts_and_the_chain(finished):
 def test_a_node_operator_sees_what_was_counted_and_why(finished):
     data_dir, document = finished
     payee = document["epochs"][1]["payees"][0]
-    ran = meridian("node", "show", "--data-dir", data_dir, "--epoch", "2", "--node", payee["node_id"], "--json")
+    ran = meridian(
+        "node", "show", "--data-dir", data_dir, "--epoch", "2", "--node", payee["node_id"], "--json"
+    )
     assert ran.code == 0, ran.err
     value = json.loads(ran.out)
     assert value["weight"] == payee["weight"]
@@ -90,7 +107,9 @@ def test_proof_files_verify_and_a_changed_one_does_not(finished, tmp_path):
     node = document["epochs"][0]["payees"][0]["node_id"]
     for kind in ("node", "claim"):
         path = tmp_path / f"{kind}.json"
-        made = meridian("proof", kind, "--data-dir", data_dir, "--epoch", "1", "--node", node, "-o", path)
+        made = meridian(
+            "proof", kind, "--data-dir", data_dir, "--epoch", "1", "--node", node, "-o", path
+        )
         assert made.code == 0, made.err
         good = meridian("proof", "verify", path, "--data-dir", data_dir)
         assert good.code == 0, good.out + good.err

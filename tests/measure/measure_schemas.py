@@ -82,7 +82,11 @@ def saturn_record(number: int = 0, **changes: Any) -> dict[str, Any]:
         "additional_fields": [
             {"name": "status code", "type": "integer", "value": 200},
             {"name": "cache_hit", "type": "boolean", "value": number % 2 == 0},
-            {"name": "client", "type": "string", "value": None if number % 3 == 0 else f"c{number}"},
+            {
+                "name": "client",
+                "type": "string",
+                "value": None if number % 3 == 0 else f"c{number}",
+            },
         ],
     } | changes
 

@@ -5,18 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
 from measure_schemas import SATURN, SEED_SATURN, SEED_SPARK, SPARK, lines, saturn_record
-
-import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.columns import records
 from meridian.measure.explain import RECORD_BYTES_MAX, Explainer, Rejection
+from meridian.measure.nesting import nesting
 from meridian.measure.record import RECORDS_MAX, decode_json, decode_ndjson
 from meridian.measure.schema import INT64_MAX, Field, FieldKind, NetworkSchema
 from meridian.measure.times import parse_time
@@ -88,7 +86,7 @@ BAD: list[tuple[Any, str, str]] = [
     (text_with("num_bytes_sent", "01"), "record", "broken_json"),
     (text_with("request_duration_sec", "01.5"), "record", "broken_json"),
     (b'{"job_id":"\xff"}', "record", "broken_json"),
-    ("[" * 3000 + "]" * 3000, "record", "broken_json"),
+    ("[" * 30_000 + "]" * 30_000, "record", "broken_json"),
     ("17", "record", "not_a_record"),
     ("[]", "record", "not_a_record"),
     (json.dumps(saturn_record(1, job_id="x" * RECORD_BYTES_MAX)), "record", "too_long"),
@@ -115,7 +113,11 @@ BAD: list[tuple[Any, str, str]] = [
         "not_a_field",
     ),
     (fields({"name": "colour", "type": "int", "value": 1}), "colour", "undeclared_field"),
-    (fields({"name": "cache_hit", "type": "boolean", "value": True}), "cache_hit", "undeclared_field"),
+    (
+        fields({"name": "cache_hit", "type": "boolean", "value": True}),
+        "cache_hit",
+        "undeclared_field",
+    ),
     (
         fields(*[{"name": "num_bytes_sent", "type": "int", "value": 1}] * 2),
         "num_bytes_sent",
@@ -132,7 +134,7 @@ BAD: list[tuple[Any, str, str]] = [
     (text_with("num_bytes_sent", "1e3"), "num_bytes_sent", "wrong_type"),
     (changed("num_bytes_sent", value=-1), "num_bytes_sent", "out_of_range"),
     (changed("num_bytes_sent", value=INT64_MAX + 1), "num_bytes_sent", "out_of_range"),
-    (text_with("num_bytes_sent", "9" * 5000), "record", "out_of_range"),
+    (text_with("num_bytes_sent", "9" * 5000), "num_bytes_sent", "out_of_range"),
     (changed("status code", "additional_fields", value=99), "status code", "out_of_range"),
     (changed("cache_hit", "additional_fields", value=1), "cache_hit", "wrong_type"),
     (changed("client", "additional_fields", value=7), "client", "wrong_type"),
@@ -142,7 +144,11 @@ BAD: list[tuple[Any, str, str]] = [
     (changed("request_duration_sec", value=None), "request_duration_sec", "wrong_type"),
     (changed("request_duration_sec", type="int"), "request_duration_sec", "wrong_type"),
     (text_with("request_duration_sec", "0.0000000001"), "request_duration_sec", "too_precise"),
-    (text_with("request_duration_sec", "9223372036.854775808"), "request_duration_sec", "out_of_range"),
+    (
+        text_with("request_duration_sec", "9223372036.854775808"),
+        "request_duration_sec",
+        "out_of_range",
+    ),
     (text_with("request_duration_sec", "1e30"), "request_duration_sec", "out_of_range"),
     (text_with("request_duration_sec", "1e999"), "request_duration_sec", "out_of_range"),
     (text_with("request_duration_sec", "-0.5"), "request_duration_sec", "out_of_range"),
@@ -166,8 +172,19 @@ def test_a_bad_record_is_refused_by_name_and_its_neighbours_are_accepted(
 
 def test_every_reason_of_the_readers_is_reached_by_the_cases_above() -> None:
     text = (Path(sys.modules[Explainer.__module__].__file__ or "")).read_text()
-    named = set(text.split("(the ``reason`` of a rejection, stable for programs):")[1].split('"""')[0].split())
-    from_admission = {"unknown_node", "too_late", "ahead_of_clock", "duplicate", "(from", "`admission`)"}
+    named = set(
+        text.split("(the ``reason`` of a rejection, stable for programs):")[1]
+        .split('"""')[0]
+        .split()
+    )
+    from_admission = {
+        "unknown_node",
+        "too_late",
+        "ahead_of_clock",
+        "duplicate",
+        "(from",
+        "`admission`)",
+    }
     assert named - from_admission == {reason for _, _, reason in BAD}
 
 
@@ -224,10 +241,33 @@ def test_an_array_of_records_and_a_single_record_are_read_too() -> None:
     assert decode_json(SEED_SATURN, SATURN).table.num_rows == 1
 
 
-@pytest.mark.parametrize("body", [b"[{]", b"17", b'"x"', b"", b"[1,", b"\xff"])
+@pytest.mark.parametrize("body", [b"[{]", b"17", b'"x"', b"", b"[1,", b"\xff", b"[" * 10**6])
 def test_a_body_that_is_no_array_is_refused_as_a_whole(body: bytes) -> None:
     with pytest.raises(InvalidInput, match="broken_json"):
         decode_json(body, SATURN)
+
+
+def test_deep_nesting_is_measured_outside_of_strings() -> None:
+    assert nesting(b'{"a": [1, {"b": "[[[[\\\\"}, "\\"[[[["]}') == 3
+    assert nesting(b"[" * 70) == 70
+    assert nesting(b"[]" * 3_000_000) == 1
+    assert nesting(b'["' + b"[" * 3_000_000 + b'", [[' + b"[]" * 900_000) == 4
+    text = "[" * 12
+    record = saturn_record(1, job_id=text)
+    assert one(lines(record))["job_id"] == text
+
+
+def test_many_brackets_in_a_string_are_no_nesting() -> None:
+    chain = "[{" * 120
+    record = json.loads(SEED_SPARK)
+    record["evaluation_fields"][1]["value"] = chain
+    assert one(lines(record), SPARK)["signature_chain"] == chain
+
+
+def test_deep_nesting_hidden_in_a_raw_value_is_refused() -> None:
+    deep = text_with("request_duration_sec", "[" * 20_000 + "]" * 20_000)
+    decoded = decode_ndjson(lines(deep), SATURN)
+    assert [rejection.reason for rejection in decoded.rejections] == ["broken_json"]
 
 
 def test_a_batch_has_1_to_100_000_records() -> None:
@@ -247,7 +287,9 @@ def test_lines_may_end_with_carriage_returns() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -260,7 +302,9 @@ def test_whatever_a_line_holds_there_is_a_verdict(text: bytes) -> None:
 
 
 @given(
-    st.sampled_from(["num_bytes_sent", "request_duration_sec", "ttfb_ms", "status code", "cache_hit", "client"]),
+    st.sampled_from(
+        ["num_bytes_sent", "request_duration_sec", "ttfb_ms", "status code", "cache_hit", "client"]
+    ),
     st.sampled_from(["int", "in", "integer", "decimal", "boolean", "string", "Int", ""]),
     json_values
     | st.decimals(allow_nan=False, allow_infinity=False, places=10).map(str)
@@ -317,7 +361,11 @@ def test_a_schema_is_its_bytes() -> None:
         lambda: NetworkSchema(1 << 16, "n", (), ()),
         lambda: NetworkSchema(1, "n", (Field.boolean("a"),), (), SATURN.lanes),
         lambda: NetworkSchema(
-            1, "n", (Field.integer("num_bytes"), Field.integer("b", minimum=-1)), (), SPARK.lanes.__class__(SPARK.lanes.kind, ("b",))
+            1,
+            "n",
+            (Field.integer("num_bytes"), Field.integer("b", minimum=-1)),
+            (),
+            SPARK.lanes.__class__(SPARK.lanes.kind, ("b",)),
         ),
     ],
 )
@@ -330,9 +378,10 @@ def test_the_real_saturn_log_keeps_every_digit(shared_dir: Path) -> None:
     """Durations of the real log lines, as they are written, against exact decimal arithmetic."""
     from decimal import Decimal
 
-    [path] = sorted((shared_dir / "data" / "saturn").glob("*.ndjson")) or sorted(
-        (shared_dir / "data" / "saturn").glob("*json*")
-    )[:1]
+    [path] = (
+        sorted((shared_dir / "data" / "saturn").glob("*.ndjson"))
+        or sorted((shared_dir / "data" / "saturn").glob("*json*"))[:1]
+    )
     checked = 0
     for line in path.read_text().splitlines():
         number = json.loads(line, parse_float=str)["requestDurationSec"]

@@ -81,7 +81,7 @@ def test_the_ends_of_the_range() -> None:
 
 
 @given(
-    st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30)),
+    st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30)),  # noqa: DTZ001 - local texts
     st.integers(0, 6),
     st.sampled_from([" ", "T", "t"]),
     st.integers(-1439, 1439),
@@ -91,7 +91,9 @@ def test_columns_and_single_texts_agree_with_the_standard_library(
     local: datetime, digits: int, separator: str, offset_minutes: int, form: str
 ) -> None:
     if form == "hh":
-        offset_minutes = offset_minutes // 60 * 60 if offset_minutes >= 0 else -(-offset_minutes // 60 * 60)
+        offset_minutes = (
+            offset_minutes // 60 * 60 if offset_minutes >= 0 else -(-offset_minutes // 60 * 60)
+        )
     if form == "Z":
         offset_minutes = 0
     fraction = f"{local.microsecond:06d}"[:digits]
@@ -103,7 +105,9 @@ def test_columns_and_single_texts_agree_with_the_standard_library(
         "hh:mm": f"{sign}{hours:02d}:{minutes:02d}",
         "Z": "Z",
     }[form]
-    text = f"{local:%Y-%m-%d}{separator}{local:%H:%M:%S}" + (f".{fraction}" if fraction else "") + zone
+    text = (
+        f"{local:%Y-%m-%d}{separator}{local:%H:%M:%S}" + (f".{fraction}" if fraction else "") + zone
+    )
     text = text.rjust(len(text))
     exact = local.replace(
         microsecond=int(fraction.ljust(6, "0")) if fraction else 0,

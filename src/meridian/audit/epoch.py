@@ -29,6 +29,7 @@ from meridian.audit.rewarded import (
     check_signatures,
 )
 from meridian.audit.source import EvidenceSource
+from meridian.errors import NotFound
 
 _RECORDS: Final = "report"
 """Where the reading of outcome records is told: they are the published form of the report."""
@@ -48,7 +49,7 @@ STEPS: Final[tuple[Step[Case], ...]] = (
     *MEASURED_STEPS,
     Step("epoch-log", ("commitment",), check_epoch_log),
     Step("function", ("contracts",), check_function),
-    Step("parameters", ("function",), check_parameters),
+    Step("parameters", ("manifest", "function"), check_parameters),
     Step("inputs", ("manifest", "function"), check_inputs),
     Step(_READING, ("contracts",), load_records),
     Step("block", (_READING,), check_block),
@@ -87,6 +88,12 @@ def verify_epoch_evidence(source: EvidenceSource, epoch: int) -> list[Link]:
         One link for each name in `evidence.LINKS`, in that order. What needs a broken link is unchecked.
 
     Raises:
+        NotFound: If the network has not opened such an epoch.
         RemoteFault: If the chain cannot be read; published bytes never raise.
     """
+    chain = source.chain
+    if all(chain.deployment().code.values()) and not (
+        chain.opened(epoch) or chain.commitments(epoch)
+    ):
+        raise NotFound(f"epoch {epoch} is not open on chain, and nothing is committed for it")
     return audit_epoch(source, epoch)[1]

@@ -47,13 +47,15 @@ def check_function(case: Case) -> Finding:
 
 
 def check_parameters(case: Case) -> Finding:
-    """Check that the published parameters are those of the schedule, and that the function takes them.
+    """Check that the published parameters are those of the schedule, name the manifest's schema, and suit the function.
 
     Raises:
         Broken: If a copy is another.
     """
     data = fetch(case.source, case.schedule.parameters, "the parameters")
     parameters = EvaluationParameters.decode(data)
+    if parameters.schema != case.manifest.schema:
+        raise Broken("the manifest has another schema than the scheduled parameters name")
     case.function.check(parameters.function)
     case.parameters = parameters
     return Finding(

@@ -105,12 +105,31 @@ def check_manifest(case: Case) -> Finding:
         [name for name, (one, other) in said.items() if one != other],
         "the manifest says something else",
     )
+    require(_untrue_facts(case, manifest), "an index file says something else than the manifest")
     schema = NetworkSchema.decode(fetch(case.source, manifest.schema, "the schema"))
     case.manifest, case.schema = manifest, schema
     return Finding(
         f"{len(manifest.segments)} segments with {manifest.jobs} jobs ({manifest.late} late, "
         f"{manifest.duplicates} duplicates left out), {len(manifest.inputs)} inputs, schema {schema.name!r}"
     )
+
+
+def _untrue_facts(case: Case, manifest: Manifest) -> list[str]:
+    """Return what index files repeat of the manifest, and repeat wrongly."""
+    true = {
+        "root": manifest.root.hex(),
+        "annotation": manifest.annotation.hex(),
+        "n_nodes": manifest.n_nodes,
+        "jobs": manifest.jobs,
+        "late": manifest.late,
+        "duplicates": manifest.duplicates,
+    }
+    return [
+        f"{pointer.file}: {name} is {pointer.facts[name]}, not {value}"
+        for pointer in case.source.manifests(case.epoch)
+        for name, value in true.items()
+        if name in pointer.facts and pointer.facts[name] != value
+    ]
 
 
 def check_segments(case: Case) -> Finding:

@@ -1,6 +1,6 @@
 """What became of one node in one epoch: every job counted or the reason why not, and what it earned.
 
-Recomputed from the jobs, like everything here; copies that are not what their names say are passed over, because a node's
+Recomputed from the jobs, like everything here; copies that are not what their names say are passed over, for a node's
 answer must not depend on one bad copy (`epoch.verify_epoch_evidence` is there to find those).
 """
 
@@ -29,10 +29,16 @@ NEAREST_MAX: Final = 3
 
 
 class GoodCopies:
-    """A source that passes over every copy and every outcome record that is not what it should be."""
+    """A source that passes over every copy and every outcome record that is not what it should be.
 
-    def __init__(self, source: EvidenceSource) -> None:
+    Args:
+        source: Everything that is published.
+        outcome_file: If given, the one outcome index that is looked at.
+    """
+
+    def __init__(self, source: EvidenceSource, outcome_file: str | None = None) -> None:
         self._source = source
+        self._outcome_file = outcome_file
 
     @property
     def network(self) -> Network:
@@ -61,7 +67,9 @@ class GoodCopies:
         return [
             pointer
             for pointer in self._source.outcomes(epoch)
-            if pointer.digest is not None and self._names(pointer.digest, stored.hash)
+            if self._outcome_file in {None, pointer.file}
+            and pointer.digest is not None
+            and self._names(pointer.digest, stored.hash)
         ]
 
     def _names(self, digest: bytes, report_hash: bytes) -> bool:
@@ -71,6 +79,11 @@ class GoodCopies:
             except InvalidInput:
                 return False
         return False
+
+    def results(self, epoch: int) -> Sequence[Copy]:
+        """Return none: an account does not depend on them."""
+        del epoch
+        return ()
 
     def logs(self) -> Sequence[LogCopy]:
         """Return the published epoch logs."""
@@ -113,7 +126,7 @@ def account_of(source: EvidenceSource, epoch: int, node_id: str) -> NodeAccount:
         NotFound: If the epoch is not committed, or has no such node; the nearest ids are named.
     """
     commitment_of(source, epoch)  # says why, where there is nothing to look at
-    case, links = audit_epoch(GoodCopies(source), epoch)
+    case, links = _audit_with_one_record(source, epoch)
     states = {link.name: link.state for link in links}
     if states["jobs"] is not State.HOLDS:
         raise MeridianError(
@@ -121,6 +134,16 @@ def account_of(source: EvidenceSource, epoch: int, node_id: str) -> NodeAccount:
         )
     place = find_node(case.nodes.ids, node_id)
     return _account(case, place, states, _notes(links))
+
+
+def _audit_with_one_record(source: EvidenceSource, epoch: int) -> tuple[Case, list[Link]]:
+    """Audit the epoch with the first evaluator's record from which the rewards follow, or with all if none is whole."""
+    good = GoodCopies(source)
+    for pointer in good.outcomes(epoch):
+        case, links = audit_epoch(GoodCopies(source, pointer.file), epoch)
+        if all(link.state is State.HOLDS for link in links if link.name in {"jobs", "rewards"}):
+            return case, links
+    return audit_epoch(good, epoch)
 
 
 def find_node(ids: Sequence[str], node_id: str) -> int:

@@ -1,6 +1,8 @@
 """Link `claims`: everything that was paid was owed, and the published result says what was decided."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -32,12 +34,11 @@ def check_claims(case: Case) -> Finding:
         problems.append(f"{paid} atto were paid, only {chain.total_funded()} were ever funded")
     require(problems, "payments were made that nobody was owed")
     own = [claim for claim in claims if claim.epoch == case.epoch]
-    for file, record in case.records:
-        _check_result(case, file, record)
+    results = _check_results(case)
     return Finding(
         f"{len(own)} claims were paid against this epoch's root, {format_fil(sum(c.amount for c in own))} in all; "
         f"every one has its leaf; {format_fil(paid)} of {format_fil(chain.total_funded())} funded are paid; "
-        f"{len(case.records)} published results follow"
+        f"{results} results follow"
     )
 
 
@@ -70,8 +71,27 @@ def _unowed(case: Case) -> list[str]:
     return problems
 
 
-def _check_result(case: Case, file: str, record: OutcomeRecord) -> None:
-    """Check that a published result object is the one that follows."""
+def _check_results(case: Case) -> int:
+    """Check that every published result, and a result file beside the publications, is what follows.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        Broken: Naming the file and the fields that differ.
+    """
+    expected = []
+    for file, record in case.records:
+        data = fetch(case.source, record.result, f"the result that {file} names")
+        expected.append(_own_result(case, record))
+        _compare(data, f"the result that {file} names", expected[-1:])
+    files = case.source.results(case.epoch)
+    for copy in files:
+        _compare(copy.data, copy.file, expected)
+    return len(expected) + len(files)
+
+
+def _own_result(case: Case, record: OutcomeRecord) -> dict[str, Any]:
     facts = EpochFacts(
         epoch=case.epoch,
         jobs=case.input.jobs.num_rows,
@@ -83,28 +103,27 @@ def _check_result(case: Case, file: str, record: OutcomeRecord) -> None:
         gas={},
         node_ids=case.names,
     )
-    own = seed_result(
+    return seed_result(
         case.report,
         case.outcome,
         measurement=cid_text(case.committed.manifest, DAG_CBOR),
         facts=facts,
         summary=case.evaluation.summary,
     )
-    data = fetch(case.source, record.result, f"the result that {file} names")
+
+
+def _compare(data: bytes, what: str, expected: Sequence[dict[str, Any]]) -> None:
     try:
         published = msgspec.json.decode(data)
-    except msgspec.MsgspecError as error:
-        raise Broken(f"the result that {file} names is not JSON", [str(error)]) from error
-    if published != own:
-        differing = (
-            sorted(
-                key
-                for key in own.keys() | dict(published).keys()
-                if published.get(key) != own.get(key)
-            )
-            if isinstance(published, dict)
-            else []
-        )
-        raise Broken(
-            f"the result that {file} names does not follow", [f"field {key}" for key in differing]
-        )
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Broken(f"{what} is not JSON", [str(error)]) from error
+    if published in expected:
+        return
+    own = expected[0]
+    fields = own.keys() | published.keys() if isinstance(published, dict) else own.keys()
+    differing = [
+        f"field {name}"
+        for name in sorted(fields)
+        if not isinstance(published, dict) or published.get(name) != own.get(name)
+    ]
+    raise Broken(f"{what} does not follow", differing)

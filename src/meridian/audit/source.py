@@ -5,8 +5,8 @@ anchor; whoever doubts the endpoint asks another.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from meridian.primitives.ids import Address
 
@@ -31,6 +31,8 @@ class Pointer:
     """Outcomes only."""
     problem: str = ""
     """Why the file cannot be read, if so."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that the file says, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,9 @@ class EvidenceSource(Protocol):
 
     def outcomes(self, epoch: int) -> Sequence[Pointer]:
         """Return what the index files of the evaluators' publications name for the epoch."""
+
+    def results(self, epoch: int) -> Sequence[Copy]:
+        """Return the epoch's result files beside the publications, if any."""
 
     def logs(self) -> Sequence[LogCopy]:
         """Return the published epoch logs."""

@@ -198,7 +198,7 @@ def _account_rows(account: NodeAccount) -> list[tuple[str, str]]:
         ("payee", "0x" + account.payee.hex()),
         ("node key", account.node_key.hex()),
     ]
-    return rows + [("broken link", note) for note in account.notes]
+    return rows + [("evidence", note) for note in account.notes]
 
 
 def _money(atto: int | None) -> str:

@@ -10,14 +10,15 @@ from meridian.cli.audit_commands import node, proof, verify
 from meridian.cli.run_commands import demo, run
 from meridian.cli.serve_commands import serve
 from meridian.errors import MeridianError
+from meridian.node.process import bound_recursion
 
 INTERRUPTED: Final = 130
 
 EPILOG: Final = """\b
 Start here:
-  meridian demo                                  the whole system once, on generated jobs
-  meridian run --network saturn --jobs LOG       the same on your own logs
-  meridian verify --data-dir DIR --epoch N       check an epoch from public artefacts alone
+  meridian demo                                             the whole system once, on generated jobs
+  meridian run --network saturn --jobs LOG --data-dir DIR   the same on your own logs
+  meridian verify --data-dir DIR --epoch N                  check an epoch from public artefacts alone
   meridian node show --data-dir DIR --epoch N --node ID
 
 \b
@@ -35,6 +36,7 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - click's
         kwargs["standalone_mode"] = False
+        bound_recursion()
         try:
             code = super().main(*args, **kwargs)
         except click.exceptions.Exit as ended:

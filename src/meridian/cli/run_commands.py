@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,22 +14,38 @@ from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
 
+BROKEN: Final = 1
+
 _SABOTAGE = re.compile(r"(\d+):(\w+)")
 
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both commands have."""
     options = [
-        click.option("--evaluators", default=4, show_default=True, help="Number of evaluator processes."),
         click.option(
-            "--budget-atto", type=int, help="Budget of every epoch in atto.  [default: the data's own, else 1000 coins]"
+            "--evaluators", default=4, show_default=True, help="Number of evaluator processes."
         ),
         click.option(
-            "--challenge-seconds", default=3, show_default=True, help="Length of the challenge window on chain."
+            "--budget-atto",
+            type=int,
+            help="Budget of every epoch in atto.  [default: the data's own, else 1000 coins]",
         ),
-        click.option("--claims", "claims_max", type=int, help="Nodes that claim in each epoch.  [default: all]"),
         click.option(
-            "--kill-evaluator", is_flag=True, help="Kill one evaluator with SIGKILL in mid-epoch; it catches up later."
+            "--challenge-seconds",
+            default=3,
+            show_default=True,
+            help="Length of the challenge window on chain.",
+        ),
+        click.option(
+            "--claims",
+            "claims_max",
+            type=int,
+            help="Nodes that claim in each epoch.  [default: all]",
+        ),
+        click.option(
+            "--kill-evaluator",
+            is_flag=True,
+            help="Kill one evaluator with SIGKILL in mid-epoch; it catches up later.",
         ),
         click.option(
             "--sabotage",
@@ -38,10 +54,17 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Evaluator N is {' or '.join(SABOTAGE_MODES)} from the start (repeatable).",
         ),
         click.option(
-            "--decide-timeout-s", default=600.0, show_default=True, help="Longest wait for the next report."
+            "--decide-timeout-s",
+            default=600.0,
+            show_default=True,
+            help="Longest wait for the next report.",
         ),
-        click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+        click.option(
+            "--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C."
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -68,6 +91,8 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
         click.echo(json.dumps(result.document))
     else:
         print_run(result, options.data_dir)
+    if result.broken:
+        raise click.exceptions.Exit(BROKEN)
 
 
 @click.command()
@@ -82,7 +107,10 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
 )
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), required=True, help="Where everything is kept; resumes what is there."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where everything is kept; resumes what is there.",
 )
 @click.option("--epoch-seconds", type=int, help="Length of an epoch.  [default: the network's own]")
 @_shared
@@ -108,7 +136,9 @@ def run(
 
 @click.command()
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: a new temporary directory]"
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where everything is kept.  [default: a new temporary directory]",
 )
 @click.option("--jobs", "jobs", default=200_000, show_default=True, help="Jobs to generate.")
 @click.option("--nodes", default=300, show_default=True, help="Nodes to generate.")
@@ -116,7 +146,13 @@ def run(
 @click.option("--seed", default=1, show_default=True, help="Seed of the generator.")
 @_shared
 def demo(
-    data_dir: Path | None, jobs: int, nodes: int, epochs: int, seed: int, as_json: bool, **values: Any
+    data_dir: Path | None,
+    jobs: int,
+    nodes: int,
+    epochs: int,
+    seed: int,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Show the whole system on generated Saturn-like jobs, with some fraud and some missing data."""
     from meridian.networks.generator import Traffic, generate

@@ -11,7 +11,9 @@ def serve() -> None:
 
 
 @serve.command()
-@click.option("--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True
+)
 def measure(path: Path) -> None:
     """Run a measure service: HTTP ingest, receipts, seals and commitments."""
     from meridian.node.measure.service import main
@@ -20,7 +22,9 @@ def measure(path: Path) -> None:
 
 
 @serve.command()
-@click.option("--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True
+)
 def evaluator(path: Path) -> None:
     """Run an evaluator: checks commitments, evaluates, agrees, attests, transmits."""
     from meridian.node.evaluator.service import main

@@ -11,18 +11,23 @@ from meridian.journey.run import RunResult
 from meridian.primitives.amounts import format_fil
 
 PAYEES_SHOWN: Final = 10
-_PLACES: Final = 6
+WIDTH: Final = 118
+"""Columns where the output is no terminal."""
+_DIGITS: Final = 7
 
 
 def _coins(atto: str | int) -> str:
-    """Return an amount in whole coins, cut after some places for reading."""
+    """Return an amount in whole coins, cut for reading: the larger it is, the fewer places."""
     whole, _, rest = format_fil(int(atto)).partition(".")
-    return f"{int(whole):,}.{rest[:_PLACES].ljust(_PLACES, '0')}"
+    places = max(2, _DIGITS - len(whole))
+    return f"{int(whole):,}.{rest[:places].ljust(places, '0')}"
 
 
 def print_run(result: RunResult, data_dir: Path) -> None:
     """Print what a run did, for people."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(WIDTH, console.width))
     epochs: list[dict[str, Any]] = result.document["epochs"]
     console.print()
     console.print(_epochs(epochs))
@@ -30,6 +35,12 @@ def print_run(result: RunResult, data_dir: Path) -> None:
     console.print(_gas(epochs))
     console.print(_seconds(result.seconds))
     console.print(_records(result))
+    verdict = (
+        f"[red]broken: {', '.join(f'{link} in epoch {epoch}' for epoch, link in result.broken.items())}[/red]"
+        if result.broken
+        else "every link of every epoch holds."
+    )
+    console.print(f"Verified from public artefacts and the chain alone: {verdict}")
     last = epochs[-1]["epoch"] if epochs else 0
     node = epochs[-1]["payees"][0]["node_id"] if epochs and epochs[-1]["payees"] else "ID"
     console.print(f"Everything lies in [bold]{data_dir}[/bold]. Look closer:")
@@ -55,8 +66,8 @@ def _epochs(epochs: Sequence[dict[str, Any]]) -> Table:
     for epoch in epochs:
         table.add_row(
             str(epoch["epoch"]),
-            epoch["commitment_root"][:12] + "…",
-            epoch["report_hash"][:12] + "…",
+            epoch["commitment_root"][:10] + "…",
+            epoch["report_hash"][:10] + "…",
             epoch["transmitter"][:10] + "…",
             f"{epoch['jobs']:,}",
             f"{epoch['nodes']:,}",
@@ -75,7 +86,9 @@ def _payees(epochs: Sequence[dict[str, Any]]) -> Table:
             totals[payee["node_id"]] = totals.get(payee["node_id"], 0) + int(payee["amount_atto"])
     whole = sum(totals.values()) or 1
     top = sorted(totals, key=lambda node: (-totals[node], node))[:PAYEES_SHOWN]
-    table = _table(f"Payees, the first {len(top)} of {len(totals):,}", ["node", ""], ["earned", "share"])
+    table = _table(
+        f"Payees, the first {len(top)} of {len(totals):,}", ["node", ""], ["earned", "share"]
+    )
     for node in top:
         share = totals[node] / whole  # for the eye only
         bar = "█" * round(share * 20 * whole / totals[top[0]])
@@ -103,7 +116,9 @@ def _seconds(seconds: dict[str, float]) -> Table:
 
 def _records(result: RunResult) -> str:
     ingested = result.ingested
-    refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(ingested.rejected.items()))
+    refused = ", ".join(
+        f"{count:,} {reason}" for reason, count in sorted(ingested.rejected.items())
+    )
     return (
         f"{ingested.sent:,} records sent: {ingested.accepted:,} accepted, refused: {refused or 'none'};"
         f" {result.claims:,} claims paid."

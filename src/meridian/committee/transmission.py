@@ -12,5 +12,7 @@ from meridian.primitives.ids import Address
 
 def turn(members: Sequence[Address], block_hash: bytes, member: Address) -> int:
     """Return a member's place in the order of transmission for a decided block, from 0."""
-    order = sorted(members, key=lambda address: sha256(b"meridian/transmission/1", block_hash, address))
+    order = sorted(
+        members, key=lambda address: sha256(b"meridian/transmission/1", block_hash, address)
+    )
     return order.index(member)

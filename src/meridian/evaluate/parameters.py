@@ -11,9 +11,12 @@ from meridian.errors import InvalidInput
 from meridian.evaluate.aggregate import AGGREGATES
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
+from meridian.primitives.hashing import DIGEST_BYTES
 
 ALLOCATIONS: Final = ("largest_remainder", "floor")
 """The rules of `meridian.reward.allocation`, which this layer may not import."""
+
+_KEYS: Final = frozenset({"function", "aggregate", "allocation", "schema"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,14 @@ class EvaluationParameters:
     """The function's own parameters."""
     aggregate: str = "wmedian"
     allocation: str = "largest_remainder"
+    schema: bytes = bytes(32)
+    """Digest of the network's schema: what a job's fields and lanes mean is pinned on chain with the rest."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.function, dict):
             raise InvalidInput("function", "its parameters are not a map")
+        if not isinstance(self.schema, bytes) or len(self.schema) != DIGEST_BYTES:
+            raise InvalidInput("schema", "is not a digest of 32 bytes")
         if self.aggregate not in AGGREGATES:
             raise InvalidInput(
                 "aggregate", f"{self.aggregate!r} is not one of {', '.join(AGGREGATES)}"
@@ -39,9 +46,7 @@ class EvaluationParameters:
 
     def encode(self) -> bytes:
         """Return the artefact (DAG-CBOR)."""
-        return dagcbor.encode(
-            {"function": self.function, "aggregate": self.aggregate, "allocation": self.allocation}
-        )
+        return dagcbor.encode({name: getattr(self, name) for name in _KEYS})
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -51,8 +56,8 @@ class EvaluationParameters:
             InvalidInput: If it is not exactly what `encode` writes.
         """
         value = dagcbor.decode(data)
-        if not isinstance(value, dict) or set(value) != {"function", "aggregate", "allocation"}:
-            raise InvalidInput("parameters", "are not a map of function, aggregate and allocation")
+        if not isinstance(value, dict) or set(value) != _KEYS:
+            raise InvalidInput("parameters", f"are not a map of {', '.join(sorted(_KEYS))}")
         return cls(**value)
 
     @property

@@ -52,7 +52,9 @@ class Accounts:
             load_or_create_key(layout.key("sponsor")),
             load_or_create_key(layout.key("aggregator")),
             load_or_create_key(layout.key("relayer")),
-            tuple(load_or_create_key(layout.key(f"evaluator-{i}")) for i in range(1, evaluators + 1)),
+            tuple(
+                load_or_create_key(layout.key(f"evaluator-{i}")) for i in range(1, evaluators + 1)
+            ),
         )
 
     @property
@@ -75,7 +77,11 @@ def payee_of(layout: Layout, source: JobSource, node_id: str) -> Address:
 
 
 def deploy(
-    sender: Sender, source: JobSource, options: Options, aggregator: Address, digests: tuple[bytes, bytes]
+    sender: Sender,
+    source: JobSource,
+    options: Options,
+    aggregator: Address,
+    digests: tuple[bytes, bytes],
 ) -> Addresses:
     """Deploy the four contracts.
 

@@ -63,7 +63,11 @@ def pay_claims(
         view.rewards.encode("claim", *_claim(epoch, claims, due[0]).arguments),
         purpose=f"claim/{epoch}/{due[0].hex()}/{claims.claims[due[0]].cumulative}",
     )
-    summary.single_gas, summary.total_gas, summary.transactions = single.gas_used, single.gas_used, 1
+    summary.single_gas, summary.total_gas, summary.transactions = (
+        single.gas_used,
+        single.gas_used,
+        1,
+    )
     groups = [due[at : at + CLAIMS_PER_CALL] for at in range(1, len(due), CLAIMS_PER_CALL)]
     hashes = []
     for at in range(0, len(groups), GROUPS_AT_ONCE):

@@ -115,7 +115,9 @@ def read_epoch(
     )
 
 
-def run_result(client: ChainClient, network: NetworkFile, epochs: list[PublishedEpoch]) -> dict[str, Any]:
+def run_result(
+    client: ChainClient, network: NetworkFile, epochs: list[PublishedEpoch]
+) -> dict[str, Any]:
     """Return the result document of the epochs, in their order.
 
     Args:

@@ -109,7 +109,9 @@ class Child:
     def _obituary(self, what: str) -> str:
         with contextlib.suppress(OSError):
             tail = self.log.read_bytes()[-2000:].decode(errors="replace")
-            return f"{self.name} {what} (exit code {self._process.poll()}); end of {self.log}:\n{tail}"
+            return (
+                f"{self.name} {what} (exit code {self._process.poll()}); end of {self.log}:\n{tail}"
+            )
         return f"{self.name} {what} (exit code {self._process.poll()})"
 
     def kill(self) -> None:

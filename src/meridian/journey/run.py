@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from meridian.audit.epoch import verify_epoch_evidence
+from meridian.audit.evidence import State
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.journey import chain_setup, claiming, servers
 from meridian.journey.chain_setup import Accounts
 from meridian.journey.layout import Layout
 from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
-from meridian.journey.outcome import PublishedEpoch, Publications, read_epoch, run_result
+from meridian.journey.outcome import Publications, PublishedEpoch, read_epoch, run_result
 from meridian.journey.processes import Event
 from meridian.journey.stream import Ingested, stream
 from meridian.networks.definition import JobSource
+from meridian.node.audit_sources import open_source
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
@@ -53,10 +56,14 @@ class RunResult:
     seconds: dict[str, float] = field(default_factory=dict)
     """Step -> duration."""
     claims: int = 0
+    broken: dict[int, str] = field(default_factory=dict)
+    """Epoch -> the first link of its chain of evidence that breaks; empty when all verify."""
 
 
 class Journey:
     """One run over a data directory."""
+
+    _network: NetworkFile
 
     def __init__(self, source: JobSource, options: Options, watcher: Watcher) -> None:
         self._source = source
@@ -71,6 +78,7 @@ class Journey:
         """Do everything, and stop all processes at the end, also after an error or Ctrl-C."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._lock())
+            self._refuse_other_network()
             self._accounts = Accounts.load(self._layout, self._options.evaluators)
             self._fleet = stack.enter_context(servers.Fleet(self._layout, self._on_event))
             with self._step("start the chain"):
@@ -93,9 +101,15 @@ class Journey:
             with self._step("publish"):
                 epochs = self._await_publications()
             result = RunResult(
-                run_result(self._rpc, self._network, epochs), ingested, epochs, self._seconds, claims
+                run_result(self._rpc, self._network, epochs),
+                ingested,
+                epochs,
+                self._seconds,
+                claims,
             )
             self._write_results(epochs)
+            with self._step("verify", counted=True):
+                result.broken = self._verify(epochs)
             if self._options.keep:
                 self._hold()
             return result
@@ -111,7 +125,9 @@ class Journey:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InvalidInput("--data-dir", f"another run works on {self._layout.root}") from None
+                raise InvalidInput(
+                    "--data-dir", f"another run works on {self._layout.root}"
+                ) from None
             yield
         finally:
             os.close(descriptor)
@@ -128,7 +144,6 @@ class Journey:
         definition = source.definition
         digests = definition.evaluation_function.digest, definition.parameters.digest
         with self._step("deploy contracts"):
-            self._refuse_other_network()
             addresses = chain_setup.deploy(
                 self._sponsor, source, options, self._accounts.aggregator.address, digests
             )
@@ -337,6 +352,21 @@ class Journey:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(path, item.seed_result + b"\n")
 
+    def _verify(self, epochs: list[PublishedEpoch]) -> dict[int, str]:
+        """Check every epoch from public artefacts and the chain alone, as an outsider would."""
+        broken = {}
+        with open_source(self._layout.root) as source:
+            for done, item in enumerate(epochs, 1):
+                links = verify_epoch_evidence(source, item.report.epoch)
+                first = next((link for link in links if link.state is State.BROKEN), None)
+                if first is not None:
+                    broken[item.report.epoch] = first.name
+                    self._watcher.note(
+                        f"epoch {item.report.epoch}: broken: {first.name}: {first.detail}"
+                    )
+                self._watcher.progress("verify", done, len(epochs))
+        return broken
+
     def _hold(self) -> None:
         self._watcher.note(f"everything keeps running; Ctrl-C stops it ({self._network.rpc_url})")
         with contextlib.suppress(KeyboardInterrupt):
@@ -371,5 +401,3 @@ class Journey:
             case "refused" | "mismatch" | "misbehaviour":
                 details = {key: value for key, value in event.items() if key != "evidence"}
                 self._watcher.note(f"{process}: {details}")
-
-

@@ -56,7 +56,9 @@ class Fleet:
         for child in ends:  # all together; the services that they use stop after them, one by one
             child.terminate()
         for child in [*ends, *services]:
-            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave processes behind
+            with contextlib.suppress(
+                KeyboardInterrupt
+            ):  # a second Ctrl-C must not leave processes behind
                 child.stop()
 
     def _start(self, name: str, command: Sequence[str]) -> Child:

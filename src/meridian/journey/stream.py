@@ -6,6 +6,7 @@ answered with its old receipt, so streaming the same source again changes nothin
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,8 @@ from meridian.measure.times import parse_time
 from meridian.networks.definition import JobSource
 from meridian.node.measure.client import MeasureClient
 
-_MICROSECONDS = 1_000_000
+OPEN: Final = "open"
+_MICROSECONDS: Final = 1_000_000
 
 
 class _Times(msgspec.Struct):
@@ -50,8 +52,9 @@ def stream(
     total = Ingested()
     waiting = list(source.epochs)
     for epoch in waiting:
-        for name, data in source.inputs.get(epoch, {}).items():
-            client.put_input(epoch, name, data)
+        if client.epoch(epoch)["state"] == OPEN:
+            for name, data in source.inputs.get(epoch, {}).items():
+                client.put_input(epoch, name, data)
     for batch in source.batches():
         last_us = _last_time_us(batch)
         client.set_clock(last_us)

@@ -151,10 +151,14 @@ class Checkpoint:
 
     def sign(self, seed: bytes) -> bytes:
         """Return the signed note; the log signs under its origin."""
-        verifier = verifier_of(self.origin, seed)
-        signature = Ed25519PrivateKey.from_private_bytes(seed).sign(self.text.encode())
-        packed = base64.b64encode(verifier.key_id + signature).decode()
-        return f"{self.text}\n{_DASH}{verifier.name} {packed}\n".encode()
+        return sign_note(self.text, self.origin, seed)
+
+
+def sign_note(text: str, name: str, seed: bytes) -> bytes:
+    """Return a text that ends with a newline as a note with one Ed25519 signature."""
+    signature = Ed25519PrivateKey.from_private_bytes(seed).sign(text.encode())
+    packed = base64.b64encode(verifier_of(name, seed).key_id + signature).decode()
+    return f"{text}\n{_DASH}{name} {packed}\n".encode()
 
 
 def checkpoint_of(origin: str, entries: Sequence[bytes]) -> Checkpoint:
@@ -163,10 +167,19 @@ def checkpoint_of(origin: str, entries: Sequence[bytes]) -> Checkpoint:
 
 
 def open_checkpoint(note: bytes, verifier: Verifier) -> Checkpoint:
-    """Read a checkpoint and verify the log's own signature; signatures of unknown keys are passed over.
+    """Read a checkpoint and verify the log's own signature.
 
     Raises:
         InvalidInput: If the note is malformed, of another log, or not signed by this key.
+    """
+    return _read_body(open_note(note, verifier), verifier.name)
+
+
+def open_note(note: bytes, verifier: Verifier) -> str:
+    """Return the text of a note that the known key has signed; signatures of unknown keys are passed over.
+
+    Raises:
+        InvalidInput: If the note is malformed, not signed by this key, or a signature of this key does not hold.
     """
     if len(note) > NOTE_BYTES_MAX:
         raise InvalidInput("checkpoint", f"longer than {NOTE_BYTES_MAX} bytes")
@@ -185,7 +198,7 @@ def open_checkpoint(note: bytes, verifier: Verifier) -> Checkpoint:
     signed = [_verify_line(line, body.encode(), verifier) for line in signatures]
     if not any(signed):
         raise InvalidInput("checkpoint", f"{verifier.name} has not signed it")
-    return _read_body(body, verifier.name)
+    return body
 
 
 def _verify_line(line: str, body: bytes, verifier: Verifier) -> bool:

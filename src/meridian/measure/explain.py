@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meridian.measure.nesting import too_deep
 from meridian.measure.schema import Field, FieldKind, NetworkSchema
 
 RECORD_BYTES_MAX: Final = 64 * 1024
@@ -123,21 +124,21 @@ class Explainer:
                 values += self._read_fields(record, key, fields)
         except Refused as refused:
             return Rejection(index, job_id, refused.field, refused.reason, refused.message)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # inside a part left raw so far
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Rejection(index, job_id, "record", "broken_json", str(error))
         return values
 
     def _read_object(self, text: bytes) -> dict[str, msgspec.Raw]:
         if len(text) > RECORD_BYTES_MAX:
             raise Refused("record", "too_long", f"{len(text)} bytes pass {RECORD_BYTES_MAX}")
+        if too_deep(text):
+            raise Refused("record", "broken_json", "it is nested too deeply")
         try:
             msgspec.json.decode(text)  # the whole text, so that `Raw` parts are sound
-        except msgspec.ValidationError as error:
-            raise Refused("record", "out_of_range", str(error)) from None
+        except msgspec.ValidationError:
+            pass  # a number beyond what the reader holds: its field will say so below
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Refused("record", "broken_json", str(error)) from None
-        except RecursionError:
-            raise Refused("record", "broken_json", "nested too deeply") from None
         try:
             record = self._object.decode(text)
         except msgspec.ValidationError:

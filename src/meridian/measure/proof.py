@@ -20,6 +20,7 @@ import pyarrow as pa
 from meridian.errors import InvalidInput
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.manifest import NodeRow, Nodes
+from meridian.measure.nesting import too_deep
 from meridian.measure.row import JobRow, job_leaf, rebuild_rows
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives import dagcbor
@@ -96,9 +97,11 @@ class Proof:
         Raises:
             InvalidInput: If it is not the form of a proof.
         """
+        if too_deep(text.encode(errors="replace")):
+            raise InvalidInput("proof", "it is nested too deeply")
         try:
             value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise InvalidInput("proof", f"not JSON: {error}") from error
         proof = _read(value, _hex_bytes)
         if _hex(proof.document()) != value:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from meridian.errors import InvalidInput
 from meridian.measure.columns import ID_BYTES_MAX, field_columns, job_columns
 from meridian.measure.explain import RECORD_BYTES_MAX, Explainer, Rejection, decimal_units
+from meridian.measure.nesting import too_deep
 from meridian.measure.schema import Field, FieldKind, NetworkSchema
 from meridian.measure.strings import byte_lengths
 from meridian.measure.times import read_times
@@ -71,6 +72,8 @@ def decode_json(body: bytes, schema: NetworkSchema) -> Decoded:
     """
     if body.lstrip()[:1] == b"{":
         return _decode([body], None, schema)
+    if too_deep(body):
+        raise InvalidInput("broken_json", "the body is nested too deeply")
     try:
         items = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -93,7 +96,7 @@ def _decode(texts: list[bytes], lines: tuple[int, ...] | None, schema: NetworkSc
     other: list[list[Any]] = []
     other_at: list[int] = []
     for index, text in enumerate(texts):
-        if len(text) <= RECORD_BYTES_MAX:
+        if len(text) <= RECORD_BYTES_MAX and not too_deep(text):
             try:
                 usual.append(read(text))
                 usual_at.append(index)

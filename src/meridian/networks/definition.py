@@ -47,7 +47,9 @@ class NetworkDefinition:
     @property
     def parameters(self) -> EvaluationParameters:
         """The artefact whose digest the contract's schedule holds."""
-        return EvaluationParameters(dict(self.function_parameters), self.aggregate, self.allocation)
+        return EvaluationParameters(
+            dict(self.function_parameters), self.aggregate, self.allocation, self.schema.digest
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import msgspec
 
 from meridian.audit import source as plain
 from meridian.audit.source import Copy, LogCopy, Pointer
-from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.errors import InvalidInput, RemoteFault
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.node.network_file import NetworkFile
@@ -73,11 +73,16 @@ class PublishedSource:
 
     def manifests(self, epoch: int) -> list[Pointer]:
         """Return what the measure publications name for an epoch."""
-        return self._pointers(f"{epoch:06d}.json", "manifest")
+        return self._pointers(f"{epoch:06d}.json", "manifest", epoch)
 
     def outcomes(self, epoch: int) -> list[Pointer]:
         """Return what the evaluators' publications name for an epoch."""
-        return self._pointers(f"{epoch:06d}.outcome.json", "outcome")
+        return self._pointers(f"{epoch:06d}.outcome.json", "outcome", epoch)
+
+    def results(self, epoch: int) -> list[Copy]:
+        """Return the result file that a run leaves in its data directory, if any."""
+        path = self._root / "results" / f"epoch-{epoch:06d}.json"
+        return [Copy(self._name(path), _read(path, OBJECT_BYTES_MAX))] if path.is_file() else []
 
     def logs(self) -> list[LogCopy]:
         """Return the published epoch logs."""
@@ -92,20 +97,25 @@ class PublishedSource:
         return found
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        return (
+            path.relative_to(self._root) if path.is_relative_to(self._root) else path
+        ).as_posix()
 
-    def _pointers(self, file_name: str, key: str) -> list[Pointer]:
+    def _pointers(self, file_name: str, key: str, epoch: int) -> list[Pointer]:
         paths = [folder / "epochs" / file_name for folder in self._publications]
-        return [_pointer(path, self._name(path), key) for path in paths if path.is_file()]
+        return [_pointer(path, self._name(path), key, epoch) for path in paths if path.is_file()]
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """Return a file's bytes; one byte more than `limit` where it is longer, which no digest will match."""
+    """Return a file's bytes; one more than `limit` where it is longer, none where it cannot be read.
+
+    Either way they are not what a digest names, and the audit names the file.
+    """
     try:
         with path.open("rb") as file:
             return file.read(limit + 1)
-    except OSError as error:
-        raise NotFound(f"{path}: {error.strerror or error}") from error
+    except OSError:
+        return b""
 
 
 def read_log_entries(folder: Path) -> tuple[bytes, ...]:
@@ -126,14 +136,20 @@ def read_log_entries(folder: Path) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _pointer(path: Path, name: str, key: str) -> Pointer:
+def _pointer(path: Path, name: str, key: str, epoch: int) -> Pointer:
     try:
         value = msgspec.json.decode(_read(path, INDEX_BYTES_MAX), type=dict[str, Any])
-        digest = parse_cid(value[key])[1]
+        if value["epoch"] != epoch:
+            raise InvalidInput("epoch", f"is {value['epoch']}")
         report_hash = value.get("report_hash")
-        return Pointer(name, digest, parse_digest(report_hash) if report_hash is not None else None)
+        return Pointer(
+            name,
+            parse_cid(value[key])[1],
+            parse_digest(report_hash) if report_hash is not None else None,
+            facts=value,
+        )
     except (ValueError, InvalidInput, KeyError, TypeError, RecursionError) as error:
-        return Pointer(name, None, problem=f"not an index of an epoch ({error})")
+        return Pointer(name, None, problem=f"not the index of epoch {epoch} ({error})")
 
 
 def network_values(network: NetworkFile) -> plain.Network:

@@ -121,7 +121,9 @@ class ChainView:
         found = {}
         for event in self._events(self.registry, "NodeRegistered", from_block):
             key = NodeKey(bytes(event.args["node_key"]))
-            found[key] = RegisteredNode(key, _address(event.args["operator"]), _address(event.args["payee"]))
+            found[key] = RegisteredNode(
+                key, _address(event.args["operator"]), _address(event.args["payee"])
+            )
         return found
 
     def claims(self, from_block: int | None = None) -> list[Claimed]:

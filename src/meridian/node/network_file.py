@@ -108,7 +108,9 @@ class NetworkFile:
                 for entry in self.evaluators
             ],
         }
-        write_durably(root / FILE_NAME, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        write_durably(
+            root / FILE_NAME, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+        )
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -122,7 +124,9 @@ class NetworkFile:
         try:
             value = msgspec.json.decode(path.read_bytes())
         except FileNotFoundError:
-            raise NotFound(f"{path}: no network here; `meridian run --data-dir {root}` makes one") from None
+            raise NotFound(
+                f"{path}: no network here; `meridian run --data-dir {root}` makes one"
+            ) from None
         except (msgspec.DecodeError, OSError) as error:
             raise InvalidInput(str(path), str(error)) from error
         try:

@@ -25,6 +25,9 @@ from meridian.errors import MeridianError
 EXIT_BUG: Final = 70
 """Exit code for an error that nobody expected (EX_SOFTWARE of sysexits.h)."""
 
+RECURSION_MAX: Final = 1_000
+"""Python's own default."""
+
 STOP_GRACE_MS: Final = 10_000
 """How long the clean-up may take after a signal."""
 
@@ -61,6 +64,15 @@ class JsonLines(logging.Formatter):
 
 def _plain(value: object) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def bound_recursion() -> None:
+    """Set Python's recursion limit back to where nested input raises an error instead of ending the process.
+
+    A library of the transaction signer raises the limit at import to a depth that the C stack does not hold; a body of
+    100,000 opening brackets would then be a crash. Only the process that runs the EVM needs the depth.
+    """
+    sys.setrecursionlimit(RECURSION_MAX)
 
 
 def start_logging(process: str, level: int = logging.INFO, stream: IO[str] | None = None) -> None:

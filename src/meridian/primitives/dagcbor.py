@@ -33,7 +33,7 @@ def decode(data: bytes) -> Any:
     """
     try:
         value = cbrrr.decode_dag_cbor(data)
-    except (cbrrr.CbrrrDecodeError, ValueError, TypeError) as error:
+    except (cbrrr.CbrrrDecodeError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput("dag-cbor", str(error)) from error
     if _holds_float(value):
         raise InvalidInput("dag-cbor", "floats are not allowed in artefacts")

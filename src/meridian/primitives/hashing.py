@@ -1,8 +1,8 @@
 """SHA-256 and the one table of domain tags.
 
-Every hash of our own formats starts with one byte from this table, so that bytes made for one purpose can never be
+Every hash in a tree, a signature or a protocol message of ours starts with one byte from this table, so that bytes made for one purpose can never be
 read as bytes made for another (RFC 6962 section 2.1 gives the reason for leaf and node; CVE-2012-2459 is what happens
-without it). Keccak-256 stands only where EIP-712 asks for it (`eip712`).
+without it). Plain SHA-256 names content (objects, node and job keys, network ids), where nothing else can be meant. Keccak-256 stands only where EIP-712 asks for it (`eip712`).
 """
 
 import hashlib

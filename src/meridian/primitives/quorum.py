@@ -26,8 +26,3 @@ def amplify(members: int) -> int:
 def deliver(members: int) -> int:
     """Return 2f + 1: a set of this size holds at least f + 1 correct members."""
     return 2 * faults_max(members) + 1
-
-
-def public_certificate(members: int) -> int:
-    """Return max(q, 2f + 1): the number of signatures that is shown to outsiders."""
-    return max(quorum(members), deliver(members))

@@ -93,7 +93,9 @@ def verify_consistency(
     if old_size == new_size:
         return old_size > 0 and not path and old_head == new_head
     if not 0 < old_size < new_size or not _well_formed(old_head, new_head, *path):
-        return False  # consistency with an empty tree says nothing, so it is not accepted as a proof
+        return (
+            False  # consistency with an empty tree says nothing, so it is not accepted as a proof
+        )
     proof = list(path)
     if old_size & (old_size - 1) == 0:
         proof.insert(0, old_head)

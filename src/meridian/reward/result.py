@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meridian.primitives.amounts import proportions
-from meridian.primitives.cid import DAG_CBOR, cid_text
+from meridian.primitives.cid import cid_text
 from meridian.primitives.ids import Address, NodeKey, address_text
 from meridian.reward.outcome import Outcome
 from meridian.reward.report import Report
@@ -96,8 +96,8 @@ def seed_result(
         summary: The evaluation's counts by reason and totals: "this many successes, this many failures".
     """
     trace = {
-        "function": cid_text(report.function_digest, DAG_CBOR),
-        "parameters": cid_text(report.parameters_digest, DAG_CBOR),
+        "function": cid_text(report.function_digest),
+        "parameters": cid_text(report.parameters_digest),
         "commitment_root": _hex(facts.commitment_root),
         "commitment": _hex(report.commitment),
         "inputs_root": _hex(report.inputs_root),

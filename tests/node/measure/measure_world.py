@@ -73,10 +73,10 @@ def write_nodes(path: Path, node_ids: Iterable[str]) -> None:
     temporary.replace(path)
 
 
-def make_config(root: Path, **more: Any) -> MeasureConfig:
+def make_config(root: Path, nodes: Iterable[str] = NODES, **more: Any) -> MeasureConfig:
     root.mkdir(parents=True, exist_ok=True)
     (root / "schema").write_bytes(SCHEMA.encode())
-    write_nodes(root / "nodes.json", NODES)
+    write_nodes(root / "nodes.json", nodes)
     values: dict[str, Any] = {
         "network": "test",
         "schema_file": root / "schema",
@@ -115,7 +115,13 @@ class Process:
         self.config = config
         self._log = (root / "service.log").open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "meridian.node.measure.service", "--config", str(root / "config.json")],
+            [
+                sys.executable,
+                "-m",
+                "meridian.node.measure.service",
+                "--config",
+                str(root / "config.json"),
+            ],
             stdout=subprocess.PIPE,
             stderr=self._log,
         )

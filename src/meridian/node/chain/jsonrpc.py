@@ -15,6 +15,9 @@ from meridian.node.chain.rpc import RpcError
 
 BATCH_CALLS_MAX: Final = 1_000
 
+BRACKETS_MAX: Final = 10_000
+"""Opening brackets in a body: calls need few, and py-evm's recursion limit would let deep nesting end the process."""
+
 PARSE_ERROR_CODE: Final = -32700
 INVALID_REQUEST_CODE: Final = -32600
 INTERNAL_ERROR_CODE: Final = -32603
@@ -34,6 +37,8 @@ def answer(methods: Methods, body: bytes) -> bytes | None:
     Raises:
         StorageFailure: If our own disk refused.
     """
+    if body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
+        return msgspec.json.encode(_error(None, RpcError(INVALID_REQUEST_CODE, "nested too deep")))
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

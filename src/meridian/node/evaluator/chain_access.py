@@ -61,7 +61,9 @@ class ChainAccess:
         """Tell whether the chain has accepted a report of the epoch."""
         return self.view.is_reported(epoch)
 
-    def transmit(self, proposal: Proposal, signatures: Sequence[tuple[Address, bytes]], n: int) -> str:
+    def transmit(
+        self, proposal: Proposal, signatures: Sequence[tuple[Address, bytes]], n: int
+    ) -> str:
         """Bring an attested report on chain, with our signed claim to have done so.
 
         Args:
@@ -98,7 +100,5 @@ class ChainAccess:
         name, arguments = self.view.evaluations.decode_call(bytes.fromhex(transaction["input"][2:]))
         if name != "submit":
             raise InvalidInput("transaction", f"calls {name}, not submit")
-        signatures = [
-            r.to_bytes(32, "big") + vs.to_bytes(32, "big") for r, vs in arguments[2]
-        ]
+        signatures = [r.to_bytes(32, "big") + vs.to_bytes(32, "big") for r, vs in arguments[2]]
         return [(recover(report.report_hash, signature), signature) for signature in signatures]

@@ -16,7 +16,7 @@ from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.durable_file import write_durably
 from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
-from meridian.primitives.cid import DAG_CBOR, cid_text
+from meridian.primitives.cid import cid_text
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.report import Report
 from meridian.reward.result import EpochFacts, seed_result
@@ -117,7 +117,7 @@ def _result(evidence: Evidence) -> bytes:
     result = seed_result(
         proposal.report,
         proposal.outcome,
-        measurement=cid_text(evidence.commitment.manifest, DAG_CBOR),
+        measurement=cid_text(evidence.commitment.manifest),
         facts=facts,
         summary=evaluation.summary,
     )

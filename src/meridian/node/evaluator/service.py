@@ -34,7 +34,13 @@ from meridian.node.link_identity import link_identity
 from meridian.node.links import Links, Peer
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
-from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
+from meridian.node.process import (
+    bound_recursion,
+    event_line,
+    ready_line,
+    serve_until_stopped,
+    start_logging,
+)
 from meridian.node.replica_driver import ReplicaDriver
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address
@@ -45,6 +51,7 @@ SAFETY_LOG: Final = "safety.sqlite"
 OBSERVE_FILE: Final = "observe-through"
 WAITING_AFTER_S: Final = 3.0
 OPEN_EPOCHS_MAX: Final = 12
+SIGNED_AHEAD_MAX: Final = 3
 _RETRY_S: Final = 1.0
 
 
@@ -133,7 +140,9 @@ class EvaluatorService:
         self._wake.set()
 
     def _on_misbehaviour(self, effect: Misbehaviour) -> None:
-        log.warning("member %d misbehaved in epoch %d: %s", effect.member, effect.epoch, effect.kind)
+        log.warning(
+            "member %d misbehaved in epoch %d: %s", effect.member, effect.epoch, effect.kind
+        )
         event_line(
             "misbehaviour",
             epoch=effect.epoch,
@@ -232,7 +241,7 @@ class EvaluatorService:
             except (InvalidInput, NotFound, RemoteFault) as problem:
                 if str(problem) != said:
                     said = str(problem)
-                    log.error("epoch %d: no row from us: %s", state.commitment.epoch, problem)
+                    log.warning("epoch %d: no row from us: %s", state.commitment.epoch, problem)
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
             await asyncio.sleep(_RETRY_S)
 
@@ -269,7 +278,9 @@ class EvaluatorService:
                 result.epoch, result.accepted.hex(), result.ours.hex(),
             )  # fmt: skip
             event_line("mismatch", epoch=result.epoch, accepted=result.accepted.hex())
-            raise RemoteFault(f"epoch {result.epoch}: the accepted report does not follow from our block")
+            raise RemoteFault(
+                f"epoch {result.epoch}: the accepted report does not follow from our block"
+            )
         await self._publish(report, result)
         return True
 
@@ -293,18 +304,25 @@ class EvaluatorService:
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
 
     async def _sign_and_transmit(self, group: asyncio.TaskGroup) -> None:
-        for proposal in self._settlement.open_proposals():
+        # A few at a time: every accepted report makes the others be signed again, and attempts are bounded.
+        for proposal in self._settlement.open_proposals()[:SIGNED_AHEAD_MAX]:
             state = self._epochs[proposal.epoch]
             if proposal.digest not in state.signed:
                 state.signed.add(proposal.digest)
-                if proposal.epoch > self._observe_through:
-                    await self._driver.submit_report(
-                        proposal.epoch, proposal.previous, proposal.digest
-                    )
+                await self._sign(proposal)
             attested = state.attested.get(proposal.digest)
             if attested is not None and proposal.digest not in state.transmissions:
                 task = self._transmit(state, proposal, attested.signatures)
                 state.transmissions[proposal.digest] = group.create_task(task)
+
+    async def _sign(self, proposal: Proposal) -> None:
+        if proposal.epoch <= self._observe_through:
+            return
+        try:
+            await self._driver.submit_report(proposal.epoch, proposal.previous, proposal.digest)
+        except InvalidInput as refusal:  # too many attempts: the others go on without our signature
+            log.warning("epoch %d: report not signed: %s", proposal.epoch, refusal)
+            event_line("unsigned", epoch=proposal.epoch, reason=str(refusal))
 
     async def _transmit(
         self, state: EpochState, proposal: Proposal, signatures: Sequence[tuple[Any, bytes]]
@@ -334,7 +352,6 @@ class EvaluatorService:
                 late = state.opened_at_s and loop.time() - state.opened_at_s > WAITING_AFTER_S
                 if late and state.decided is None:
                     event_line("waiting", epoch=epoch, **self._waiting_for(epoch))
-
 
     def _waiting_for(self, epoch: int) -> dict[str, object]:
         """Return what an undecided epoch waits for, for people."""
@@ -389,6 +406,7 @@ async def _serve(config: EvaluatorConfig) -> None:
 @click.option("--config", "path", type=click.Path(path_type=Path, exists=True), required=True)
 def command(path: Path) -> None:
     """Run an evaluator from its configuration file."""
+    bound_recursion()
     config = EvaluatorConfig.load(path)
     start_logging(f"evaluator-{config.listen_port}")
     raise SystemExit(serve_until_stopped(lambda: _serve(config)))

@@ -61,7 +61,14 @@ def prepare(
         raise InvalidInput("manifest", "it belongs to another epoch or network")
     stated = (manifest.root, manifest.n_nodes, manifest.annotation)
     if stated != (commitment.root, commitment.n_nodes, commitment.annotation):
-        raise InvalidInput("manifest", "root, nodes or annotation differ from the commitment on chain")
+        raise InvalidInput(
+            "manifest", "root, nodes or annotation differ from the commitment on chain"
+        )
+    function_digest, parameters_digest = view.schedule(epoch)
+    function = function_with_digest(function_digest)
+    parameters = EvaluationParameters.decode(_checked(fetch, parameters_digest, "parameters"))
+    if manifest.schema != parameters.schema:
+        raise InvalidInput("schema", "it is not the one that the scheduled parameters name")
     schema = NetworkSchema.decode(_checked(fetch, manifest.schema, "schema"))
 
     def checked(digest: bytes) -> bytes:
@@ -71,9 +78,6 @@ def prepare(
     problems = verify_epoch(manifest, schema, nodes, jobs, calendar)
     if problems:
         raise InvalidInput("commitment", "; ".join(str(problem) for problem in problems[:3]))
-    function_digest, parameters_digest = view.schedule(epoch)
-    function = function_with_digest(function_digest)
-    parameters = EvaluationParameters.decode(_checked(fetch, parameters_digest, "parameters"))
     digests = {entry.name: entry.digest for entry in manifest.inputs}
     header = RowHeader(
         network=network,

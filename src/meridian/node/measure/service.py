@@ -33,7 +33,13 @@ from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
 from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.settling import Settling
-from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
+from meridian.node.process import (
+    bound_recursion,
+    event_line,
+    ready_line,
+    serve_until_stopped,
+    start_logging,
+)
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import address_text, network_id, parse_address
@@ -190,6 +196,7 @@ def run(config: MeasureConfig) -> int:
 @click.option("--config", "path", type=click.Path(path_type=Path, dir_okay=False), required=True)
 def _command(path: Path) -> int:
     """Serve the measure service that a configuration file describes."""
+    bound_recursion()
     start_logging("measure")
     try:
         config = MeasureConfig.load(path)

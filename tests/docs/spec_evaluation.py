@@ -1,0 +1,79 @@
+"""Examples of page 05: bundles, parameters, inputs, verdicts, rows, averages."""
+
+import spec_world as w
+from spec_layout import Cbor, Example, Values, layout
+
+from meridian.evaluate.aggregate import mean, median, wmedian
+from meridian.evaluate.verdicts import verdict_leaf, verdict_leaves, verdict_root
+from meridian.primitives import hashing
+from meridian.primitives.cid import digest_of
+from meridian.primitives.hashing import sha256, tagged
+
+
+def evaluation() -> dict[str, Example]:
+    header, row = w.HEADER, w.ROW
+    leaves = verdict_leaves(w.EPOCH_INPUT, w.EVALUATION.verdicts)
+    name, digest = b"health-checks", digest_of(w.INPUTS["health-checks"])
+    data = b"\x0f" + len(name).to_bytes(4, "big") + name + digest
+    assert sha256(data) == w.INPUTS_ROOT
+    codes = (w.EVALUATION.verdicts[:3], w.EVALUATION.verdicts[3:])
+    for key, leaf, part in zip(row.node_keys, leaves, codes, strict=True):
+        assert verdict_leaf(key, part) == leaf
+    matrix = [(2, 1), (2, 1), (2, 1), (9, None)]
+    return {
+        "bundle": Cbor(w.BUNDLE),
+        "parameters": Cbor(w.PARAMETERS.encode()),
+        "inputs-root": layout(
+            data,
+            ("tag", "u8", hashing.INPUTS_ROOT),
+            ("name", "blob", name),
+            ("digest", "bytes32", digest),
+            inputs_root=w.INPUTS_ROOT,
+            without_inputs=sha256(b"\x0f"),
+        ),
+        "verdict-tree": Values(
+            {
+                "codes of node-a": codes[0],
+                "codes of node-b": codes[1],
+                "leaf of node-a": leaves[0],
+                "leaf of node-b": leaves[1],
+                "verdict root": verdict_root(leaves),
+                "verdict root of no nodes": verdict_root([]),
+            }
+        ),
+        "row-body": layout(
+            w.BODIES[0],
+            ("version", "u16", 1),
+            ("network", "bytes32", header.network),
+            ("epoch", "u64", header.epoch),
+            ("commitment", "bytes32", header.commitment),
+            ("function", "bytes32", header.function),
+            ("parameters", "bytes32", header.parameters),
+            ("inputs_root", "bytes32", header.inputs_root),
+            ("verdict_root", "bytes32", row.verdict_root),
+            ("n", "u32", 2),
+            ("node_key 0", "bytes32", row.node_keys[0]),
+            ("node_key 1", "bytes32", row.node_keys[1]),
+            ("present 0", "u8", 1),
+            ("present 1", "u8", 1),
+            ("weight 0", "u128", 2),
+            ("weight 1", "u128", 1),
+            row_root=tagged(hashing.ROW_BODY, w.BODIES[0]),
+            object_digest=digest_of(w.BODIES[0]),
+        ),
+        "aggregation": Values(
+            {
+                "rows": "[2, 1], [2, 1], [2, 1], [9, abstains]",
+                "wmedian": str(wmedian(matrix, 4)),
+                "median": str(median(matrix, 4)),
+                "mean": str(mean(matrix, 4)),
+            }
+        ),
+        "aggregation-deferred": Values(
+            {
+                "rows": "[2], [abstains], [abstains], [9]",
+                "wmedian": str(wmedian([(2,), (None,), (None,), (9,)], 4)),
+                "median": str(median([(2,), (None,), (None,), (9,)], 4)),
+            }
+        ),
+    }

@@ -1,0 +1,358 @@
+"""The pages of docs/spec say what the code does: examples, field tables, tables of names, limits."""
+
+import importlib
+import inspect
+import re
+
+import pytest
+from markdown_pages import ROOT, fenced, spans, table, tables
+from spec_examples import BLOCK, PAGES, SPEC, blocks, examples, refreshed, rendered
+from spec_layout import Cbor, Json, Layout, Values, layout
+from spec_world import MANIFEST, PARAMETERS, SCHEMA
+
+from meridian.audit import evidence, proofs
+from meridian.contracts.statements import REGISTER_EVALUATOR, REGISTER_NODE, TRANSMISSION
+from meridian.ephemera import journal, limits
+from meridian.ephemera.context import PROTOCOL, VIEW_MAX, Kind
+from meridian.ephemera.frame import EVIDENCE_BYTES_MAX
+from meridian.evaluate import aggregate, function, inputs, row
+from meridian.evaluate.registry import FUNCTIONS
+from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
+from meridian.measure.receipt import RECEIPT
+from meridian.node import link_connection, link_frames, network_file
+from meridian.node.measure import http, intake, openapi
+from meridian.primitives import dagcbor, eip712, hashing
+from meridian.primitives.sumtree import LaneKind
+from meridian.reward.allocation import ALLOCATIONS
+from meridian.reward.claims import CLAIMS_MAX
+from meridian.reward.report import REPORT
+
+REPEATED = "n \u00d7 "
+REFRESH = "run .venv/bin/python tests/docs/spec_examples.py --write"
+
+
+def page(number: int) -> str:
+    (path,) = SPEC.glob(f"{number:02}-*.md")
+    return path.read_text()
+
+
+# -------------------------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_example_is_what_the_code_computes(name):
+    text = (SPEC / name).read_text()
+    shown = blocks(text)
+    assert shown.keys() == examples(name).keys(), "examples that are not shown, or not computed"
+    for example, block in shown.items():
+        assert block == rendered(examples(name)[example]), f"{name}: {example}: {REFRESH}"
+    assert refreshed(name, text) == text
+
+
+def test_every_page_is_listed_and_nothing_else_lies_there():
+    listed = table((SPEC / "README.md").read_text(), "Formats", "page")
+    names = {re.search(r"\((.+)\)", row[0])[1] for row in listed.rows}
+    assert names == PAGES.keys()
+    assert {path.name for path in SPEC.iterdir()} == {"README.md", *PAGES}
+
+
+def test_a_page_that_lies_is_found():
+    """A changed digit is put right by a refresh, so the comparison above sees it."""
+    text = page(2)
+    wrong = text.replace("leaf hash: ", "leaf hash: 0", 1)
+    assert wrong != text
+    assert refreshed("02-jobs-and-records.md", wrong) == text
+
+
+def test_a_layout_refuses_fields_that_are_not_the_bytes():
+    with pytest.raises(AssertionError):
+        layout(b"\x00\x01", ("a", "u16", 2))
+    with pytest.raises(AssertionError):
+        layout(b"\x00\x01", ("a", "bytes3", b"\x00\x01"))
+
+
+def test_all_kinds_of_examples_are_used():
+    kinds = {type(item) for name in PAGES for item in examples(name).values()}
+    assert kinds == {Layout, Values, Json, Cbor}
+
+
+# ---------------------------------------------------------------------------------- field tables
+
+
+def field_tables():
+    """(page, example) of every layout that has a field table before it."""
+    found = []
+    for name in PAGES:
+        text, behind = (SPEC / name).read_text(), 0
+        known = [t for t in tables(text) if t.header[:2] == ("field", "type")]
+        for match in BLOCK.finditer(text):
+            before = [t for t in known if behind <= t.start < match.start()]
+            behind = match.end()
+            if before and isinstance(examples(name)[match["name"]], Layout):
+                found.append(pytest.param(name, match["name"], before[-1], id=match["name"]))
+    return found
+
+
+FIELD_TABLES = field_tables()
+
+
+@pytest.mark.parametrize(("name", "example", "fields"), FIELD_TABLES)
+def test_a_field_table_has_the_fields_of_its_example(name, example, fields):
+    parts = [(field, kind) for field, kind, _ in examples(name)[example].parts]
+    for place, row_ in enumerate(fields.rows):
+        kind = "".join(spans(row_[1]))
+        if row_[1].startswith(REPEATED):
+            assert [k for _, k in parts[place:]].count(kind), f"{row_[0]} repeats {kind}"
+            continue
+        assert parts[place] == (row_[0], kind)
+    if not any(row_[1].startswith(REPEATED) for row_ in fields.rows):
+        assert len(fields.rows) == len(parts)
+
+
+def test_the_field_tables_are_found():
+    names = {parameter.id for parameter in FIELD_TABLES}
+    assert {
+        "job-row",
+        "node-row",
+        "committed-root",
+        "row-body",
+        "frame-echo",
+        "claim-leaf",
+    } <= names
+    assert len(FIELD_TABLES) >= 16
+
+
+@pytest.mark.parametrize(
+    ("number", "struct"),
+    [(4, RECEIPT), (7, REPORT), (7, TRANSMISSION)],
+    ids=lambda v: str(getattr(v, "name", v)),
+)
+def test_a_signed_struct_has_its_fields_in_order(number, struct):
+    shapes = [
+        tuple((row_[0], "".join(spans(row_[1]))) for row_ in t.rows)
+        for t in tables(page(number))
+        if t.header[:2] == ("field", "type")
+    ]
+    assert struct.fields in shapes
+
+
+def test_all_signed_structs_are_listed():
+    listed = table(page(1), "Signatures", "struct").codes()
+    structs = (RECEIPT, REPORT, TRANSMISSION, REGISTER_NODE, REGISTER_EVALUATOR, PROTOCOL)
+    assert sorted(listed) == sorted(struct.name for struct in structs)
+
+
+def test_the_domain_has_its_values():
+    domain = eip712.Domain(1, b"\x00" * 20)
+    values = {
+        row_[0]: "".join(spans(row_[2])) for row_ in table(page(1), "Signatures", "field").rows
+    }
+    assert (values["name"], values["version"]) == (domain.name, domain.version)
+
+
+# ---------------------------------------------------------------------------------------- names
+
+
+def test_the_tag_table_is_the_table_of_the_code():
+    tags = {
+        name: value
+        for name, value in vars(hashing).items()
+        if name.isupper() and isinstance(value, int) and name != "DIGEST_BYTES"
+    }
+    listed = {row_[1]: int(spans(row_[0])[0], 16) for row_ in table(page(1), "Tags", "tag").rows}
+    assert listed == tags
+    assert sorted(tags.values()) == list(range(len(tags)))
+
+
+def test_message_kinds_and_link_kinds_are_those_of_the_code():
+    kinds = {row_[0]: int(row_[1]) for row_ in table(page(6), "Statements", "kind").rows}
+    assert kinds == {kind.name: kind.value for kind in Kind}
+    linked = {row_[0]: int(row_[1]) for row_ in table(page(6), "Links", "kind").rows}
+    assert linked == {kind.name: kind.value for kind in link_frames.Kind}
+    frames = {
+        name.removeprefix("frame-")
+        for name in examples("06-ephemera.md")
+        if name.startswith("frame-")
+    }
+    assert {kind.name.lower().replace("_", "-") for kind in Kind} <= frames
+
+
+def test_reasons_of_refusal_are_those_of_the_code():
+    listed = table(page(2), "Refusals", "reason").codes()
+    assert len(set(listed)) == len(listed)
+    documented = [
+        word
+        for line in explain.__doc__.split("\n")
+        if line.startswith("    ")
+        for word in line.split("(")[0].split()
+    ]
+    assert sorted(listed) == sorted(documented)
+    sources = "".join(inspect.getsource(module) for module in (explain, record, admission))
+    assert [reason for reason in listed if f'"{reason}"' not in sources] == []
+
+
+def test_schema_kinds_spellings_and_reserved_names():
+    spellings = {
+        spans(row_[0])[0]: tuple(spans(row_[1]))
+        for row_ in table(page(2), "The schema", "kind", "accepted spellings").rows
+    }
+    assert spellings == {kind.value: kind.spellings for kind in schema.FieldKind}
+    (sentence,) = re.findall(r"A field MUST NOT be called (.*?):", page(2))
+    assert set(spans(sentence)) == schema.RESERVED_COLUMNS
+    document = dagcbor.decode(SCHEMA.encode())
+    assert table(page(2), "The schema", "key", "meaning").codes() != []
+    assert set(table(page(2), "The schema", "key", "meaning").codes()) >= document.keys()
+    keys = table(page(2), "The schema", "key of a field").codes()
+    assert set(keys) >= document["evaluation_fields"][0].keys()
+    assert {kind.value for kind in LaneKind} == {"pair_u64", "u128"}
+
+
+def first_codes(number: int, heading: str, header: str) -> set[str]:
+    return set(table(page(number), heading, header).codes())
+
+
+def test_keys_of_artefacts():
+    assert first_codes(3, "The manifest", "key") == manifest._KEYS
+    assert dagcbor.decode(MANIFEST.encode()).keys() == manifest._KEYS
+    assert first_codes(5, "Parameters", "key") == dagcbor.decode(PARAMETERS.encode()).keys()
+    bundle = dagcbor.decode(FUNCTIONS["count"].bundle)
+    assert first_codes(5, "Functions", "key") == bundle.keys()
+    outcome = dagcbor.decode(examples("07-report-and-claims.md")["outcome"].data)
+    assert first_codes(7, "The outcome artefact", "key") == outcome.keys()
+    described = next(
+        r for r in table(page(7), "The outcome artefact", "key").rows if "`report`" in r[0]
+    )
+    assert set(spans(described[1])) == outcome["report"].keys()
+
+
+def test_columns_of_segments():
+    listed = table(page(3), "Segments", "column").rows
+    fixed = [(spans(row_[0])[0], row_[1]) for row_ in listed[:-1]]
+    own = columns.segment_columns(SCHEMA)
+    assert fixed == [(f.name, str(f.type)) for f in own][: -len(SCHEMA.fields)]
+    for kind in schema.FieldKind:
+        assert re.search(rf"{kind.value}[^;]*: {columns._FIELD_TYPES[kind]}", listed[-1][1])
+
+
+def test_keys_of_the_network_file():
+    source = inspect.getsource(network_file.NetworkFile.save)
+    written = set(re.findall(r'"(\w+)":', source))
+    assert {
+        code
+        for row_ in table(page(9), "The network file", "key").rows
+        for cell in row_
+        for code in spans(cell)
+    } == written
+
+
+def test_keys_of_proof_files():
+    shown = examples("09-publication-and-proofs.md")
+    written = {name: set(shown[f"proof-{name}"].value) for name in ("job", "node", "claim")}
+    keys: dict[str, set[str]] = {"job": set(), "node": set(), "claim": set()}
+    for row_ in table(page(9), "Proof files", "key").rows:
+        parts = row_[1].split("; ")
+        for place, code in enumerate(spans(row_[0])):
+            kinds = parts[place] if len(parts) > 1 else parts[0]
+            for kind in ("job, node, claim" if kinds == "all" else kinds).split(", "):
+                keys[kind].add(code)
+    assert keys == written
+
+
+def test_links_of_the_evidence():
+    assert tuple(table(page(9), "The chain of evidence", "link").codes()) == evidence.LINKS
+    said = set(re.findall(r"\*(holds|broken|sealed|unchecked)\*", page(9)))
+    assert said == {state.value for state in evidence.State}
+
+
+def test_functions_averages_and_allocations():
+    listed = {
+        spans(row_[0])[0]: tuple(spans(row_[1]))
+        for row_ in table(page(5), "Functions", "function").rows
+    }
+    modules = {
+        name: importlib.import_module(f"meridian.evaluate.functions.{name}") for name in FUNCTIONS
+    }
+    assert listed == {name: module.REASONS for name, module in modules.items()}
+    saturn = modules["saturn"]
+    parameters = {*saturn._DEFAULTS, saturn._NULL_IS_MISS, saturn._FLAGGED, saturn.HEALTH_CHECKS}
+    (sentence,) = re.findall(r"^- `saturn`: (.*)$", page(5), re.MULTILINE)
+    assert set(spans(sentence)[1:]) == parameters
+    assert set(table(page(5), "Averages", "rule").codes()) == aggregate.AGGREGATES.keys()
+    assert set(table(page(5), "Amounts", "rule").codes()) == ALLOCATIONS.keys()
+    said = " ".join(cell for row_ in table(page(5), "Parameters", "key").rows for cell in row_)
+    assert aggregate.AGGREGATES.keys() | ALLOCATIONS.keys() <= set(spans(said))
+
+
+def test_kinds_of_durable_records():
+    source = inspect.getsource(journal._read)
+    assert set(table(page(6), "Durable records", "kind").codes()) == set(
+        re.findall(r'case "(\w+)"', source)
+    )
+
+
+def test_http_interface_is_the_described_one():
+    described = {}
+    for path, operations in openapi.document()["paths"].items():
+        for method, operation in operations.items():
+            described[f"{method.upper()} {path}"] = (
+                set(operation["responses"]),
+                "security" in operation,
+            )
+    listed = {
+        spans(row_[0])[0]: (set((row_[2] + " " + row_[3]).split()), row_[1] != "")
+        for row_ in table(page(4), "HTTP", "method and path").rows
+    }
+    assert listed == described
+    answer = set(
+        re.findall(r'^            "(\w+)":', inspect.getsource(intake._response), re.MULTILINE)
+    )
+    shown = {row_[0].strip("`") for row_ in table(page(4), "A batch", "key of the answer").rows}
+    assert shown == answer
+
+
+# --------------------------------------------------------------------------------------- limits
+
+LIMITS = [
+    (
+        2,
+        f"at most {explain.RECORD_BYTES_MAX:,} bytes; a batch holds at most {record.RECORDS_MAX:,} records",
+    ),
+    (2, f"text of 1 to {columns.ID_BYTES_MAX} bytes"),
+    (2, f"at most {schema.FIELDS_MAX} fields and at most {schema.PACKED_BYTES_MAX} packed bytes"),
+    (2, f"1 to {schema.NAME_BYTES_MAX} bytes; unique"),
+    (2, f"0 to {schema.SCALE_MAX}; the column"),
+    (2, f"1 to {schema.STRING_BYTES_MAX}"),
+    (3, f"at most {columns.SEGMENT_ROWS_MAX:,} rows and {columns.SEGMENT_BYTES_MAX >> 30} GiB"),
+    (3, f"At most {manifest.NODES_MAX:,} nodes"),
+    (3, f"at most {manifest.SEGMENTS_MAX}, in order"),
+    (3, f"at most {manifest.INPUTS_MAX}, sorted by name"),
+    (3, f"at most {epoch_log.SIGNATURES_MAX} in all"),
+    (4, f"at most {http.BODY_BYTES_MAX >> 20} MiB and {record.RECORDS_MAX:,} records"),
+    (4, f"have at most {manifest.INPUT_NAME_BYTES_MAX} bytes"),
+    (5, f"at most {inputs.INPUTS_MAX}, with names of 1 to {inputs.NAME_BYTES_MAX} bytes"),
+    (5, f"number of nodes, at most 2^{row.NODES_MAX.bit_length() - 1}"),
+    (6, f"at most {limits.MEMBERS_MAX}."),
+    (6, f"No frame is longer than {limits.FRAME_BYTES_MAX:,} bytes"),
+    (6, f"a piece of at most {limits.PIECE_BYTES_MAX:,} bytes"),
+    (6, f"at most {EVIDENCE_BYTES_MAX} bytes"),
+    (6, f"A view is at most 2^32 - {(1 << 32) - VIEW_MAX}"),
+    (6, f"a piece of at most {link_frames.CHUNK_BYTES:,} bytes"),
+    (6, f"A message is at most {link_connection.LinkLimits().frame_max_bytes >> 20} MiB"),
+    (7, f"at most 2^{CLAIMS_MAX.bit_length() - 1}"),
+    (9, f"beyond {proofs.FILE_BYTES_MAX >> 20} MiB"),
+]
+
+
+@pytest.mark.parametrize(("number", "said"), LIMITS, ids=[f"{n}: {said}" for n, said in LIMITS])
+def test_limits_are_those_of_the_code(number, said):
+    assert said in page(number)
+
+
+def test_a_weight_and_a_verdict_have_their_widths():
+    assert (function.WEIGHT_END, function.REASONS_MAX) == (1 << 128, 256)
+
+
+def test_the_readme_of_the_pages_names_the_command_that_refreshes_them():
+    assert "tests/docs/spec_examples.py --write" in (SPEC / "README.md").read_text()
+    assert (ROOT / "tests" / "docs" / "spec_examples.py").is_file()
+    assert fenced("```x\na\n```", "x") == ["a\n"]

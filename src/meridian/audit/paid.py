@@ -11,7 +11,7 @@ from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch
 from meridian.audit.record import OutcomeRecord
 from meridian.primitives.amounts import format_fil
-from meridian.primitives.cid import DAG_CBOR, cid_text
+from meridian.primitives.cid import cid_text
 from meridian.primitives.ids import NodeKey
 from meridian.reward.result import EpochFacts, seed_result
 
@@ -106,7 +106,7 @@ def _own_result(case: Case, record: OutcomeRecord) -> dict[str, Any]:
     return seed_result(
         case.report,
         case.outcome,
-        measurement=cid_text(case.committed.manifest, DAG_CBOR),
+        measurement=cid_text(case.committed.manifest),
         facts=facts,
         summary=case.evaluation.summary,
     )

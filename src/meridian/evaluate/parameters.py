@@ -33,7 +33,9 @@ class EvaluationParameters:
     def __post_init__(self) -> None:
         if not isinstance(self.function, dict):
             raise InvalidInput("function", "its parameters are not a map")
-        if not isinstance(self.schema, bytes) or len(self.schema) != DIGEST_BYTES:
+        if not isinstance(self.schema, bytes):
+            raise InvalidInput("schema", "is not a byte string")
+        if len(self.schema) != DIGEST_BYTES:
             raise InvalidInput("schema", "is not a digest of 32 bytes")
         if self.aggregate not in AGGREGATES:
             raise InvalidInput(

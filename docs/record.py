@@ -1,0 +1,31 @@
+"""Renews `docs/demo.svg`, the picture in the README: runs the demo for real and draws what it printed.
+
+Run it from the checkout: ``.venv/bin/python docs/record.py``.
+"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 118
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Run `meridian demo --kill-evaluator` and write the picture."""
+    command = [sys.executable, "-m", "meridian.cli.main", "demo", "--kill-evaluator"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
+    console.print(Text.from_ansi("$ ./dev demo --kill-evaluator\n" + done.stdout))
+    console.save_svg(str(ROOT / "docs" / "demo.svg"), title="Meridian")
+    print(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.node.audit_sources import PublishedSource
 from meridian.primitives import dagcbor
-from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
+from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey, job_key, network_id, node_key
 from meridian.primitives.keys import PrivateKey
@@ -365,7 +365,7 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
     result = seed_result(
         report,
         outcome,
-        measurement=cid_text(committed.manifest, DAG_CBOR),
+        measurement=cid_text(committed.manifest),
         facts=facts,
         summary=evaluation.summary,
     )

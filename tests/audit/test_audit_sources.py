@@ -16,6 +16,7 @@ from audit.audit_world import (
     EVALUATORS,
     FIRST_EPOCH,
     GENESIS_S,
+    LOG_SEED,
     MEASURE,
     NETWORK,
     NODE_IDS,
@@ -26,7 +27,7 @@ from audit.audit_world import (
     payee,
 )
 from meridian.audit.epoch import verify_epoch_evidence
-from meridian.audit.evidence import State
+from meridian.audit.evidence import State, first_broken
 from meridian.cli.main import main
 from meridian.contracts.artefact import load
 from meridian.contracts.calldata import (
@@ -41,10 +42,12 @@ from meridian.contracts.statements import RegisterEvaluator, RegisterNode, Trans
 from meridian.errors import NotFound, RemoteFault
 from meridian.evaluate.registry import function_named
 from meridian.node.audit_chain import ContractChain
-from meridian.node.audit_sources import network_values, open_source, read_log_entries
+from meridian.node.audit_sources import network_values, open_source
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
+from meridian.node.durable_file import READ_MAX_BYTES
+from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import node_key
@@ -285,13 +288,28 @@ def test_without_network_or_chain_the_source_says_so(run: RealRun, tmp_path: Pat
         pass
 
 
-def test_log_entries_are_read_in_both_forms(tmp_path: Path) -> None:
-    one, many = tmp_path / "one", tmp_path / "many"
-    one.mkdir()
-    (one / "entries").write_bytes(b"\x00\x03abc\x00\x01d\x00\x05cut")
-    assert read_log_entries(one) == (b"abc", b"d", b"cut")
-    (many / "entries").mkdir(parents=True)
-    for name, data in (("00000001", b"d"), ("00000000", b"abc"), (".0.tmp", b"x")):
-        (many / "entries" / name).write_bytes(data)
-    assert read_log_entries(many) == (b"abc", b"d")
-    assert read_log_entries(tmp_path) == ()
+def test_a_log_that_cannot_be_read_has_no_entries(pristine: World, tmp_path: Path) -> None:
+    world = pristine.copied_to(tmp_path)
+    whole = world.source.logs()[0].entries
+    assert len(whole) == 2
+    (tmp_path / MEASURE / "log" / "entries" / ".0.tmp").write_bytes(b"x")
+    assert world.source.logs()[0].entries == whole
+    with (tmp_path / MEASURE / "log" / "entries" / "00000001").open("wb") as file:
+        file.truncate(READ_MAX_BYTES + 1)
+    assert world.source.logs()[0].entries == ()
+    assert first_broken(verify_epoch_evidence(world.source, 8)).name == "epoch-log"
+    shutil.rmtree(tmp_path / MEASURE / "log" / "entries")
+    assert world.source.logs()[0].entries == ()
+    (tmp_path / MEASURE / "log" / "entries").write_bytes(b"\x00\x03abc")
+    assert world.source.logs()[0].entries == ()
+    (tmp_path / MEASURE / "log" / "checkpoint").unlink()
+    assert world.source.logs() == []
+
+
+def test_a_publication_without_a_log_has_no_folder_for_one(tmp_path: Path) -> None:
+    publication = Publication(tmp_path)
+    publication.put(b"an artefact")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs", "objects"]
+    publication.append_log(0, b"entry", "log.testnet", LOG_SEED)
+    assert (tmp_path / "log" / "entries" / "00000000").read_bytes() == b"entry"
+    assert (tmp_path / "log" / "checkpoint").is_file()

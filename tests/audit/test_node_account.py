@@ -11,13 +11,16 @@ from audit.audit_world import (
     MEASURE,
     NODE_IDS,
     World,
+    commit,
     jobs_of,
     payee,
 )
 from meridian.audit.node_account import account_of, find_node
-from meridian.audit.proof_building import claim_proof, job_proof, node_proof
-from meridian.audit.proofs import chain_step, check_proof, encode_document
+from meridian.audit.proof_building import absence_proof, claim_proof, job_proof, node_proof
+from meridian.audit.proof_document import CountedFile, ProofFile, encode_file
+from meridian.audit.proofs import chain_step, check_file
 from meridian.errors import MeridianError, NotFound
+from meridian.primitives.ids import node_key
 
 EPOCH = 8
 
@@ -114,7 +117,7 @@ def test_an_unknown_node_is_answered_with_the_nearest_ids(pristine: World) -> No
 
 
 def test_an_uncommitted_epoch_is_not_found(pristine: World) -> None:
-    for ask in (account_of, node_proof, claim_proof):
+    for ask in (account_of, node_proof, absence_proof, claim_proof):
         with pytest.raises(NotFound):
             ask(pristine.source, 99, "gamma")
 
@@ -122,8 +125,8 @@ def test_an_uncommitted_epoch_is_not_found(pristine: World) -> None:
 # --- proofs from publications ---------------------------------------------------------------------
 
 
-def all_hold(world: World, document: dict) -> bool:
-    checked = check_proof(encode_document(document))
+def all_hold(world: World, file: ProofFile) -> bool:
+    checked = check_file(encode_file(file))
     assert checked.failed is None
     return chain_step(checked, world.chain, world.source.network.network_id).ok
 
@@ -139,20 +142,63 @@ def test_every_job_node_and_claim_can_be_proved_against_the_chain(
         assert all_hold(pristine, claim_proof(pristine.source, epoch, node_id))
 
 
+@pytest.mark.parametrize("job_id", [None, "job-8-1"])
+def test_a_stranger_is_absent_and_in_an_empty_epoch_everybody_is(
+    world: World, job_id: str | None
+) -> None:
+    world.chain.budgets[9] = BUDGET
+    commit(world, 9)
+    strangers = sorted((f"stranger-{number}" for number in range(200)), key=node_key)
+    edges = set()
+    for epoch, node_id in (*((EPOCH, one) for one in strangers[::199]), (9, "gamma")):
+        file = absence_proof(world.source, epoch, node_id, job_id)
+        assert (file.kind, file.subject.job_id) == ("absent_node", None)
+        assert all_hold(world, file)
+        edges.add((file.proof.left is None, file.proof.right is None))
+    assert edges == {(True, False), (False, True), (True, True)}
+    assert all_hold(world, absence_proof(world.source, EPOCH, strangers[100], job_id))
+
+
+def test_jobs_that_a_node_does_not_have_are_absent_in_all_gaps(pristine: World) -> None:
+    edges = set()
+    for number in range(100, 140):
+        file = absence_proof(pristine.source, EPOCH, "gamma", f"job-8-{number}")
+        assert (file.kind, file.subject.job_id) == ("absent_job", f"job-8-{number}")
+        assert all_hold(pristine, file)
+        edges.add((file.proof.left is None, file.proof.right is None))
+    assert edges == {(True, False), (False, False), (False, True)}
+    assert all_hold(pristine, absence_proof(pristine.source, EPOCH, "gamma", "job-7-1"))
+
+
+def test_what_was_counted_cannot_be_proved_absent(pristine: World) -> None:
+    with pytest.raises(MeridianError, match="node 'gamma' is not absent"):
+        absence_proof(pristine.source, EPOCH, "gamma")
+    with pytest.raises(MeridianError, match="job 'job-8-2' of node 'gamma' is not absent"):
+        absence_proof(pristine.source, EPOCH, "gamma", "job-8-2")
+
+
+def test_no_address_is_called_absent_for_its_letters(pristine: World) -> None:
+    other = ADDRESS_NODE.lower()
+    with pytest.raises(MeridianError, match=f"node '{ADDRESS_NODE}' is not absent"):
+        absence_proof(pristine.source, EPOCH, other)
+    file = absence_proof(pristine.source, EPOCH, other, "job-7-1")
+    assert (file.kind, file.subject.node_id) == ("absent_job", ADDRESS_NODE)
+
+
 def test_a_proof_of_another_epoch_network_or_root_is_refused_by_the_chain(world: World) -> None:
     source = world.source
     claim = claim_proof(source, 7, "gamma")
-    claim["epoch"] = 8
-    assert not all_hold(world, claim)
-    claim["epoch"] = 99
-    assert not all_hold(world, claim)
-    node = node_proof(source, EPOCH, "gamma")
-    node["network"] = "other"
-    assert not all_hold(world, node)
-    node["network"] = "testnet"
-    assert all_hold(world, node)
-    world.chain.committed.pop()
-    assert not all_hold(world, node)
+    for epoch in (8, 99):
+        assert not all_hold(world, replace(claim, epoch=epoch))
+    for node in (
+        node_proof(source, EPOCH, "gamma"),
+        absence_proof(source, EPOCH, "stranger"),
+        absence_proof(source, EPOCH, "gamma", "job-7-1"),
+    ):
+        assert not all_hold(world, replace(node, network="other"))
+        assert all_hold(world, node)
+        chain = replace(world.chain, committed=[])
+        assert not all_hold(replace(world, chain=chain), node)
 
 
 def test_a_job_that_does_not_exist_is_not_found(pristine: World) -> None:
@@ -162,9 +208,10 @@ def test_a_job_that_does_not_exist_is_not_found(pristine: World) -> None:
 
 def test_an_address_in_other_letters_proves_the_node_as_it_is_written(pristine: World) -> None:
     for ask in (node_proof, claim_proof):
-        document = ask(pristine.source, EPOCH, ADDRESS_NODE.lower())
-        assert document["node_id"] == ADDRESS_NODE
-        assert all_hold(pristine, document)
+        file = ask(pristine.source, EPOCH, ADDRESS_NODE.lower())
+        node_id = file.subject.node_id if isinstance(file, CountedFile) else file.node_id
+        assert node_id == ADDRESS_NODE
+        assert all_hold(pristine, file)
 
 
 def test_claims_are_proved_from_any_publisher_that_has_them(world: World) -> None:

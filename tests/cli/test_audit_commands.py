@@ -126,13 +126,17 @@ def test_an_unknown_node_exits_with_3_and_names_the_nearest(world: World) -> Non
 
 def proof_file(world: World, tmp_path: Path, kind: str) -> Path:
     path = tmp_path / f"{kind}.json"
-    more = ("--job", "job-8-2") if kind == "job" else ()
-    result = meridian("proof", kind, *of(world), "--node", "gamma", *more, "-o", path)
+    more: tuple[str, ...] = {
+        "job": ("gamma", "--job", "job-8-2"),
+        "absent job": ("gamma", "--job", "job-8-999"),
+        "absent node": ("stranger",),
+    }.get(kind, ("gamma",))
+    result = meridian("proof", kind.split(maxsplit=1)[0], *of(world), "--node", *more, "-o", path)
     assert result.exit_code == 0, result.output
     return path
 
 
-@pytest.mark.parametrize("kind", ["job", "node", "claim"])
+@pytest.mark.parametrize("kind", ["job", "node", "absent job", "absent node", "claim"])
 def test_a_proof_file_is_written_and_verified_with_and_without_the_chain(
     world: World, tmp_path: Path, kind: str
 ) -> None:
@@ -189,6 +193,21 @@ def test_a_proof_goes_to_standard_output_without_a_file(world: World) -> None:
 )
 def test_what_does_not_exist_cannot_be_proved(world: World, arguments: tuple[str, ...]) -> None:
     assert meridian("proof", *arguments, *of(world)).exit_code == 3
+
+
+@pytest.mark.parametrize("more", [(), ("--job", "job-8-2")])
+def test_what_exists_cannot_be_proved_absent(world: World, more: tuple[str, ...]) -> None:
+    result = meridian("proof", "absent", *of(world), "--node", "gamma", *more)
+    assert result.exit_code == 1
+    assert "is not absent" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_proof_of_absence_says_what_is_absent(world: World, tmp_path: Path) -> None:
+    job = meridian("proof", "verify", proof_file(world, tmp_path, "absent job"))
+    assert "valid: job 'job-8-999' is none of the 7 jobs of node 'gamma' in epoch 8" in job.stdout
+    node = meridian("proof", "verify", proof_file(world, tmp_path, "absent node"))
+    assert "valid: node 'stranger' has no job in epoch 8" in node.stdout
 
 
 def test_an_output_that_cannot_be_written_is_a_storage_failure(world: World) -> None:

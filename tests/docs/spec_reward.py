@@ -1,13 +1,15 @@
 """Examples of pages 07 to 09: reports, claims, contracts, outcomes, proof files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import spec_agreement as agreed
 import spec_world as w
 from spec_layout import Cbor, Example, Json, Values, layout
 
-from meridian.audit import proofs
+from meridian.audit.proof_document import ClaimFile, CountedFile, ProofFile, encode_file
+from meridian.audit.proofs import check_file
 from meridian.audit.record import OutcomeRecord
 from meridian.contracts.calldata import path_words, signature_words
 from meridian.contracts.statements import (
@@ -18,13 +20,15 @@ from meridian.contracts.statements import (
     RegisterNode,
     Transmission,
 )
-from meridian.measure.commitment import job_tree, node_tree
+from meridian.measure.commitment import committed_root
+from meridian.measure.proof import AbsentNodeProof, ProofMaker, Subject
 from meridian.primitives import dagcbor, hashing
-from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
+from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.codec import Writer
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.hashing import sha256, tagged
 from meridian.primitives.ids import NodeKey, address_text, node_key
+from meridian.primitives.sumtree import EMPTY_ROOT
 from meridian.reward.claims import ClaimsState, verify_claim
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
@@ -60,7 +64,7 @@ FACTS = EpochFacts(
 RESULT = seed_result(
     REPORT_,
     OUTCOME,
-    measurement=cid_text(w.MANIFEST.digest, DAG_CBOR),
+    measurement=cid_text(w.MANIFEST.digest),
     facts=FACTS,
     summary=w.EVALUATION.summary,
 )
@@ -244,31 +248,25 @@ def contracts() -> dict[str, Example]:
 
 
 def files() -> dict[str, Example]:
-    lanes = w.SCHEMA.lanes.kind
-    rows, nodes = w.COMMITMENT.rows, w.NODES.rows
-    jobs, tree = job_tree(rows[:3], lanes), node_tree(nodes, lanes)
-    keys = [row[4:36].tobytes() for row in rows[:3]]
-    place = keys.index(sha256(b"abcdef"))
-    node = proofs.Place(nodes[0].tobytes(), 0, 2, tree.path(0))
-    job = proofs.Place(rows[place].tobytes(), place, 3, jobs.path(place))
-    root = w.COMMITMENT.root
-    documents = {
-        "proof-job": proofs.job_document(
-            w.NETWORK, w.EPOCH, "node-a", "abcdef", lanes=lanes, job=job, node=node, root=root
-        ),
-        "proof-node": proofs.node_document(
-            w.NETWORK, w.EPOCH, "node-a", lanes=lanes, node=node, root=root
-        ),
-        "proof-claim": proofs.claim_document(
-            w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total
-        ),
+    maker = ProofMaker(w.SCHEMA, w.NODES, w.JOBS)
+    about = Subject(w.EPOCH, w.COMMITMENT.root, w.SCHEMA.lanes.kind, "node-a")
+    one, other = replace(about, job_id="abcdef"), replace(about, job_id="ghijkl")
+    nobody, empty = replace(about, node_id="node-c"), replace(about, epoch=w.EPOCH + 1)
+    empty = replace(empty, root=committed_root(w.EPOCH + 1, 0, EMPTY_ROOT))
+    proved: dict[str, ProofFile] = {
+        "job": CountedFile(w.NETWORK, one, maker.job("node-a", "abcdef")),
+        "node": CountedFile(w.NETWORK, about, maker.node("node-a")),
+        "absent-job": CountedFile(w.NETWORK, other, maker.job("node-a", "ghijkl")),
+        "absent-node": CountedFile(w.NETWORK, nobody, maker.node("node-c")),
+        "absent-node-empty": CountedFile(w.NETWORK, empty, AbsentNodeProof(None, None)),
+        "claim": ClaimFile(w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total),
     }
     examples: dict[str, Example] = {}
-    for name, document in documents.items():
-        checked = proofs.check_proof(proofs.encode_document(document))
+    for name, file in proved.items():
+        checked = check_file(encode_file(file))
         assert checked.failed is None, checked.failed
-        examples[name] = Json(document)
-        if name == "proof-job":
+        examples[f"proof-{name}"] = Json(file.document())
+        if name in {"job", "absent-job"}:
             steps = {f"{i}. {step.name}": step.value for i, step in enumerate(checked.steps, 1)}
-            examples["proof-job-steps"] = Values({**steps, "says": checked.statement})
+            examples[f"proof-{name}-steps"] = Values({**steps, "says": checked.statement})
     return examples

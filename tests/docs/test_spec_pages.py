@@ -10,7 +10,7 @@ from spec_examples import BLOCK, PAGES, SPEC, blocks, examples, refreshed, rende
 from spec_layout import Cbor, Json, Layout, Values, layout
 from spec_world import MANIFEST, PARAMETERS, SCHEMA
 
-from meridian.audit import evidence, proofs
+from meridian.audit import evidence, proof_document
 from meridian.contracts.statements import REGISTER_EVALUATOR, REGISTER_NODE, TRANSMISSION
 from meridian.ephemera import journal, limits
 from meridian.ephemera.context import PROTOCOL, VIEW_MAX, Kind
@@ -247,13 +247,15 @@ def test_keys_of_the_network_file():
 
 def test_keys_of_proof_files():
     shown = examples("09-publication-and-proofs.md")
-    written = {name: set(shown[f"proof-{name}"].value) for name in ("job", "node", "claim")}
-    keys: dict[str, set[str]] = {"job": set(), "node": set(), "claim": set()}
+    kinds_ = table(page(9), "Proof files", "kind").codes()
+    assert kinds_ == list(proof_document._READERS)
+    written = {name: set(shown[f"proof-{name.replace('_', '-')}"].value) for name in kinds_}
+    keys: dict[str, set[str]] = {name: set() for name in kinds_}
     for row_ in table(page(9), "Proof files", "key").rows:
         parts = row_[1].split("; ")
         for place, code in enumerate(spans(row_[0])):
             kinds = parts[place] if len(parts) > 1 else parts[0]
-            for kind in ("job, node, claim" if kinds == "all" else kinds).split(", "):
+            for kind in kinds_ if kinds == "all" else kinds.split(", "):
                 keys[kind].add(code)
     assert keys == written
 
@@ -339,7 +341,7 @@ LIMITS = [
     (6, f"a piece of at most {link_frames.CHUNK_BYTES:,} bytes"),
     (6, f"A message is at most {link_connection.LinkLimits().frame_max_bytes >> 20} MiB"),
     (7, f"at most 2^{CLAIMS_MAX.bit_length() - 1}"),
-    (9, f"beyond {proofs.FILE_BYTES_MAX >> 20} MiB"),
+    (9, f"beyond {proof_document.FILE_BYTES_MAX >> 20} MiB"),
 ]
 
 

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from journey.system import meridian
 
+from journey.system import meridian
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
 

@@ -46,7 +46,7 @@ class Ingest:
         )
         epochs = column_values(admitted.table, "epoch")
         self.seen.require_room(len(epochs))
-        self.seen.add(epochs, self.seen.hashes(admitted.table.column("node_id"), admitted.keys))
+        self.seen.add(epochs, admitted.hashes)
         self.sums.add(epochs, admitted.table)
         return admitted
 

@@ -314,3 +314,16 @@ def test_nodes_with_wrong_keys_or_order_are_refused() -> None:
     ):
         with pytest.raises(InvalidInput):
             Nodes.decode(bad.encode())
+
+
+def test_what_lies_under_a_null_does_not_change_a_row() -> None:
+    """Arrow may keep any bytes in a null's slot; a row must not depend on them."""
+    table = saturn_jobs(1)
+    at = table.schema.get_field_index("client")
+    text = pa.array(["junk"])
+    _, offsets, data = text.buffers()
+    hidden = pa.StringArray.from_buffers(1, offsets, data, pa.py_buffer(b"\x00"), 1)
+    assert hidden.to_pylist() == [None]
+    plain = table.set_column(at, table.schema.field(at), pa.array([None], pa.string()))
+    other = table.set_column(at, table.schema.field(at), hidden)
+    assert (rebuild_rows(SATURN, other) == rebuild_rows(SATURN, plain)).all()

@@ -1,5 +1,7 @@
 """Identifiers, codec, artefact encodings, keys, EIP-712, quorums and amounts."""
 
+import sys
+
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
@@ -91,6 +93,32 @@ def test_artefacts_round_trip_and_refuse_floats():
     assert dagcbor.decode(dagcbor.encode(value)) == value
     with pytest.raises(InvalidInput):
         dagcbor.encode({"a": 0.5})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x81" * 10**6, b"\xa1\x61a" * 10**6, b"\xd8\x2a" * 10**6, b"\x81" * 65 + b"\x00"],
+    ids=["lists", "maps", "tags", "just too deep"],
+)
+def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack(data):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # as libraries of the transaction signer leave it
+    try:
+        with pytest.raises(InvalidInput, match="nested"):
+            dagcbor.decode(data)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(0, 2**64 - 1) | st.binary() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=30,
+    )
+)
+def test_every_artefact_value_comes_back_as_it_was(value):
+    assert dagcbor.decode(dagcbor.encode(value)) == value
 
 
 def test_cid_is_the_known_one_and_only_its_canonical_text_is_read():

@@ -3,17 +3,26 @@
 Only what the chain anchors is used: the manifest that was committed, and the claims under the accepted reward root.
 """
 
+import contextlib
+
 from meridian.audit.case import Case
 from meridian.audit.epoch import MEASURED_STEPS
 from meridian.audit.evidence import first_broken, run_steps
 from meridian.audit.measured import commitment_of
 from meridian.audit.node_account import GoodCopies, find_node
-from meridian.audit.proofs import Document, Place, claim_document, job_document, node_document
+from meridian.audit.proof_document import ClaimFile, CountedFile
 from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import EvidenceSource
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.measure.manifest import Manifest, Nodes
-from meridian.measure.proof import Leaf, ProofMaker
+from meridian.measure.proof import (
+    AbsentJobProof,
+    JobProof,
+    NodeProof,
+    Proof,
+    ProofMaker,
+    Subject,
+)
 from meridian.primitives.ids import NodeKey, node_key
 from meridian.reward.claims import ClaimsState
 
@@ -30,7 +39,7 @@ def _measured(source: EvidenceSource, epoch: int) -> Case:
     return case
 
 
-def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> Document:
+def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> CountedFile:
     """Return the proof that a job was counted.
 
     Raises:
@@ -38,23 +47,13 @@ def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> 
     """
     case = _measured(source, epoch)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
-    proof = ProofMaker(case.schema, case.nodes, case.jobs).job(node_id, job_id)
-    if proof.job is None or proof.node is None:
+    proof = _maker(case).job(node_id, job_id)
+    if not isinstance(proof, JobProof):
         raise NotFound(f"node {node_id!r} has no job {job_id!r} in epoch {epoch}")
-    jobs = case.nodes.job_counts[proof.node.index]
-    return job_document(
-        source.network.name,
-        epoch,
-        node_id,
-        job_id,
-        lanes=case.schema.lanes.kind,
-        job=_place(proof.job, jobs),
-        node=_place(proof.node, len(case.nodes.ids)),
-        root=case.committed.root,
-    )
+    return _file(case, proof, node_id, job_id)
 
 
-def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> Document:
+def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> CountedFile:
     """Return the proof of a node's row: job count, sums and job-tree root.
 
     Raises:
@@ -62,23 +61,51 @@ def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> Document:
     """
     case = _measured(source, epoch)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
-    proof = ProofMaker(case.schema, case.nodes, case.jobs).node(node_id)
-    assert proof.node is not None  # the node is one of the epoch's
-    return node_document(
-        source.network.name,
-        epoch,
-        node_id,
-        lanes=case.schema.lanes.kind,
-        node=_place(proof.node, len(case.nodes.ids)),
+    return _file(case, _maker(case).node(node_id), node_id)
+
+
+def absence_proof(
+    source: EvidenceSource, epoch: int, node_id: str, job_id: str | None = None
+) -> CountedFile:
+    """Return the proof that a job, or every job of a node, was not counted in an epoch.
+
+    Where the whole node is absent, that is what is proved, also for a job of it. An address that the epoch has in other
+    letters is that node, so that nothing is called absent for its spelling.
+
+    Raises:
+        NotFound: If the epoch is not committed.
+        MeridianError: If what is asked about was counted.
+    """
+    case = _measured(source, epoch)
+    with contextlib.suppress(NotFound):
+        node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
+    maker = _maker(case)
+    proof = maker.node(node_id) if job_id is None else maker.job(node_id, job_id)
+    if isinstance(proof, NodeProof):
+        raise MeridianError(f"node {node_id!r} is not absent: it has jobs in epoch {epoch}")
+    if isinstance(proof, JobProof):
+        raise MeridianError(
+            f"job {job_id!r} of node {node_id!r} is not absent: epoch {epoch} counts it"
+        )
+    return _file(case, proof, node_id, job_id if isinstance(proof, AbsentJobProof) else None)
+
+
+def _maker(case: Case) -> ProofMaker:
+    return ProofMaker(case.schema, case.nodes, case.jobs)
+
+
+def _file(case: Case, proof: Proof, node_id: str, job_id: str | None = None) -> CountedFile:
+    subject = Subject(
+        epoch=case.epoch,
         root=case.committed.root,
+        lanes=case.schema.lanes.kind,
+        node_id=node_id,
+        job_id=job_id,
     )
+    return CountedFile(case.source.network.name, subject, proof)
 
 
-def _place(leaf: Leaf, size: int) -> Place:
-    return Place(leaf.row, leaf.index, size, leaf.path)
-
-
-def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> Document:
+def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> ClaimFile:
     """Return the proof of what a node had earned in all by the report of an epoch.
 
     Raises:
@@ -97,7 +124,7 @@ def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> Document:
                     stored.total,
                 ):
                     key, node_id = _claiming_node(good, epoch, node_id, state)
-                    return claim_document(
+                    return ClaimFile(
                         source.network.name,
                         epoch,
                         node_id,

@@ -18,9 +18,10 @@ from rich.table import Table
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State, first_broken
 from meridian.audit.node_account import NodeAccount, account_of
-from meridian.audit.proof_building import claim_proof, job_proof, node_proof
-from meridian.audit.proof_steps import ProofStep
-from meridian.audit.proofs import Document, chain_step, check_proof, encode_document
+from meridian.audit.proof_building import absence_proof, claim_proof, job_proof, node_proof
+from meridian.audit.proof_document import FILE_BYTES_MAX, ProofFile, encode_file
+from meridian.audit.proof_text import ProofStep
+from meridian.audit.proofs import chain_step, check_file
 from meridian.audit.source import EvidenceSource
 from meridian.errors import StorageFailure
 from meridian.node.audit_sources import open_source
@@ -217,10 +218,10 @@ def proof() -> None:
 
 
 def _write_proof(
-    data_dir: Path, output: Path | None, build: Callable[[EvidenceSource], Document]
+    data_dir: Path, output: Path | None, build: Callable[[EvidenceSource], ProofFile]
 ) -> None:
     with open_source(data_dir) as source:
-        data = encode_document(build(source))
+        data = encode_file(build(source))
     if output is None:
         click.echo(data, nl=False)
         return
@@ -254,6 +255,19 @@ def write_node_proof(data_dir: Path, node_id: str, epoch: int, output: Path | No
     _write_proof(data_dir, output, lambda source: node_proof(source, epoch, node_id))
 
 
+@proof.command("absent")
+@data_dir_option
+@node_option
+@click.option("--job", "job_id", metavar="JOBID", help="The job's id; without it, any job.")
+@epoch_option
+@output_option
+def write_absence_proof(
+    data_dir: Path, node_id: str, job_id: str | None, epoch: int, output: Path | None
+) -> None:
+    """Prove that a job of a node, or any job of it, was not counted in an epoch."""
+    _write_proof(data_dir, output, lambda source: absence_proof(source, epoch, node_id, job_id))
+
+
 @proof.command("claim")
 @data_dir_option
 @node_option
@@ -274,7 +288,8 @@ def write_claim_proof(data_dir: Path, node_id: str, epoch: int, output: Path | N
 @json_option
 def verify_proof(file: Path, data_dir: Path | None, *, as_json: bool) -> None:
     """Check a proof file, every hash step of it; exits with 0 if it is valid, else with 1."""
-    checked = check_proof(file.read_bytes())
+    with file.open("rb") as opened:
+        checked = check_file(opened.read(FILE_BYTES_MAX + 1))
     steps = list(checked.steps)
     if data_dir is not None and checked.failed is None:
         with open_source(data_dir) as source:
@@ -286,7 +301,7 @@ def verify_proof(file: Path, data_dir: Path | None, *, as_json: bool) -> None:
             "failed": failed.name if failed else None,
             "kind": checked.kind,
             "epoch": checked.epoch,
-            "statement": checked.statement if failed is None else "",
+            "statement": "" if failed else checked.statement,
             "root": checked.root.hex(),
             "compared_with_chain": data_dir is not None and checked.failed is None,
             "steps": [asdict(step) for step in steps],

@@ -1,5 +1,6 @@
 """The `meridian` command."""
 
+import os
 import sys
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from meridian import __version__
 from meridian.cli.audit_commands import node, proof, verify
 from meridian.cli.run_commands import demo, run
 from meridian.cli.serve_commands import serve
-from meridian.errors import MeridianError
+from meridian.errors import MeridianError, StorageFailure
 from meridian.node.process import bound_recursion
 
 INTERRUPTED: Final = 130
@@ -50,6 +51,14 @@ class Group(click.Group):
         except MeridianError as error:
             click.echo(f"meridian: {error}", err=True)
             sys.exit(error.exit_code)
+        except BrokenPipeError:  # whoever read our output has had enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except OSError as error:
+            if error.filename is None:  # not about a file: nothing that we foresaw
+                raise
+            click.echo(f"meridian: {error.filename}: {error.strerror}", err=True)
+            sys.exit(StorageFailure.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted; run the same command again to resume", err=True)
             sys.exit(INTERRUPTED)

@@ -52,13 +52,17 @@ class ProgressDisplay:
             self._tasks[step] = self._progress.add_task(step, total=total)
             self._started[step] = time.monotonic()
             if self._plain and done < total:
-                self._console.print(f"  … {step}")
+                self._say(f"  … {step}")
         self._progress.update(self._tasks[step], completed=done, total=total)
         if self._plain and done >= total and self._started[step] >= 0:
             seconds = time.monotonic() - self._started[step]
-            self._console.print(f"  ✓ {step} ({total:,} in {seconds:.1f} s)")
+            self._say(f"  ✓ {step} ({total:,} in {seconds:.1f} s)")
             self._started[step] = -1.0
 
     def note(self, text: str) -> None:
         """Show one line that stays."""
-        self._console.print(f"  · {text}")
+        self._say(f"  · {text}")
+
+    def _say(self, line: str) -> None:
+        # As it is: names from outside are no markup, and a log's line is not cut at column 80.
+        self._console.print(line, markup=False, soft_wrap=True)

@@ -108,7 +108,7 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Where everything is kept; resumes what is there.",
 )
@@ -137,7 +137,7 @@ def run(
 @click.command()
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     help="Where everything is kept.  [default: a new temporary directory]",
 )
 @click.option("--jobs", "jobs", default=200_000, show_default=True, help="Jobs to generate.")
@@ -157,8 +157,8 @@ def demo(
     """Show the whole system on generated Saturn-like jobs, with some fraud and some missing data."""
     from meridian.networks.generator import Traffic, generate
 
-    directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     source = generate(Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
+    directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     try:
         _run(source, _options(directory, **values), as_json=as_json)
     except InvalidInput:

@@ -1,10 +1,12 @@
 """The tables at the end of a run."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from meridian.journey.run import RunResult
@@ -14,6 +16,8 @@ PAYEES_SHOWN: Final = 10
 WIDTH: Final = 118
 """Columns where the output is no terminal."""
 _DIGITS: Final = 7
+_TOTALS: Final = {"jobs", "nodes", "bytes", "score"}
+"""Entries of a summary that are no verdicts."""
 
 
 def _coins(atto: str | int) -> str:
@@ -31,6 +35,7 @@ def print_run(result: RunResult, data_dir: Path) -> None:
     epochs: list[dict[str, Any]] = result.document["epochs"]
     console.print()
     console.print(_epochs(epochs))
+    console.print(_verdicts(result))
     console.print(_payees(epochs))
     console.print(_gas(epochs))
     console.print(_seconds(result.seconds))
@@ -43,9 +48,12 @@ def print_run(result: RunResult, data_dir: Path) -> None:
     console.print(f"Verified from public artefacts and the chain alone: {verdict}")
     last = epochs[-1]["epoch"] if epochs else 0
     node = epochs[-1]["payees"][0]["node_id"] if epochs and epochs[-1]["payees"] else "ID"
-    console.print(f"Everything lies in [bold]{data_dir}[/bold]. Look closer:")
-    console.print(f"  meridian verify --data-dir {data_dir} --epoch {last}")
-    console.print(f"  meridian node show --data-dir {data_dir} --epoch {last} --node {node}")
+    console.print(
+        f"Everything lies in [bold]{escape(str(data_dir))}[/bold]. Look closer:", soft_wrap=True
+    )
+    where = f"--data-dir {shlex.quote(str(data_dir))} --epoch {last}"
+    for command in (f"verify {where}", f"node show {where} --node {shlex.quote(node)}"):
+        console.print(f"  meridian {command}", markup=False, soft_wrap=True)
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
@@ -79,6 +87,19 @@ def _epochs(epochs: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def _verdicts(result: RunResult) -> Table:
+    """Show why jobs counted or did not, and the other totals of each evaluation."""
+    epochs = sorted(result.epochs, key=lambda item: item.report.epoch)
+    table = _table(
+        "Jobs by verdict", ["verdict"], [f"epoch {item.report.epoch}" for item in epochs]
+    )
+    for reason in (name for item in epochs[:1] for name in item.summary if name not in _TOTALS):
+        counts = [item.summary.get(reason, 0) for item in epochs]
+        if any(counts):
+            table.add_row(reason, *(f"{count:,}" for count in counts))
+    return table
+
+
 def _payees(epochs: Sequence[dict[str, Any]]) -> Table:
     totals: dict[str, int] = {}
     for epoch in epochs:
@@ -89,10 +110,10 @@ def _payees(epochs: Sequence[dict[str, Any]]) -> Table:
     table = _table(
         f"Payees, the first {len(top)} of {len(totals):,}", ["node", ""], ["earned", "share"]
     )
+    longest = max(totals.values(), default=0) or 1  # an epoch without a budget pays nobody
     for node in top:
-        share = totals[node] / whole  # for the eye only
-        bar = "█" * round(share * 20 * whole / totals[top[0]])
-        table.add_row(node, bar, _coins(totals[node]), f"{share:.2%}")
+        bar = "█" * round(20 * totals[node] / longest)
+        table.add_row(escape(node), bar, _coins(totals[node]), f"{totals[node] / whole:.2%}")
     return table
 
 

@@ -5,7 +5,7 @@ epoch and previous report, only the one report that it computed itself; when ano
 between, the epoch is computed again on top of it. What the chain accepted is reproduced, never believed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from meridian.errors import InvalidInput
@@ -64,27 +64,40 @@ class Settlement:
         self._domain = domain
         self._terms: dict[int, EpochTerms] = {}
         self._blocks: dict[int, tuple[bytes, Sequence[MemberRow]]] = {}
-        self._claims: dict[bytes, ClaimsState] = {NO_REPORT: ClaimsState.empty()}
         self._head = NO_REPORT
-        self._accepted: dict[int, bytes] = {}
-        self._proposals: dict[tuple[int, bytes], Proposal] = {}
+        self._claims = ClaimsState.empty()
+        self._accepted: set[int] = set()
+        self._proposals: dict[int, Proposal] = {}
+        """On top of the head."""
 
     @property
     def head(self) -> bytes:
         """Digest of the last accepted report that we reproduced."""
         return self._head
 
+    def resume(self, epochs: Iterable[int], head: bytes, claims: ClaimsState) -> None:
+        """Go on from reports that were reproduced in an earlier life.
+
+        Args:
+            epochs: Those whose reports were accepted.
+            head: Digest of the last of them.
+            claims: The claims after it; the caller has compared their root with the chain.
+        """
+        self._accepted = set(epochs)
+        self._claims = claims
+        self._head = head
+
     def prepare(self, terms: EpochTerms) -> None:
-        """Take note of an epoch's terms."""
+        """Take note of an epoch's terms; those of a settled epoch are not kept."""
+        if terms.header.epoch in self._accepted:
+            return
         self._terms.setdefault(terms.header.epoch, terms)
 
     def decided(self, epoch: int, block_hash: bytes, rows: Sequence[MemberRow]) -> None:
         """Take note of the decided block: its hash and its rows with their bodies, in block order."""
+        if epoch in self._accepted:
+            return
         self._blocks.setdefault(epoch, (block_hash, rows))
-
-    def is_decided(self, epoch: int) -> bool:
-        """Tell whether the epoch's block is known."""
-        return epoch in self._blocks
 
     def accept(self, epoch: int, digest: bytes, previous: bytes) -> Settled | Mismatch | None:
         """Take note of the next report that the chain accepted.
@@ -97,28 +110,28 @@ class Settlement:
         """
         if previous != self._head:
             raise InvalidInput("previous", "the report does not follow the head")
+        if epoch in self._accepted:
+            raise InvalidInput("epoch", f"{epoch} has an accepted report already")
         if epoch not in self._blocks or epoch not in self._terms:
             return None
         proposal = self._propose(epoch)
         if proposal.digest != digest:
             return Mismatch(epoch, digest, proposal.digest)
-        before = self._claims[previous]
-        self._claims[digest] = proposal.outcome.claims
+        before, self._claims = self._claims, proposal.outcome.claims
         self._head = digest
-        self._accepted[epoch] = digest
+        self._accepted.add(epoch)
+        # Bodies and claims are large, and a settled epoch needs neither: what is left of it is its number.
+        del self._blocks[epoch], self._terms[epoch]
         self._proposals = {}
-        if len(self._claims) > 2:
-            self._claims = {previous: before, digest: proposal.outcome.claims}
         return Settled(proposal, before)
 
     def open_proposals(self) -> list[Proposal]:
         """Return, for each decided epoch without an accepted report, the report on top of the head."""
-        epochs = sorted(self._blocks.keys() & self._terms.keys() - self._accepted.keys())
+        epochs = sorted(self._blocks.keys() & self._terms.keys())
         return [self._propose(epoch) for epoch in epochs]
 
     def _propose(self, epoch: int) -> Proposal:
-        key = (epoch, self._head)
-        if key not in self._proposals:
+        if epoch not in self._proposals:
             terms = self._terms[epoch]
             block_hash, rows = self._blocks[epoch]
             outcome = compute_outcome(
@@ -126,12 +139,12 @@ class Settlement:
                 committee_size=len(terms.members),
                 parameters=terms.parameters,
                 budget=terms.budget_atto,
-                previous=self._claims[self._head],
+                previous=self._claims,
                 expected=terms.header,
                 payees=terms.payees,
             )
             report = outcome.report(terms.header, block_hash, self._head)
-            self._proposals[key] = Proposal(
+            self._proposals[epoch] = Proposal(
                 epoch, self._head, outcome, report, report.digest(self._domain)
             )
-        return self._proposals[key]
+        return self._proposals[epoch]

@@ -13,7 +13,7 @@ from meridian.contracts.artefact import load
 from meridian.contracts.calldata import EvaluatorRegistration, NodeRegistration
 from meridian.contracts.deployment import Addresses, Parameters, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode
-from meridian.errors import InvalidInput
+from meridian.errors import InvalidInput, Reverted
 from meridian.journey.layout import Layout
 from meridian.journey.options import Options
 from meridian.networks.definition import JobSource
@@ -136,7 +136,7 @@ def register_evaluators(
         hashes.append(
             relayer.submit(view.registry.address, data, EVALUATOR_STAKE_ATTO, purpose=purpose)
         )
-    relayer.wait_all(hashes)
+    _wait(relayer, hashes)
 
 
 def register_nodes(
@@ -172,7 +172,7 @@ def register_nodes(
         hashes.append(relayer.submit(view.registry.address, data, stake, purpose=purpose))
         done += len(group)
         progress(min(done, len(source.nodes) - 1), len(source.nodes))
-    relayer.wait_all(hashes)
+    _wait(relayer, hashes)
     progress(len(source.nodes), len(source.nodes))
 
 
@@ -189,6 +189,13 @@ def _registration(
         deadline_s=_NEVER,
     )
     return NodeRegistration(statement, key.sign(statement.digest(domain)))
+
+
+def _wait(sender: Sender, hashes: Sequence[bytes]) -> None:
+    """Wait for transactions; raises `Reverted` if a contract refused one in its block."""
+    for receipt in sender.wait_all(hashes):
+        if not receipt.status:
+            raise Reverted(receipt.reason)
 
 
 def fund(sponsor: Sender, view: ChainView, first: int, count: int, each_atto: int) -> None:

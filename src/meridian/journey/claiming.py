@@ -13,11 +13,15 @@ from meridian.errors import Reverted
 from meridian.node.chain.sender import Sender
 from meridian.node.chain.signing import Call
 from meridian.node.chain_view import ChainView
+from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import NodeKey
 from meridian.reward.claims import ClaimsState
 
 GROUPS_AT_ONCE: Final = 4
 """Transactions that are estimated and sent together."""
+
+_ITS_OWN: Final = ("rewards: payment", "rewards: nothing")
+"""Refusals that concern one claim alone: its payee takes no money, or somebody else has relayed it just now."""
 
 
 @dataclass(slots=True)
@@ -52,28 +56,34 @@ def pay_claims(
     drawn: dict[NodeKey, int] = {}
     for paid in view.claims():
         drawn[paid.key] = max(drawn.get(paid.key, 0), paid.cumulative_atto)
-    due = [key for key, claim in claims.claims.items() if claim.cumulative > drawn.get(key, 0)]
-    due = due[:limit]
+    # The limit takes the same nodes every time: running this again must not pay the next ones.
+    wanted = list(claims.claims)[:limit]
+    due = [key for key in wanted if claims.claims[key].cumulative > drawn.get(key, 0)]
     summary = ClaimSummary(claims=len(due))
     progress(0, len(due))
     if not due:
         return summary
-    single = relayer.transact(
-        view.rewards.address,
-        view.rewards.encode("claim", *_claim(epoch, claims, due[0]).arguments),
-        purpose=f"claim/{epoch}/{due[0].hex()}/{claims.claims[due[0]].cumulative}",
-    )
-    summary.single_gas, summary.total_gas, summary.transactions = (
-        single.gas_used,
-        single.gas_used,
-        1,
-    )
+    try:
+        single = relayer.transact(
+            view.rewards.address,
+            view.rewards.encode("claim", *_claim(epoch, claims, due[0]).arguments),
+            purpose=f"claim/{epoch}/{due[0].hex()}/{claims.claims[due[0]].cumulative}",
+        )
+    except Reverted as refusal:
+        if refusal.reason not in _ITS_OWN:
+            raise
+        summary.claims -= 1  # one payee that takes no money must not keep the others from theirs
+    else:
+        summary.single_gas = summary.total_gas = single.gas_used
+        summary.transactions = 1
     groups = [due[at : at + CLAIMS_PER_CALL] for at in range(1, len(due), CLAIMS_PER_CALL)]
     hashes = []
     for at in range(0, len(groups), GROUPS_AT_ONCE):
         hashes += _submit(relayer, view, epoch, claims, groups[at : at + GROUPS_AT_ONCE])
         progress(sum(map(len, groups[: at + GROUPS_AT_ONCE])), len(due))
     for receipt in relayer.wait_all(hashes):
+        if not receipt.status:
+            raise Reverted(receipt.reason)
         summary.total_gas += receipt.gas_used
     summary.transactions += len(hashes)
     progress(len(due), len(due))
@@ -100,19 +110,13 @@ def _submit(
     claims: ClaimsState,
     groups: Sequence[Sequence[NodeKey]],
 ) -> list[bytes]:
-    calls = [
-        (
-            f"claim-many/{epoch}/{group[0].hex()}/{len(group)}",
-            Call(
-                view.rewards.address,
-                view.rewards.encode(
-                    "claim_many", [_claim(epoch, claims, key).arguments for key in group]
-                ),
-                0,
-            ),
-        )
-        for group in groups
-    ]
+    calls = []
+    for group in groups:
+        batch = [_claim(epoch, claims, key).arguments for key in group]
+        data = view.rewards.encode("claim_many", batch)
+        # Named by all that is in it: after a refused payment another group may begin with the same node.
+        purpose = f"claim-many/{epoch}/{digest_of(data).hex()}"
+        calls.append((purpose, Call(view.rewards.address, data, 0)))
     return succeeded(relayer.submit_many(calls))
 
 

@@ -1,5 +1,6 @@
 """What a run may be asked for."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,8 +42,17 @@ class Options:
             raise InvalidInput("--budget-atto", "must be an integer in 0..2^96-1")
         if not 0 <= self.challenge_seconds <= 10**9:
             raise InvalidInput("--challenge-seconds", "must be in 0..10^9")
+        if self.claims_max is not None and self.claims_max < 0:
+            raise InvalidInput("--claims", f"{self.claims_max} is not a number of nodes")
+        if not 0 < self.decide_timeout_s < math.inf:  # a NaN would wait for ever
+            raise InvalidInput("--decide-timeout-s", "must be a number of seconds above 0")
         for number, mode in self.sabotage:
             if not 1 <= number <= self.evaluators:
                 raise InvalidInput("--sabotage", f"there is no evaluator {number}")
             if mode not in SABOTAGE_MODES:
                 raise InvalidInput("--sabotage", f"{mode!r} is none of {', '.join(SABOTAGE_MODES)}")
+        numbers = [number for number, _ in self.sabotage]
+        if len(set(numbers)) != len(numbers):
+            raise InvalidInput("--sabotage", "an evaluator is named twice")
+        if self.kill_evaluator and len(numbers) == self.evaluators:
+            raise InvalidInput("--kill-evaluator", "no evaluator is left to kill")

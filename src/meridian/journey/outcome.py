@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from meridian.audit.record import OutcomeRecord
 from meridian.ephemera.block import Block
 from meridian.errors import NotFound
 from meridian.evaluate.parameters import EvaluationParameters
@@ -56,16 +57,15 @@ class Publications:
                 return data
         raise NotFound(f"artefact {name} is not published")
 
-    def outcome(self, epoch: int, report_hash: bytes) -> dict[str, Any] | None:
-        """Return the outcome artefact of an accepted report, or None while nobody has published it."""
+    def outcome(self, epoch: int, report_hash: bytes) -> OutcomeRecord | None:
+        """Return the outcome record of an accepted report, or None while nobody has published it."""
         for directory in self._directories:
             path = directory / "epochs" / f"{epoch:06d}.outcome.json"
             if not path.is_file():
                 continue
             index = msgspec.json.decode(path.read_bytes())
             if index["report_hash"] == report_hash.hex():
-                value: dict[str, Any] = dagcbor.decode(self.object(parse_cid(index["outcome"])[1]))
-                return value
+                return OutcomeRecord.decode(self.object(parse_cid(index["outcome"])[1]))
         return None
 
 
@@ -73,44 +73,44 @@ def read_epoch(
     publications: Publications, view: ChainView, commitment: Commitment, report: AcceptedReport
 ) -> PublishedEpoch | None:
     """Return a reported epoch, or None while its outcome is not published yet."""
-    document = publications.outcome(report.epoch, report.report_hash)
-    if document is None:
+    record = publications.outcome(report.epoch, report.report_hash)
+    if record is None:
         return None
     manifest = Manifest.decode(publications.object(commitment.manifest))
     nodes = Nodes.decode(publications.object(manifest.nodes))
     payees = {NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)}
-    fields = document["report"]
     header = RowHeader(
-        network=fields["network"],
+        network=record.report.network,
         epoch=report.epoch,
-        commitment=fields["commitment"],
-        function=fields["function"],
-        parameters=fields["parameters"],
-        inputs_root=fields["inputs_root"],
+        commitment=record.report.commitment,
+        function=record.report.function_digest,
+        parameters=record.report.parameters_digest,
+        inputs_root=record.report.inputs_root,
     )
-    before = document["previous_claims"]
-    block = Block.decode(publications.object(document["block"]))
-    members = [Address(member) for member in document["members"]]
-    bodies = [publications.object(digest) for digest in document["rows"]]
-    rows = [(members[row.member], body) for row, body in zip(block.rows, bodies, strict=True)]
+    before = record.previous_claims
+    block = Block.decode(publications.object(record.block))
+    bodies = [publications.object(digest) for digest in record.rows]
+    rows = [
+        (record.members[row.member], body) for row, body in zip(block.rows, bodies, strict=True)
+    ]
     outcome = compute_outcome(
         rows,
-        committee_size=len(members),
-        parameters=EvaluationParameters.decode(publications.object(fields["parameters"])),
+        committee_size=len(record.members),
+        parameters=EvaluationParameters.decode(publications.object(header.parameters)),
         budget=view.budget_atto(report.epoch, commitment.block),
         previous=ClaimsState.decode(publications.object(before)) if before else ClaimsState.empty(),
         expected=header,
         payees=payees,
     )
-    verdicts = dagcbor.decode(publications.object(document["verdicts"]))
+    verdicts = dagcbor.decode(publications.object(record.verdicts))
     return PublishedEpoch(
         commitment=commitment,
         report=report,
         outcome=outcome,
         jobs=len(verdicts["codes"]),
-        signers=tuple(Address(signer) for signer, _ in document["signatures"]),
+        signers=tuple(signer for signer, _ in record.signatures),
         node_ids={NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)},
-        seed_result=publications.object(document["result"]),
+        seed_result=publications.object(record.result),
         summary=dict(verdicts["summary"]),
     )
 

@@ -26,11 +26,14 @@ Event = dict[str, Any]
 STOP_TIMEOUT_S: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+"""Loaded here: between fork and exec the loader's lock may be held for ever by a thread that the child does not have."""
+
 
 def _end_with_parent() -> None:
     """Ask Linux to end this child when its parent dies; runs in the child before exec."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
@@ -81,7 +84,7 @@ class Child:
         for line in stdout:
             try:
                 event = msgspec.json.decode(line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue  # a library's stray print is no event
             if isinstance(event, dict):
                 if event.get("event") == "ready":
@@ -118,6 +121,7 @@ class Child:
         """End the process at once, as a crash would (SIGKILL)."""
         self._process.kill()
         self._process.wait()
+        self._close()
 
     def terminate(self) -> None:
         """Ask the process to end (SIGTERM), without waiting."""
@@ -129,11 +133,18 @@ class Child:
         self.terminate()
         try:
             self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # a second Ctrl-C must not leave the process behind either
             self._process.kill()
             self._process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+        self._close()
+
+    def _close(self) -> None:
+        """Take in what the ended process has printed, and close the pipe."""
         self._reader.join(1.0)
-        if self._process.stdout is not None:
+        # A process that it left behind may hold the other end; closing under the reader's feet would wait for it.
+        if self._process.stdout is not None and not self._reader.is_alive():
             self._process.stdout.close()
 
 

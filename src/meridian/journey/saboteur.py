@@ -61,7 +61,7 @@ def garbage(chance: random.Random, heard: Sequence[bytes]) -> bytes:
     if kind == 0 or not heard:
         return chance.randbytes(chance.randrange(1, 2000))
     frame = bytearray(chance.choice(heard))
-    if kind == 1:
+    if kind == 1 and frame:
         frame[chance.randrange(len(frame))] ^= 1 << chance.randrange(8)
     return bytes(frame)
 

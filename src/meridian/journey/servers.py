@@ -16,7 +16,7 @@ from meridian.journey.processes import Child, Event, module_command
 from meridian.networks.definition import JobSource
 from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.config import EvaluatorConfig
-from meridian.node.evaluator.service import set_up
+from meridian.node.evaluator.safety import set_up
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.link_identity import link_identity
 from meridian.node.measure.client import MeasureClient

@@ -4,6 +4,7 @@ Law: a job is unique by (node, job id) over all epochs that are remembered, howe
 the first accepted one stands. Whatever is refused has its reason; whatever is accepted has its epoch and its flags.
 """
 
+import functools
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,7 @@ from meridian.errors import Overloaded
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import Placement, PlacementRules, place
 from meridian.measure.explain import Rejection
-from meridian.measure.order import node_indices
+from meridian.measure.order import KEYS_KEPT, node_indices
 from meridian.measure.record import Decoded, with_lines
 from meridian.measure.row import job_keys
 from meridian.measure.schema import NetworkSchema
@@ -46,8 +47,10 @@ class SeenJobs:
     """
 
     def __init__(self, secret: bytes, limit: int) -> None:
-        self._secret = secret
         self._limit = limit
+        self._mask = functools.lru_cache(KEYS_KEPT)(
+            lambda node_id: sha256(secret, node_key(node_id))[:HASH_BYTES]
+        )
         self._by_epoch: dict[int, set[bytes]] = {}
 
     def __len__(self) -> int:
@@ -58,10 +61,11 @@ class SeenJobs:
         ids, at = node_indices(node_ids)
         if not ids:
             return []
-        masks = b"".join(sha256(self._secret, node_key(name))[:HASH_BYTES] for name in ids)
+        masks = b"".join([self._mask(name) for name in ids])
         mask_rows = np.frombuffer(masks, dtype=np.uint8).reshape(len(ids), HASH_BYTES)
         mixed = np.ascontiguousarray(keys[:, :HASH_BYTES] ^ mask_rows[at])
-        return [bytes(item) for item in mixed.view(f"V{HASH_BYTES}").ravel().tolist()]
+        hashes: list[bytes] = mixed.view(f"V{HASH_BYTES}").ravel().tolist()
+        return hashes
 
     def repeated(self, hashes: Sequence[bytes]) -> list[int]:
         """Return the positions of jobs that were accepted before, or stand earlier in the same list."""
@@ -163,6 +167,8 @@ class Admitted:
     """The accepted jobs in batch order: ``index``, ``epoch``, ``flags``, and the columns of `columns.job_columns`."""
     keys: ByteMatrix
     """Their job keys."""
+    hashes: Sequence[bytes]
+    """Their hashes in `SeenJobs`."""
     rejections: tuple[Rejection, ...]
     """All others, by position."""
     duplicates: dict[int, int]
@@ -219,6 +225,7 @@ def admit(
         _Refusals(table, rejections)(again, "job_id", "duplicate", "the job was accepted before")
         keep = ~again
         table, keys = table.filter(pa.array(keep)), keys[keep]
+        hashes = [hashes[position] for position in np.flatnonzero(keep).tolist()]
     overflowing = sums.overflowing(column_values(table, "epoch"), table)
     if overflowing:
         keep = np.ones(table.num_rows, dtype=np.bool_)
@@ -228,11 +235,13 @@ def admit(
                 only = np.arange(table.num_rows) == position
                 _Refusals(table, rejections)(only, name, "out_of_range", "the epoch's sum is full")
         table, keys = table.filter(pa.array(keep)), keys[keep]
+        hashes = [hashes[position] for position in np.flatnonzero(keep).tolist()]
     rejections.sort(key=lambda rejection: rejection.index)
     return Admitted(
         count=decoded.count,
         table=table,
         keys=keys,
+        hashes=hashes,
         rejections=with_lines(rejections, decoded.lines),
         duplicates=duplicates,
     )

@@ -3,6 +3,9 @@
 Sorted order is what makes absence provable, and duplicates visible: they stand side by side.
 """
 
+import functools
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +18,13 @@ from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.ids import node_key
 
 Integers = npt.NDArray[np.int64]
+
+
+KEYS_KEPT: Final = 1 << 16
+"""Node keys that are remembered: the same nodes send again and again."""
+
+cached_node_key = functools.lru_cache(KEYS_KEPT)(node_key)
+"""`ids.node_key`, remembered."""
 
 
 def node_runs(node_ids: pa.ChunkedArray) -> tuple[list[str], Integers]:
@@ -71,7 +81,7 @@ def sort_order(node_ids: pa.ChunkedArray, keys: ByteMatrix) -> Integers:
     if len(node_ids) == 0:
         return np.zeros(0, dtype=np.int64)
     ids, at = node_indices(node_ids)
-    node_keys = [node_key(name) for name in ids]
+    node_keys = [cached_node_key(name) for name in ids]
     by_key = sorted(range(len(node_keys)), key=node_keys.__getitem__)
     rank = np.empty(len(node_keys), dtype=np.uint64)
     rank[by_key] = np.arange(len(node_keys), dtype=np.uint64)

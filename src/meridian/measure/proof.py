@@ -1,43 +1,36 @@
 """Proofs about one epoch, small enough to send: a job is counted, a node is counted, something is absent.
 
-Law: a proof holds only evidence. What it is about (node id, job id) and what it is checked against (`Anchor`, from the
-chain) are given by whoever checks, so that no bit of a proof can change its meaning. `check_*` return every step with
-its outcome and stop at the first that does not hold.
+Law: a proof holds only evidence. What it is about and the root that it is checked against (`Subject`) are given by
+whoever checks, so that no bit of a proof can change its meaning. The numbers of leaves are part of the evidence: the
+committed root fixes the number of nodes, and a node's row the number of its jobs.
 
-    job      job row -> job tree -> node row -> node tree -> committed root
-    node     node row -> node tree -> committed root
-    absence  of a job: the node's row as above, and the two rows between which the job key would stand;
-             of a node: the two node rows between which its key would stand
+    job          job row -> job tree -> node row -> node tree -> committed root
+    node         node row -> node tree -> committed root
+    absent job   the node as above, and the two job rows between which the job's key would stand
+    absent node  the two node rows between which the node's key would stand
+
+Absence rests on the order of the leaves. Every evaluator checks it before it signs a report about the epoch.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import ClassVar, Final
 
 import pyarrow as pa
 
 from meridian.errors import InvalidInput
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.manifest import NodeRow, Nodes
-from meridian.measure.nesting import too_deep
-from meridian.measure.row import JobRow, job_leaf, rebuild_rows
+from meridian.measure.proof_steps import Refused, Step, Stopped, Trace
+from meridian.measure.row import JobRow, job_leaf, rebuild_rows, row_keys
 from meridian.measure.schema import NetworkSchema
-from meridian.primitives import dagcbor
-from meridian.primitives.hashing import JOB_NODE, NODE_NODE
+from meridian.primitives.hashing import COMMITTED_ROOT, JOB_LEAF, JOB_NODE, NODE_LEAF, NODE_NODE
 from meridian.primitives.ids import job_key, node_key
-from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind, fold
+from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind
 
-PATH_MAX: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """What stands on chain for the epoch."""
-
-    epoch: int
-    root: bytes
-    n_nodes: int
+_JOB_LAYOUT: Final = "job row 100"
+_NODE_LAYOUT: Final = "node row 116"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,116 +39,51 @@ class Leaf:
 
     row: bytes
     index: int
+    size: int
+    """Number of leaves in the tree."""
     path: tuple[bytes, ...]
+    """Nodes of 56 bytes, from the leaf up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """Evidence of any kind; which parts are there tells the kind."""
+class JobProof:
+    """A job is one of its node's jobs."""
 
-    kind: str
-    """``job``, ``node``, ``absent_job`` or ``absent_node``."""
-    node: Leaf | None = None
-    job: Leaf | None = None
-    left: Leaf | None = None
-    """Absence: the neighbour before; None where there is none."""
-    right: Leaf | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Return the value that both forms encode."""
-        parts = {"node": self.node, "job": self.job, "left": self.left, "right": self.right}
-        return {"v": 1, "kind": self.kind} | {
-            name: {"row": leaf.row, "index": leaf.index, "path": list(leaf.path)}
-            for name, leaf in parts.items()
-            if leaf is not None
-        }
-
-    def encode(self) -> bytes:
-        """Return the DAG-CBOR form."""
-        return dagcbor.encode(self.document())
-
-    def to_json(self) -> str:
-        """Return the JSON form: the same value, bytes as lower-case hex."""
-        return json.dumps(_hex(self.document()), indent=1)
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Proof":
-        """Read the DAG-CBOR form.
-
-        Raises:
-            InvalidInput: If it is not the form of a proof.
-        """
-        proof = _read(dagcbor.decode(data), _plain_bytes)
-        if proof.encode() != data:
-            raise InvalidInput("proof", "it holds more than a proof of version 1")
-        return proof
-
-    @classmethod
-    def from_json(cls, text: str) -> "Proof":
-        """Read the JSON form.
-
-        Raises:
-            InvalidInput: If it is not the form of a proof.
-        """
-        if too_deep(text.encode(errors="replace")):
-            raise InvalidInput("proof", "it is nested too deeply")
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise InvalidInput("proof", f"not JSON: {error}") from error
-        proof = _read(value, _hex_bytes)
-        if _hex(proof.document()) != value:
-            raise InvalidInput("proof", "it holds more than a proof of version 1")
-        return proof
+    job: Leaf
+    node: Leaf
+    kind: ClassVar[str] = "job"
 
 
-def _read(value: Any, to_bytes: Callable[[Any], bytes]) -> Proof:
-    if not isinstance(value, dict) or value.get("v") != 1 or value.get("kind") not in _PARTS:
-        raise InvalidInput("proof", "it is not a proof of version 1")
-    leaves = {}
-    for name in ("node", "job", "left", "right"):
-        part = value.get(name)
-        if part is None:
-            continue
-        if not isinstance(part, dict) or not isinstance(part.get("path"), list):
-            raise InvalidInput(name, "a row with its index and path is needed")
-        index, path = part.get("index"), part["path"]
-        if not isinstance(index, int) or isinstance(index, bool) or len(path) > PATH_MAX:
-            raise InvalidInput(name, "its index or path is malformed")
-        leaves[name] = Leaf(to_bytes(part.get("row")), index, tuple(map(to_bytes, path)))
-    required, allowed = _PARTS[value["kind"]]
-    if not required <= leaves.keys() <= allowed:
-        raise InvalidInput("proof", f"its parts are not those of the kind {value['kind']!r}")
-    return Proof(value["kind"], **leaves)
+@dataclass(frozen=True, slots=True)
+class NodeProof:
+    """A node has a row: so many jobs, such sums, this payee."""
+
+    node: Leaf
+    kind: ClassVar[str] = "node"
 
 
-_PARTS: Final = {
-    "job": ({"node", "job"}, {"node", "job"}),
-    "node": ({"node"}, {"node"}),
-    "absent_job": ({"node"}, {"node", "left", "right"}),
-    "absent_node": (set[str](), {"left", "right"}),
-}
+@dataclass(frozen=True, slots=True)
+class AbsentJobProof:
+    """A node has a row, and a job is none of its jobs."""
+
+    left: Leaf | None
+    """The job before; None where the job would be the first."""
+    right: Leaf | None
+    """The job after; None where the job would be the last."""
+    node: Leaf
+    kind: ClassVar[str] = "absent_job"
 
 
-def _hex(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _hex(item) for key, item in value.items()}
-    return [_hex(item) for item in value] if isinstance(value, list) else value
+@dataclass(frozen=True, slots=True)
+class AbsentNodeProof:
+    """A node has no row, and so no jobs; both neighbours are None only in an empty epoch."""
+
+    left: Leaf | None
+    right: Leaf | None
+    kind: ClassVar[str] = "absent_node"
 
 
-def _plain_bytes(value: Any) -> bytes:
-    if not isinstance(value, bytes):
-        raise InvalidInput("proof", "bytes are needed")
-    return value
-
-
-def _hex_bytes(value: Any) -> bytes:
-    try:
-        return bytes.fromhex(value)
-    except (TypeError, ValueError):
-        raise InvalidInput("proof", "hex is needed") from None
+Proof = JobProof | NodeProof | AbsentJobProof | AbsentNodeProof
 
 
 class ProofMaker:
@@ -164,178 +92,182 @@ class ProofMaker:
     Args:
         schema: The network's schema.
         nodes: The epoch's nodes.
-        jobs: Its jobs, as `commitment.load_epoch` returns them.
+        jobs: Its jobs, in order.
     """
 
     def __init__(self, schema: NetworkSchema, nodes: Nodes, jobs: pa.Table) -> None:
         self._schema, self._nodes, self._jobs = schema, nodes, jobs
         self._lanes = schema.lanes.kind
         self._tree = node_tree(nodes.rows, self._lanes)
-        counts = nodes.job_counts
-        self._starts = [sum(counts[:at]) for at in range(len(counts) + 1)]
 
-    def node(self, node_id: str) -> Proof:
+    def node(self, node_id: str) -> NodeProof | AbsentNodeProof:
         """Return the proof of a node's row; the proof of its absence if it has none."""
-        if node_id in self._nodes.ids:
-            return Proof("node", node=self._node_leaf(self._nodes.ids.index(node_id)))
-        key = node_key(node_id)
-        after = next((i for i, k in enumerate(self._nodes.keys) if k > key), len(self._nodes.ids))
-        left, right = self._around(after, len(self._nodes.ids), self._node_leaf)
-        return Proof("absent_node", left=left, right=right)
+        keys = self._nodes.keys
+        place = bisect_left(keys, node_key(node_id))
+        if keys[place : place + 1] == (node_key(node_id),):
+            return NodeProof(self._node_leaf(place))
+        return AbsentNodeProof(*_around(place, len(keys), self._node_leaf))
 
-    def job(self, node_id: str, job_id: str) -> Proof:
-        """Return the proof of a job; the proof of its absence if the epoch does not have it."""
-        if node_id not in self._nodes.ids:
-            return self.node(node_id)
-        place = self._nodes.ids.index(node_id)
-        start, stop = self._starts[place : place + 2]
-        rows = rebuild_rows(self._schema, self._jobs.slice(start, stop - start))
+    def job(self, node_id: str, job_id: str) -> JobProof | AbsentJobProof | AbsentNodeProof:
+        """Return the proof of a job; the proof of its absence, or of its node's, if the epoch does not have it."""
+        above = self.node(node_id)
+        if isinstance(above, AbsentNodeProof):
+            return above
+        counts = self._nodes.job_counts
+        start = sum(counts[: above.node.index])
+        rows = rebuild_rows(self._schema, self._jobs.slice(start, counts[above.node.index]))
         tree = job_tree(rows, self._lanes)
 
         def leaf(at: int) -> Leaf:
-            return Leaf(rows[at].tobytes(), at, tuple(tree.path(at)))
+            return Leaf(rows[at].tobytes(), at, len(rows), tuple(tree.path(at)))
 
-        keys = [JobRow.decode(row.tobytes()).job_key for row in rows]
-        key = job_key(job_id)
-        node = self._node_leaf(place)
-        if key in keys:
-            return Proof("job", node=node, job=leaf(keys.index(key)))
-        after = next((i for i, k in enumerate(keys) if k > key), len(keys))
-        left, right = self._around(after, len(keys), leaf)
-        return Proof("absent_job", node=node, left=left, right=right)
+        keys = [key.tobytes() for key in row_keys(rows)]
+        place = bisect_left(keys, job_key(job_id))
+        if keys[place : place + 1] == [job_key(job_id)]:
+            return JobProof(leaf(place), above.node)
+        return AbsentJobProof(*_around(place, len(rows), leaf), above.node)
 
     def _node_leaf(self, place: int) -> Leaf:
-        return Leaf(self._nodes.rows[place].tobytes(), place, tuple(self._tree.path(place)))
+        row, path = self._nodes.rows[place].tobytes(), self._tree.path(place)
+        return Leaf(row, place, self._tree.size, tuple(path))
 
-    @staticmethod
-    def _around(
-        after: int, size: int, leaf: Callable[[int], Leaf]
-    ) -> tuple[Leaf | None, Leaf | None]:
-        return (
-            leaf(after - 1) if after > 0 else None,
-            leaf(after) if after < size else None,
-        )
+
+def _around(place: int, size: int, leaf: Callable[[int], Leaf]) -> tuple[Leaf | None, Leaf | None]:
+    return leaf(place - 1) if place > 0 else None, leaf(place) if place < size else None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a check."""
+class Subject:
+    """What a proof must be about, and what it must lead to."""
 
-    name: str
-    holds: bool
-    detail: str = ""
+    epoch: int
+    root: bytes
+    """The committed root, from the chain."""
+    lanes: LaneKind
+    """Those of the network's schema."""
+    node_id: str
+    job_id: str | None = None
+    """For proofs of jobs and of their absence."""
 
 
-def holds(steps: Sequence[Step]) -> bool:
-    """Tell whether a check went through."""
-    return bool(steps) and all(step.holds for step in steps)
-
-
-def check_proof(
-    proof: Proof, anchor: Anchor, lanes: LaneKind, node_id: str, job_id: str | None = None
-) -> tuple[Step, ...]:
+def check_proof(proof: Proof, subject: Subject) -> tuple[Step, ...]:
     """Check a proof about a node, or about one job of a node.
 
-    Args:
-        proof: The evidence.
-        anchor: What stands on chain.
-        lanes: What the schema's lanes are.
-        node_id: The node that the proof must be about.
-        job_id: The job that it must be about; None for proofs about the node.
-
     Returns:
-        The steps, up to the first that does not hold. The meaning of a proof that holds is its kind.
+        The steps, up to the first that does not hold (`proof_steps.holds`). What a proof that holds says is its kind.
     """
-    steps: list[Step] = []
+    trace = Trace()
     try:
-        _check(_Checker(anchor, lanes, steps), proof, node_id, job_id)
+        _Check(trace, subject).run(proof)
+    except Stopped:
+        pass
     except InvalidInput as error:
-        steps.append(Step(error.field, holds=False, detail=error.reason))
-    return tuple(steps)
+        trace.steps.append(Refused(error.field, "has its form", error.reason))
+    return tuple(trace.steps)
 
 
-def _check(checker: "_Checker", proof: Proof, node_id: str, job_id: str | None) -> None:
-    about_job = proof.kind in ("job", "absent_job")
-    if about_job and job_id is None:
-        raise InvalidInput("subject", "the proof is about a job, the question is not")
-    if proof.kind == "node" and job_id is not None:
-        raise InvalidInput("subject", "the proof is about a node, the question about a job")
-    if proof.kind == "absent_node":
-        checker.node_absent(proof, node_key(node_id))
-        return
-    assert proof.node is not None  # `_read` and `ProofMaker` give every other kind its node
-    row = checker.node_row(proof.node, node_id)
-    if not about_job:
-        return
-    assert job_id is not None
-    if proof.job is not None and proof.kind == "job":
-        checker.job_row(proof.job, row, job_key(job_id))
-    else:
-        checker.job_absent(proof, row, job_key(job_id))
+class _Check:
+    """The steps of all kinds of proof."""
 
+    def __init__(self, trace: Trace, subject: Subject) -> None:
+        self._trace, self._subject = trace, subject
 
-class _Checker:
-    """The steps of all kinds of proof; each raises where it does not hold."""
+    def run(self, proof: Proof) -> None:
+        """Check a proof of any kind."""
+        if isinstance(proof, AbsentNodeProof):
+            self._absent_node(proof)
+            return
+        row = NodeRow.decode(proof.node.row)
+        if isinstance(proof, JobProof):
+            self._job(proof.job, row)
+        elif isinstance(proof, AbsentJobProof):
+            self._absent_job(proof, row)
+        elif self._subject.job_id is not None:
+            self._trace.refuse("subject", "a proof of a node", "the question is about a job")
+        key, node_id = node_key(self._subject.node_id), self._subject.node_id
+        rule = f"SHA-256 of the id {node_id!r}, in the node row"
+        self._trace.equal("node key", rule, key, row.node_key)
+        self._under_root("", proof.node, row)
 
-    def __init__(self, anchor: Anchor, lanes: LaneKind, steps: list[Step]) -> None:
-        self._anchor, self._lanes, self._steps = anchor, lanes, steps
+    def _job_key(self) -> tuple[str, bytes]:
+        job_id = self._subject.job_id
+        if job_id is None:
+            self._trace.refuse("subject", "a proof about a job", "the question is about a node")
+        return f"SHA-256 of the id {job_id!r}", job_key(job_id)
 
-    def _require(self, name: str, condition: bool, reason: str) -> None:
-        if not condition:
-            raise InvalidInput(name, reason)
-        self._steps.append(Step(name, holds=True))
+    def _job(self, leaf: Leaf, above: NodeRow) -> None:
+        rule, key = self._job_key()
+        row = JobRow.decode(leaf.row)
+        self._trace.equal("job key", f"{rule}, in the job row", key, row.job_key)
+        self._under_node("", leaf, above)
 
-    def node_row(self, leaf: Leaf, node_id: str) -> NodeRow:
-        row = NodeRow.decode(leaf.row)
-        self._require("node_key", row.node_key == node_key(node_id), "the row is another node's")
-        self._under_root("node_path", leaf)
-        return row
+    def _under_node(self, prefix: str, leaf: Leaf, above: NodeRow) -> None:
+        """Lead a job row to the job tree of a node's row."""
+        trace, lanes = self._trace, self._subject.lanes
+        node = job_leaf(leaf.row)
+        trace.hashed(f"{prefix}job leaf", _JOB_LAYOUT, JOB_LEAF, node[:32])
+        name = f"{prefix}job tree"
+        top = trace.climb(name, node, leaf.index, leaf.size, leaf.path, JOB_NODE, lanes)
+        count = int.from_bytes(top[32:40], "big")
+        trace.equal(f"{prefix}job count", "the job tree counts its leaves", count, leaf.size)
+        trace.equal(f"{name} root", "stands in the node row", top, above.job_root)
 
-    def _under_root(self, name: str, leaf: Leaf) -> None:
-        anchor = self._anchor
-        epoch = NodeRow.decode(leaf.row).epoch
-        if epoch != anchor.epoch:
-            raise InvalidInput(name, f"the row is of epoch {epoch}")
-        top = fold(
-            node_leaf(leaf.row), leaf.index, anchor.n_nodes, leaf.path, NODE_NODE, self._lanes
+    def _under_root(self, prefix: str, leaf: Leaf, row: NodeRow) -> None:
+        """Lead a node row to the committed root."""
+        trace, subject = self._trace, self._subject
+        trace.equal(f"{prefix}epoch", "in the node row", row.epoch, subject.epoch)
+        node = node_leaf(leaf.row)
+        trace.hashed(f"{prefix}node leaf", _NODE_LAYOUT, NODE_LEAF, node[:32])
+        name = f"{prefix}node tree"
+        top = trace.climb(name, node, leaf.index, leaf.size, leaf.path, NODE_NODE, subject.lanes)
+        self._root(prefix, leaf.size, top)
+
+    def _root(self, prefix: str, size: int, top: bytes) -> None:
+        epoch = self._subject.epoch
+        layout = f"epoch {epoch} u64 | nodes {size} u64 | node tree root 56"
+        root = committed_root(epoch, size, top)
+        self._trace.hashed(f"{prefix}committed root", layout, COMMITTED_ROOT, root)
+        self._trace.equal(
+            f"{prefix}root", "is the one that is asked about", root, self._subject.root
         )
-        same = committed_root(anchor.epoch, anchor.n_nodes, top) == anchor.root
-        self._require(name, same, "the path does not lead to the committed root")
 
-    def _under_node(self, name: str, leaf: Leaf, row: NodeRow) -> None:
-        top = fold(job_leaf(leaf.row), leaf.index, _jobs(row), leaf.path, JOB_NODE, self._lanes)
-        self._require(name, top == row.job_root, "the path does not lead to the node's job root")
-
-    def job_row(self, leaf: Leaf, row: NodeRow, key: bytes) -> None:
-        self._require("job_key", JobRow.decode(leaf.row).job_key == key, "the row is another job's")
-        self._under_node("job_path", leaf, row)
-
-    def job_absent(self, proof: Proof, row: NodeRow, key: bytes) -> None:
-        for name, leaf in (("left_path", proof.left), ("right_path", proof.right)):
+    def _absent_job(self, proof: AbsentJobProof, above: NodeRow) -> None:
+        rule, key = self._job_key()
+        self._trace.hashed("job key", rule, None, key)
+        self._between(proof.left, proof.right, key, lambda row: JobRow.decode(row).job_key)
+        for side, leaf in (("left ", proof.left), ("right ", proof.right)):
             if leaf is not None:
-                self._under_node(name, leaf, row)
-        self._between(proof, key, _jobs(row), lambda data: JobRow.decode(data).job_key)
+                self._under_node(side, leaf, above)
+        if proof.left is None and proof.right is None:
+            self._trace.equal("no jobs", "the node row is over no jobs", above.job_root, EMPTY_ROOT)
 
-    def node_absent(self, proof: Proof, key: bytes) -> None:
-        for name, leaf in (("left_path", proof.left), ("right_path", proof.right)):
+    def _absent_node(self, proof: AbsentNodeProof) -> None:
+        node_id = self._subject.node_id
+        key = node_key(node_id)
+        self._trace.hashed("node key", f"SHA-256 of the id {node_id!r}", None, key)
+        self._between(proof.left, proof.right, key, lambda row: NodeRow.decode(row).node_key)
+        for side, leaf in (("left ", proof.left), ("right ", proof.right)):
             if leaf is not None:
-                self._under_root(name, leaf)
-        if self._anchor.n_nodes == 0:
-            empty = committed_root(self._anchor.epoch, 0, EMPTY_ROOT)
-            self._require("empty", self._anchor.root == empty, "the epoch is not empty")
-        self._between(proof, key, self._anchor.n_nodes, lambda data: NodeRow.decode(data).node_key)
+                self._under_root(side, leaf, NodeRow.decode(leaf.row))
+        if proof.left is None and proof.right is None:
+            self._root("", 0, EMPTY_ROOT)
 
     def _between(
-        self, proof: Proof, key: bytes, size: int, key_of: Callable[[bytes], bytes]
+        self,
+        left: Leaf | None,
+        right: Leaf | None,
+        key: bytes,
+        key_of: Callable[[bytes], bytes],
     ) -> None:
-        """Check that nothing can stand between the neighbours, and that the key would."""
-        before = -1 if proof.left is None else proof.left.index
-        after = size if proof.right is None else proof.right.index
-        self._require("adjacent", after == before + 1, "there is a leaf between the neighbours")
-        low = proof.left is None or key_of(proof.left.row) < key
-        high = proof.right is None or key < key_of(proof.right.row)
-        self._require("between", low and high, "the key does not stand between the neighbours")
-
-
-def _jobs(row: NodeRow) -> int:
-    return int.from_bytes(row.job_root[32:40], "big")
+        """Check that the key would stand between the neighbours, and that no leaf does."""
+        trace = self._trace
+        if left is not None:
+            trace.ascend("left key", "the key before is lower", key_of(left.row), key)
+        if right is not None:
+            trace.ascend("right key", "the key after is higher", key, key_of(right.row))
+        if right is not None:
+            before = -1 if left is None else left.index
+            rule = "is the first leaf" if left is None else "stands directly behind the left leaf"
+            trace.equal("neighbours", f"the right leaf {rule}", right.index, before + 1)
+        elif left is not None:
+            trace.equal("neighbours", "the left leaf is the last", left.index, left.size - 1)

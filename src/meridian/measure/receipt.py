@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from meridian.errors import InvalidInput
 from meridian.measure.commitment import job_roots, job_tree
-from meridian.measure.order import node_runs
+from meridian.measure.order import cached_node_key, node_runs
 from meridian.measure.row import JobRow, job_leaf
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives import eip712
@@ -29,6 +29,8 @@ from meridian.primitives.hashing import (
     DIGEST_BYTES,
     JOB_NODE,
     ByteMatrix,
+    sha256_rows,
+    tag_rows,
     tagged,
 )
 from meridian.primitives.ids import (
@@ -36,7 +38,6 @@ from meridian.primitives.ids import (
     NodeKey,
     address_text,
     job_key,
-    node_key,
     parse_address,
     parse_digest,
 )
@@ -167,14 +168,10 @@ class Batch:
         self._rows = rows
         self._ids, self._sizes = node_runs(node_ids)
         parts = job_roots(schema, rows, self._sizes)
+        keys = b"".join([cached_node_key(name) for name in self._ids])
+        key_rows = np.frombuffer(keys, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
         leaves = parts.copy()
-        hashes = [
-            tagged(BATCH_LEAF, node_key(name), part.tobytes())
-            for name, part in zip(self._ids, parts, strict=True)
-        ]
-        leaves[:, :HASH_BYTES] = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(
-            -1, DIGEST_BYTES
-        )
+        leaves[:, :HASH_BYTES] = sha256_rows(tag_rows(BATCH_LEAF, key_rows, parts))
         self._tree = SumTree(leaves, BATCH_NODE, self._lanes)
 
     @property

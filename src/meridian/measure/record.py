@@ -21,7 +21,7 @@ import pyarrow as pa
 from meridian.errors import InvalidInput
 from meridian.measure.columns import ID_BYTES_MAX, field_columns, job_columns
 from meridian.measure.explain import RECORD_BYTES_MAX, Explainer, Rejection, decimal_units
-from meridian.measure.nesting import too_deep
+from meridian.measure.nesting import BRACKETS_FEW, too_deep
 from meridian.measure.schema import Field, FieldKind, NetworkSchema
 from meridian.measure.strings import byte_lengths
 from meridian.measure.times import read_times
@@ -43,7 +43,7 @@ class Decoded:
     """Records in the batch, good or bad."""
     table: pa.Table
     """The good ones in batch order: ``index`` (position in the batch) and the columns of `job_columns`."""
-    lines: tuple[int, ...] | None
+    lines: Sequence[int] | None
     """For NDJSON: the line of each record."""
     rejections: tuple[Rejection, ...]
     """The bad ones, by position."""
@@ -55,13 +55,12 @@ def decode_ndjson(body: bytes, schema: NetworkSchema) -> Decoded:
     Raises:
         InvalidInput: If there are no records or too many.
     """
-    texts: list[bytes] = []
-    lines: list[int] = []
-    for number, text in enumerate(body.split(b"\n"), start=1):
-        if text and not text.isspace():
-            texts.append(text)
-            lines.append(number)
-    return _decode(texts, tuple(lines), schema)
+    texts = body.split(b"\n")
+    lines: Sequence[int] = range(1, len(texts) + 1)
+    if not all(texts) or any(map(bytes.isspace, texts)):
+        lines = [line for line, text in zip(lines, texts, strict=True) if text.strip()]
+        texts = [texts[line - 1] for line in lines]
+    return _decode(texts, lines, schema)
 
 
 def decode_json(body: bytes, schema: NetworkSchema) -> Decoded:
@@ -83,7 +82,7 @@ def decode_json(body: bytes, schema: NetworkSchema) -> Decoded:
     return _decode([bytes(item) for item in items], None, schema)
 
 
-def _decode(texts: list[bytes], lines: tuple[int, ...] | None, schema: NetworkSchema) -> Decoded:
+def _decode(texts: list[bytes], lines: Sequence[int] | None, schema: NetworkSchema) -> Decoded:
     if not texts:
         raise InvalidInput("empty_batch", "the batch holds no records")
     if len(texts) > RECORDS_MAX:
@@ -96,7 +95,10 @@ def _decode(texts: list[bytes], lines: tuple[int, ...] | None, schema: NetworkSc
     other: list[list[Any]] = []
     other_at: list[int] = []
     for index, text in enumerate(texts):
-        if len(text) <= RECORD_BYTES_MAX and not too_deep(text):
+        if (
+            len(text) <= RECORD_BYTES_MAX
+            and text.count(b"[") + text.count(b"{") <= BRACKETS_FEW  # see `nesting`
+        ):
             try:
                 usual.append(read(text))
                 usual_at.append(index)
@@ -126,7 +128,7 @@ def _decode(texts: list[bytes], lines: tuple[int, ...] | None, schema: NetworkSc
 
 
 def with_lines(
-    rejections: Sequence[Rejection], lines: tuple[int, ...] | None
+    rejections: Sequence[Rejection], lines: Sequence[int] | None
 ) -> tuple[Rejection, ...]:
     """Return the rejections with their line numbers filled in."""
     if lines is None:

@@ -10,8 +10,10 @@ Packed fields, in schema order, each of fixed width: one byte 1 (or 0 for null, 
 decimal as two's complement i64, a boolean as one byte, a string as its length u16 and its bytes padded with zeros.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +32,6 @@ from meridian.primitives.hashing import (
     PRIVATE,
     SALT,
     ByteMatrix,
-    sha256,
     sha256_rows,
     tag_rows,
     tagged,
@@ -116,7 +117,7 @@ def row_keys(rows: ByteMatrix) -> ByteMatrix:
 
 def job_keys(job_ids: pa.ChunkedArray) -> ByteMatrix:
     """Return the keys of many job ids, shape (n, 32)."""
-    return _hash_texts([b""] * len(job_ids), job_ids)
+    return _hash_texts(repeat(b""), job_ids)
 
 
 def private_commitments(
@@ -129,6 +130,7 @@ def private_commitments(
         table: Has ``job_id`` and the schema's fields as columns.
         seeds: The batch seed of each job.
     """
+    assert len(seeds) == table.num_rows, "one seed for each job"
     if not len(seeds):
         return np.zeros((0, DIGEST_BYTES), dtype=np.uint8)
     tag = bytes((SALT,))
@@ -147,16 +149,14 @@ def private_commitment(seed: bytes, job_id: str, packed: bytes) -> bytes:
     return tagged(PRIVATE, tagged(SALT, seed, job_id.encode()), packed)
 
 
-def _hash_texts(prefixes: list[bytes], texts: pa.ChunkedArray) -> ByteMatrix:
+def _hash_texts(prefixes: Iterable[bytes], texts: pa.ChunkedArray) -> ByteMatrix:
     """Return SHA-256 of each prefix and text, shape (n, 32)."""
+    digest = hashlib.sha256
+    encoded = [text for chunk in texts.chunks for text in byte_strings(chunk)]
     joined = b"".join(
         [
-            sha256(prefix + text)
-            for prefix, text in zip(
-                prefixes,
-                (text for chunk in texts.chunks for text in byte_strings(chunk)),
-                strict=True,
-            )
+            digest(prefix + text).digest()
+            for prefix, text in zip(prefixes, encoded, strict=False)  # prefixes may be endless
         ]
     )
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES)

@@ -33,6 +33,8 @@ from meridian.primitives.sumtree import LaneKind
 EPOCH_SECONDS: Final = 3_600
 DURATION_SCALE: Final = 9
 NODE_ID_BYTES_MAX: Final = 128
+BYTES_MAX: Final = 1 << 40
+"""Bytes of one request: far above any real one, and small enough that one liar cannot fill an epoch's sum."""
 UNPLACED_MAX: Final = BATCH_RECORDS - 1
 """Lines without a place in time; fewer than a batch, so that each batch ends with a record that has one."""
 
@@ -40,7 +42,7 @@ SCHEMA: Final = NetworkSchema(
     id=1,
     name="saturn",
     evaluation_fields=(
-        Field.integer("num_bytes_sent"),
+        Field.integer("num_bytes_sent", maximum=BYTES_MAX),
         Field.decimal("request_duration_sec", DURATION_SCALE),
         Field.integer("ttfb_ms", nullable=True),
     ),

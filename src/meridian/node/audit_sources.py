@@ -16,9 +16,10 @@ import msgspec
 
 from meridian.audit import source as plain
 from meridian.audit.source import Copy, LogCopy, Pointer
-from meridian.errors import InvalidInput, RemoteFault
+from meridian.errors import InvalidInput, MeridianError, RemoteFault
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
+from meridian.node.measure.publication import read_log_entries
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.primitives.ids import parse_digest
@@ -90,7 +91,7 @@ class PublishedSource:
         for folder in self._publications:
             checkpoint = folder / "log" / "checkpoint"
             if checkpoint.is_file():
-                entries = read_log_entries(folder / "log")
+                entries = _log_entries(folder / "log")
                 found.append(
                     LogCopy(self._name(checkpoint), _read(checkpoint, INDEX_BYTES_MAX), entries)
                 )
@@ -118,22 +119,12 @@ def _read(path: Path, limit: int) -> bytes:
         return b""
 
 
-def read_log_entries(folder: Path) -> tuple[bytes, ...]:
-    """Return the entries of a published epoch log.
-
-    Both forms in use are read: one file ``entries`` with each entry behind its length (u16, as in C2SP entry bundles),
-    and a directory ``entries`` with one numbered file for each.
-    """
-    entries = folder / "entries"
-    if entries.is_dir():
-        return tuple(_read(path, INDEX_BYTES_MAX) for path in sorted(entries.glob("[0-9]*")))
-    data = _read(entries, OBJECT_BYTES_MAX) if entries.is_file() else b""
-    found, at = [], 0
-    while at + 2 <= len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        found.append(data[at + 2 : end])
-        at = end
-    return tuple(found)
+def _log_entries(folder: Path) -> tuple[bytes, ...]:
+    """Return the entries of a published epoch log; none where they cannot be read, and the checkpoint will not fit."""
+    try:
+        return read_log_entries(folder)
+    except MeridianError:
+        return ()
 
 
 def _pointer(path: Path, name: str, key: str, epoch: int) -> Pointer:

@@ -116,15 +116,20 @@ class ChainView:
             for event in self._events(self.evaluations, "Reported", from_block)
         ]
 
+    def registrations(self, from_block: int | None = None) -> list[RegisteredNode]:
+        """Return all registrations of nodes, oldest first; a node that left may register again."""
+        return [
+            RegisteredNode(
+                NodeKey(bytes(event.args["node_key"])),
+                _address(event.args["operator"]),
+                _address(event.args["payee"]),
+            )
+            for event in self._events(self.registry, "NodeRegistered", from_block)
+        ]
+
     def nodes(self, from_block: int | None = None) -> dict[NodeKey, RegisteredNode]:
         """Return every node that ever registered, by key, with its latest registration."""
-        found = {}
-        for event in self._events(self.registry, "NodeRegistered", from_block):
-            key = NodeKey(bytes(event.args["node_key"]))
-            found[key] = RegisteredNode(
-                key, _address(event.args["operator"]), _address(event.args["payee"])
-            )
-        return found
+        return {node.key: node for node in self.registrations(from_block)}
 
     def claims(self, from_block: int | None = None) -> list[Claimed]:
         """Return the payments made, oldest first."""

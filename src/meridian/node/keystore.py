@@ -1,12 +1,17 @@
 """Secret keys as files of their own: hex text, readable by the owner only, made once and never overwritten."""
 
+import contextlib
 import os
+import re
 import secrets
+import tempfile
 from pathlib import Path
 
 from meridian.errors import InvalidInput, StorageFailure
-from meridian.primitives.ids import parse_digest
+from meridian.node.durable_file import sync_directory
 from meridian.primitives.keys import PrivateKey
+
+_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def load_or_create_secret(path: Path) -> bytes:
@@ -18,23 +23,38 @@ def load_or_create_secret(path: Path) -> bytes:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _read(path)
+        if not os.path.lexists(path):
+            _create(path)
+        return _read(path)
+    except OSError as error:
+        raise StorageFailure(f"{path}: {error.strerror}") from error
+
+
+def _create(path: Path) -> None:
+    """Make the file with fresh bytes, whole and durable, or leave the one that another process made meanwhile."""
+    descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)  # mode 0600
+    try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise StorageFailure(f"{path}: {error.strerror}") from error
-    return _read(path)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)  # unlike a rename, this never replaces a key
+    finally:
+        Path(temporary).unlink()
+    sync_directory(path.parent)
 
 
 def _read(path: Path) -> bytes:
     if path.stat().st_mode & 0o077:
         raise InvalidInput(str(path), "others may read this secret key; run `chmod 600` on it")
-    return parse_digest(path.read_text().strip(), str(path))
+    try:
+        text = path.read_bytes().decode("ascii").strip().removeprefix("0x")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(str(path), "it does not hold 64 hex digits") from error
+    if not _HEX.fullmatch(text):  # the message must not show what may be a secret
+        raise InvalidInput(str(path), "it does not hold 64 hex digits")
+    return bytes.fromhex(text)
 
 
 def load_or_create_key(path: Path) -> PrivateKey:

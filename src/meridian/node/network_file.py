@@ -6,7 +6,7 @@ epoch compares what it names with the chain.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 
@@ -122,46 +122,91 @@ class NetworkFile:
         """
         path = root / FILE_NAME
         try:
-            value = msgspec.json.decode(path.read_bytes())
+            value = msgspec.json.decode(path.read_bytes(), type=_Document)
+            return cls._of(value)
         except FileNotFoundError:
             raise NotFound(
                 f"{path}: no network here; `meridian run --data-dir {root}` makes one"
             ) from None
-        except (msgspec.DecodeError, OSError) as error:
+        except InvalidInput as error:
+            raise InvalidInput(str(path), f"{error.field}: {error.reason}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             raise InvalidInput(str(path), str(error)) from error
-        try:
-            return cls._from_json(value)
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(str(path), f"missing or malformed: {error}") from error
 
     @classmethod
-    def _from_json(cls, value: dict[str, Any]) -> Self:
-        if value["version"] != VERSION:
-            raise InvalidInput("version", f"{value['version']!r} is not {VERSION}")
-        contracts = {name: parse_address(text, name) for name, text in value["contracts"].items()}
+    def _of(cls, value: "_Document") -> Self:
+        if value.version != VERSION:
+            raise InvalidInput("version", f"{value.version!r} is not {VERSION}")
+        if value.network_id != network_id(value.network).hex():
+            raise InvalidInput("network_id", f"is not that of {value.network!r}")
+        contracts = {
+            name: parse_address(text, f"contracts.{name}")
+            for name, text in msgspec.structs.asdict(value.contracts).items()
+        }
         return cls(
-            network=value["network"],
-            chain_id=value["chain_id"],
-            rpc_url=value["rpc_url"],
+            network=value.network,
+            chain_id=value.chain_id,
+            rpc_url=value.rpc_url,
             contracts=Addresses(**contracts),
-            deploy_block=value["deploy_block"],
-            genesis_s=value["genesis_s"],
-            epoch_seconds=value["epoch_seconds"],
-            first_epoch=value["first_epoch"],
-            measure_url=value["measure_url"],
-            publications=tuple(value["publications"]),
-            function=value["function"],
-            aggregator=parse_address(value["aggregator"], "aggregator"),
-            log_vkey=value["log_vkey"],
-            schema_digest=parse_digest(value["schema_digest"], "schema_digest"),
-            parameters_digest=parse_digest(value["parameters_digest"], "parameters_digest"),
+            deploy_block=value.deploy_block,
+            genesis_s=value.genesis_s,
+            epoch_seconds=value.epoch_seconds,
+            first_epoch=value.first_epoch,
+            measure_url=value.measure_url,
+            publications=value.publications,
+            function=value.function,
+            aggregator=parse_address(value.aggregator, "aggregator"),
+            log_vkey=value.log_vkey,
+            schema_digest=parse_digest(value.schema_digest, "schema_digest"),
+            parameters_digest=parse_digest(value.parameters_digest, "parameters_digest"),
             evaluators=tuple(
                 EvaluatorEntry(
-                    address=parse_address(entry["address"], "evaluators.address"),
-                    link_key=parse_digest(entry["link_key"], "evaluators.link_key"),
-                    host=entry["host"],
-                    port=entry["port"],
+                    address=parse_address(entry.address, "evaluators.address"),
+                    link_key=parse_digest(entry.link_key, "evaluators.link_key"),
+                    host=entry.host,
+                    port=entry.port,
                 )
-                for entry in value["evaluators"]
+                for entry in value.evaluators
             ),
         )
+
+
+_Unsigned = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Contracts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    registry: str
+    commitments: str
+    evaluations: str
+    rewards: str
+
+
+class _Evaluator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    address: str
+    link_key: str
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file's own form: names and types, so that a wrong one is refused by its name."""
+
+    version: int
+    network_id: str
+    network: str
+    chain_id: _Positive
+    rpc_url: str
+    contracts: _Contracts
+    deploy_block: _Unsigned
+    genesis_s: _Unsigned
+    epoch_seconds: _Positive
+    first_epoch: _Unsigned
+    measure_url: str
+    publications: tuple[str, ...]
+    function: str
+    aggregator: str
+    log_vkey: str
+    schema_digest: str
+    parameters_digest: str
+    evaluators: tuple[_Evaluator, ...]

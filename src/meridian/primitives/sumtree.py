@@ -9,8 +9,8 @@ level by level an odd last node is promoted unchanged and never duplicated.
 """
 
 import enum
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,9 @@ ANNOTATION_BYTES: Final = 24
 NODE_BYTES: Final = HASH_BYTES + ANNOTATION_BYTES
 EMPTY_ROOT: Final = EMPTY_TREE + bytes(ANNOTATION_BYTES)
 """The root node of a tree without leaves."""
+PATH_MAX: Final = 64
+"""No path has more siblings."""
 
-_DEPTH_MAX: Final = 64
 _U64: Final = 1 << 64
 _U128: Final = 1 << 128
 
@@ -158,10 +159,20 @@ def add_annotations(left: ByteMatrix, right: ByteMatrix, lanes: LaneKind) -> Byt
     return total.astype(">u8").view(np.uint8).reshape(len(total), ANNOTATION_BYTES)
 
 
-def fold(
+class Level(NamedTuple):
+    """One step up from a leaf."""
+
+    sibling: bytes
+    on_left: bool
+    """Whether the sibling stands on the left."""
+    node: bytes
+    """The parent."""
+
+
+def climb(
     leaf: bytes, index: int, size: int, path: Sequence[bytes], tag: int, lanes: LaneKind
-) -> bytes:
-    """Return the root node that a leaf and its path imply (RFC 9162 section 2.1.3.2, with annotated nodes).
+) -> Iterator[Level]:
+    """Yield each level that a leaf and its path imply (RFC 9162 section 2.1.3.2, with annotated nodes).
 
     Raises:
         InvalidInput: If the path cannot belong to leaf `index` of a tree of `size` leaves.
@@ -169,7 +180,7 @@ def fold(
     if not 0 <= index < size:
         raise InvalidInput("index", f"{index} is outside a tree of {size} leaves")
     if (
-        len(path) > _DEPTH_MAX
+        len(path) > PATH_MAX
         or any(len(node) != NODE_BYTES for node in path)
         or len(leaf) != NODE_BYTES
     ):
@@ -178,13 +189,28 @@ def fold(
     for sibling in path:
         if last == 0:
             raise InvalidInput("path", "it is longer than the tree is deep")
-        if at & 1 or at == last:
+        on_left = bool(at & 1) or at == last
+        if on_left:
             node = combine(tag, sibling, node, lanes)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
             node = combine(tag, node, sibling, lanes)
+        yield Level(sibling, on_left, node)
         at, last = at >> 1, last >> 1
     if last != 0:
         raise InvalidInput("path", "it is shorter than the tree is deep")
+
+
+def fold(
+    leaf: bytes, index: int, size: int, path: Sequence[bytes], tag: int, lanes: LaneKind
+) -> bytes:
+    """Return the root node that a leaf and its path imply: the last level of `climb`.
+
+    Raises:
+        InvalidInput: If the path cannot belong to leaf `index` of a tree of `size` leaves.
+    """
+    node = leaf
+    for level in climb(leaf, index, size, path, tag, lanes):
+        node = level.node
     return node

@@ -7,12 +7,12 @@ from pathlib import Path
 from meridian.committee.settlement import Proposal
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Transmission
-from meridian.errors import InvalidInput, Reverted
+from meridian.errors import InvalidInput, RemoteFault, Reverted
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey, recover
 from meridian.primitives.quorum import quorum
 
@@ -94,9 +94,16 @@ class ChainAccess:
         """Return the signatures in the transaction that brought a report, ascending by signer.
 
         Raises:
-            InvalidInput: If the report did not come by a plain call of ``submit``.
+            InvalidInput: If the report did not come by a plain call of ``submit``: anybody may have it sent by a
+                contract of his own, and what that was called with says nothing of the signatures.
+            RemoteFault: If the endpoint does not show the transaction (now).
         """
         transaction = self._rpc.call("eth_getTransactionByHash", "0x" + report.tx_hash.hex())
+        if transaction is None:
+            raise RemoteFault(f"transaction {report.tx_hash.hex()} of a report is not shown")
+        target = transaction["to"]
+        if target is None or parse_address(target) != self._network.contracts.evaluations:
+            raise InvalidInput("transaction", "does not call Evaluations itself")
         name, arguments = self.view.evaluations.decode_call(bytes.fromhex(transaction["input"][2:]))
         if name != "submit":
             raise InvalidInput("transaction", f"calls {name}, not submit")

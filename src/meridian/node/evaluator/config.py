@@ -1,11 +1,14 @@
 """An evaluator's configuration: one JSON file."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 
 from meridian.errors import InvalidInput
+
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+_Pause = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
 class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,10 +23,10 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     link_key_file: Path
     """Seed of the Ed25519 link key."""
     listen_host: str = "127.0.0.1"
-    listen_port: int
-    poll_ms: int = 400
+    listen_port: _Port
+    poll_ms: _Pause = 400
     """How often the chain is asked for news."""
-    stage_ms: int = 3_000
+    stage_ms: _Pause = 3_000
     """How long a member waits for the one before it to transmit."""
 
     @classmethod
@@ -31,11 +34,11 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Read a configuration file.
 
         Raises:
-            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
+            InvalidInput: If it has an unknown or missing key, or a value of the wrong type or out of range.
         """
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=_path)
-        except (msgspec.DecodeError, msgspec.ValidationError, OSError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             raise InvalidInput(str(path), str(error)) from error
 
     def save(self, path: Path) -> None:
@@ -47,4 +50,4 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def _path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(f"no field has the type {kind}")
+    raise TypeError(f"expected a path, got {value!r}")  # the decoder adds the field's name

@@ -5,10 +5,10 @@ whoever sees the index finds everything behind it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
 
 import msgspec
 
+from meridian.audit.record import OutcomeRecord
 from meridian.committee.observation import Observation
 from meridian.committee.settlement import EpochTerms, Settled
 from meridian.ephemera.effects import Decided
@@ -18,10 +18,7 @@ from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text
 from meridian.primitives.ids import Address, NodeKey
-from meridian.reward.report import Report
 from meridian.reward.result import EpochFacts, seed_result
-
-VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,25 +45,24 @@ def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
     epoch, accepted = evidence.terms.header.epoch, evidence.accepted
     claims, before = evidence.settled.proposal.outcome.claims, evidence.settled.claims_before
     decided = evidence.decided
-    outcome = {
-        "v": VERSION,
-        "network_id": evidence.terms.header.network,
-        "epoch": epoch,
-        "members": list(evidence.terms.members),
-        "manifest": evidence.commitment.manifest,
-        "block": publication.put(decided.block.encode()),
-        "certificate": publication.put(decided.certificate.encode()),
-        "rows": [publication.put(body) for body in decided.bodies],
-        "verdicts": publication.put(_verdicts(evidence.observation)),
-        "previous_claims": publication.put(before.encode()) if before.claims else None,
-        "claims": publication.put(claims.encode()),
-        "report": _report(evidence.settled.proposal.report),
-        "report_hash": accepted.report_hash,
-        "signatures": [[signer, signature] for signer, signature in evidence.signatures],
-        "transmitter": accepted.transmitter,
-        "result": publication.put(_result(evidence)),
-    }
-    digest: bytes = publication.put(dagcbor.encode(outcome))
+    record = OutcomeRecord(
+        network_id=evidence.terms.header.network,
+        epoch=epoch,
+        members=tuple(evidence.terms.members),
+        manifest=evidence.commitment.manifest,
+        block=publication.put(decided.block.encode()),
+        certificate=publication.put(decided.certificate.encode()),
+        rows=tuple(publication.put(body) for body in decided.bodies),
+        verdicts=publication.put(_verdicts(evidence.observation)),
+        previous_claims=publication.put(before.encode()) if before.claims else None,
+        claims=publication.put(claims.encode()),
+        report=evidence.settled.proposal.report,
+        report_hash=accepted.report_hash,
+        signatures=tuple(evidence.signatures),
+        transmitter=accepted.transmitter,
+        result=publication.put(_result(evidence)),
+    )
+    digest = publication.put(record.encode())
     index = {"epoch": epoch, "outcome": cid_text(digest), "report_hash": accepted.report_hash.hex()}
     path = publication.root / "epochs" / f"{epoch:06d}.outcome.json"
     write_durably(path, msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
@@ -82,22 +78,6 @@ def _verdicts(observation: Observation) -> bytes:
             "summary": evaluation.summary,
         }
     )
-
-
-def _report(report: Report) -> dict[str, Any]:
-    return {
-        "network": report.network,
-        "epoch": report.epoch,
-        "commitment": report.commitment,
-        "function": report.function_digest,
-        "parameters": report.parameters_digest,
-        "inputs_root": report.inputs_root,
-        "block_hash": report.block_hash,
-        "verdict_root": report.verdict_root,
-        "reward_root": report.reward_root,
-        "total": report.total.to_bytes(16, "big"),
-        "previous": report.previous,
-    }
 
 
 def _result(evidence: Evidence) -> bytes:

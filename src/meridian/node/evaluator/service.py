@@ -22,12 +22,14 @@ from meridian.ephemera.effects import Attested, Decided, Misbehaviour
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault
+from meridian.evaluate.row import RowHeader
 from meridian.node.chain_view import AcceptedReport, Commitment
-from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.publish import Evidence, publish_outcome
+from meridian.node.evaluator.resume import PublishedEpoch, claims_after, published_epochs
+from meridian.node.evaluator.safety import SAFETY_LOG, observe_through
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
@@ -47,10 +49,10 @@ from meridian.primitives.ids import Address
 
 log = logging.getLogger(__name__)
 
-SAFETY_LOG: Final = "safety.sqlite"
-OBSERVE_FILE: Final = "observe-through"
 WAITING_AFTER_S: Final = 3.0
-OPEN_EPOCHS_MAX: Final = 12
+KEPT_EPOCHS: Final = 128
+"""Published epochs that stay open for slower members."""
+OPEN_EPOCHS_MAX: Final = 256
 SIGNED_AHEAD_MAX: Final = 3
 _RETRY_S: Final = 1.0
 
@@ -62,6 +64,7 @@ class EpochState:
     commitment: Commitment
     work: EpochWork | None = None
     decided: Decided | None = None
+    is_open: bool = False
     opened_at_s: float = 0.0
     published: bool = False
     attested: dict[bytes, Attested] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class EvaluatorService:
 
     def _make_driver(self) -> ReplicaDriver:
         return ReplicaDriver(
-            Replica(self._key, Timing(), Limits(), self._rules),
+            Replica(self._key, Timing(), Limits(epochs_max=OPEN_EPOCHS_MAX), self._rules),
             self._safety,
             on_decided=self._on_decided,
             on_attested=self._on_attested,
@@ -122,7 +125,7 @@ class EvaluatorService:
 
     def _on_decided(self, effect: Decided) -> None:
         state = self._epochs[effect.epoch]
-        if state.decided is not None:
+        if state.decided is not None or state.published:
             return
         state.decided = effect
         assert state.work is not None, "an epoch is opened after its work is done"
@@ -160,11 +163,15 @@ class EvaluatorService:
             StorageFailure: If the safety log fails: nothing may be signed any more.
         """
         self._news = await self._on_chain(self._chain.news)
+        committed = tuple(self._news.commitments)
         self._observe_through = await asyncio.to_thread(
-            observe_through, self._config.data_dir, self._safety, self._news
+            observe_through, self._config.data_dir, self._safety, committed
         )
+        resumed = await self._on_chain(self._resume)
         await self._links.start()
         await self._driver.start(self._links)
+        for epoch in resumed[-KEPT_EPOCHS:]:
+            await self._open(epoch.header, epoch.members, observer=False)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._driver.join(), name="driver")
             group.create_task(self._links.join(), name="links")
@@ -214,13 +221,12 @@ class EvaluatorService:
             "evaluated", epoch=epoch, jobs=len(work.observation.evaluation.verdicts),
             nodes=len(work.node_ids), seconds=round(loop.time() - started, 2),
         )  # fmt: skip
-        self._rules.expect(work.terms.header)
         self._settlement.prepare(work.terms)
-        await self._close_old(epoch)
-        context = Context(self._domain, self._network.network_id, epoch, work.terms.members)
         observer = epoch <= self._observe_through
+        while not await self._make_room(epoch):  # noqa: ASYNC110 - others make the room, by publishing
+            await asyncio.sleep(_RETRY_S)
         state.opened_at_s = loop.time()
-        await self._driver.open_epoch(context, observer=observer)
+        await self._open(work.terms.header, work.terms.members, observer=observer)
         if not observer:
             await self._driver.submit_row(epoch, work.observation.body)
 
@@ -245,12 +251,36 @@ class EvaluatorService:
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
             await asyncio.sleep(_RETRY_S)
 
-    async def _close_old(self, newest: int) -> None:
-        """Close published epochs that no slower member is likely to need any more."""
-        for epoch in sorted(self._epochs):
-            if epoch <= newest - OPEN_EPOCHS_MAX and self._epochs[epoch].published:
+    def _resume(self) -> list[PublishedEpoch]:
+        """Take up what we had published before, so that only the rest is worked again."""
+        published = published_epochs(self._publication, self._news.reports)
+        if not published:
+            return []
+        last = self._news.reports[len(published) - 1]
+        claims = claims_after(self._publication, published[-1], last.reward_root)
+        numbers = [epoch.header.epoch for epoch in published]
+        self._settlement.resume(numbers, last.report_hash, claims)
+        self._settled_reports = len(published)
+        for number in numbers:
+            self._epochs[number] = EpochState(self._news.commitments[number], published=True)
+        return published
+
+    async def _open(
+        self, header: RowHeader, members: tuple[Address, ...], *, observer: bool
+    ) -> None:
+        self._rules.expect(header)
+        context = Context(self._domain, self._network.network_id, header.epoch, members)
+        self._epochs[header.epoch].is_open = True
+        await self._driver.open_epoch(context, observer=observer)
+
+    async def _make_room(self, newest: int) -> bool:
+        """Close published epochs that no slower member is likely to need; tell whether one more may be opened."""
+        for epoch, state in sorted(self._epochs.items()):
+            if state.is_open and state.published and epoch <= newest - KEPT_EPOCHS:
+                state.is_open = False
                 await self._driver.close_epoch(epoch)
                 self._rules.forget(epoch)
+        return sum(state.is_open for state in self._epochs.values()) < OPEN_EPOCHS_MAX
 
     # -- from decisions to accepted reports -------------------------------------------------------
 
@@ -301,6 +331,8 @@ class EvaluatorService:
         )
         await asyncio.to_thread(publish_outcome, self._publication, evidence)
         state.published = True
+        state.work, state.decided = None, None  # large, and not needed any more
+        state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
 
     async def _sign_and_transmit(self, group: asyncio.TaskGroup) -> None:
@@ -350,7 +382,7 @@ class EvaluatorService:
             await asyncio.sleep(WAITING_AFTER_S)
             for epoch, state in sorted(self._epochs.items()):
                 late = state.opened_at_s and loop.time() - state.opened_at_s > WAITING_AFTER_S
-                if late and state.decided is None:
+                if late and state.decided is None and not state.published:
                     event_line("waiting", epoch=epoch, **self._waiting_for(epoch))
 
     def _waiting_for(self, epoch: int) -> dict[str, object]:
@@ -368,29 +400,6 @@ class EvaluatorService:
             "needed": len(members) - (len(members) - 1) // 3,
             "silent": ["0x" + members[i].hex() for i in silent],
         }
-
-
-def observe_through(data_dir: Path, safety: SafetyLog, news: ChainNews) -> int:
-    """Return the last epoch in which we must sign nothing, because we may have forgotten what we signed; -1 for none.
-
-    Safety log and this mark are made once, when the evaluator is set up (`set_up`). Where either had to be made now, the
-    disk was lost: whatever is committed already is only observed, also after further restarts.
-    """
-    path = data_dir / OBSERVE_FILE
-    if safety.created or not path.exists():
-        last = max(news.commitments, default=-1)
-        log.warning("what we signed before may be lost: observing through epoch %d", last)
-        write_durably(path, f"{last}\n".encode())
-    return int(path.read_text())
-
-
-def set_up(data_dir: Path, network: bytes, member: Address) -> None:
-    """Make the directory of an evaluator that has never signed anything; does nothing where there is one."""
-    if data_dir.exists():
-        return
-    data_dir.mkdir(parents=True)
-    SafetyLog(data_dir / SAFETY_LOG, network=network, member=member).close()
-    write_durably(data_dir / OBSERVE_FILE, b"-1\n")
 
 
 async def _serve(config: EvaluatorConfig) -> None:

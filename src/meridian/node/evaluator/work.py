@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from meridian.committee.observation import Observation, observe
 from meridian.committee.settlement import EpochTerms
-from meridian.errors import InvalidInput
+from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.parameters import EvaluationParameters
@@ -18,11 +18,11 @@ from meridian.evaluate.registry import function_with_digest
 from meridian.evaluate.row import RowHeader
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
-from meridian.measure.manifest import Manifest
+from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.node.chain_view import ChainView, Commitment
 from meridian.primitives.cid import digest_of
-from meridian.primitives.ids import NodeKey
+from meridian.primitives.ids import Address, NodeKey, address_text, network_id
 
 Fetch = Callable[[bytes], bytes]
 """Digest -> the bytes that hash to it."""
@@ -52,13 +52,15 @@ def prepare(
 
     Raises:
         InvalidInput: If the published artefacts do not give what was committed: no row may be signed.
-        NotFound: If the schedule names code that this version does not have.
+        NotFound: If the schedule names code that this version does not have, or the epoch is not open yet.
         RemoteFault: If an artefact or the chain cannot be reached now.
     """
     epoch = commitment.epoch
     manifest = Manifest.decode(_checked(fetch, commitment.manifest, "manifest"))
     if (manifest.epoch, manifest.network_id) != (epoch, network):
         raise InvalidInput("manifest", "it belongs to another epoch or network")
+    if (manifest.aggregator, network_id(manifest.network)) != (commitment.aggregator, network):
+        raise InvalidInput("manifest", "it names another aggregator or network")
     stated = (manifest.root, manifest.n_nodes, manifest.annotation)
     if stated != (commitment.root, commitment.n_nodes, commitment.annotation):
         raise InvalidInput(
@@ -78,6 +80,10 @@ def prepare(
     problems = verify_epoch(manifest, schema, nodes, jobs, calendar)
     if problems:
         raise InvalidInput("commitment", "; ".join(str(problem) for problem in problems[:3]))
+    _check_payees(nodes, view)
+    members = view.committee(epoch)
+    if not members:
+        raise NotFound(f"epoch {epoch} is not open: its members are not fixed")
     digests = {entry.name: entry.digest for entry in manifest.inputs}
     header = RowHeader(
         network=network,
@@ -97,13 +103,28 @@ def prepare(
     )
     terms = EpochTerms(
         header=header,
-        members=view.committee(epoch),
+        members=members,
         parameters=parameters,
         budget_atto=view.budget_atto(epoch, commitment.block),
         payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
     )
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
     return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)
+
+
+def _check_payees(nodes: Nodes, view: ChainView) -> None:
+    """Refuse an epoch that would pay somebody else than its nodes registered.
+
+    The payee at the time of the seal may be an older one: a node may have left and registered again since.
+    """
+    registered: dict[NodeKey, set[Address]] = {}
+    for node in view.registrations():
+        registered.setdefault(node.key, set()).add(node.payee)
+    for name, key, payee in zip(nodes.ids, nodes.keys, nodes.payees, strict=True):
+        if payee not in registered.get(key, ()):
+            raise InvalidInput(
+                "payee", f"{address_text(payee)} is not what {name!r} registered on chain"
+            )
 
 
 def _checked(fetch: Fetch, digest: bytes, what: str) -> bytes:

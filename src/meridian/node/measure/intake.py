@@ -262,7 +262,7 @@ class Intake:
             duplicates=tuple(admitted.duplicates.items()),
             jobs=table.select(columns.names).cast(columns),
         )
-        journal.append_batch(frame, keys)
+        journal.append_batch(frame, [admitted.hashes[at] for at in order.tolist()])
         return frame.response
 
     def _seal(self, epoch: int) -> None:

@@ -5,7 +5,7 @@ writes; the settling thread reads the frames of sealed epochs, which nobody chan
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,6 @@ from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.frames import BatchFrame, Kind, digest_rows
 from meridian.node.measure.job_log import Frame, FrameRef, JobLog
 from meridian.primitives import dagcbor
-from meridian.primitives.hashing import ByteMatrix
 
 _STATE_KEYS: Final = ("sequence", "clock_us", "open_epoch")
 
@@ -88,7 +87,8 @@ class Journal:
         if frame.kind == Kind.BATCH:
             batch = BatchFrame.decode(frame.payload)
             self._index(frame.ref, batch)
-            self._remember(batch.jobs, digest_rows(batch.jobs.column("job_key")))
+            keys = digest_rows(batch.jobs.column("job_key"))
+            self._remember(batch.jobs, self.seen.hashes(batch.jobs.column("node_id"), keys))
             return
         document: dict[str, Any] = dagcbor.decode(frame.payload)
         if frame.kind == Kind.STATE:
@@ -125,9 +125,9 @@ class Journal:
         with self._lock:
             return self._epochs.setdefault(epoch, _Epoch())
 
-    def _remember(self, jobs: pa.Table, keys: ByteMatrix) -> None:
+    def _remember(self, jobs: pa.Table, hashes: Sequence[bytes]) -> None:
         epochs = column_values(jobs, "epoch")
-        self.seen.add(epochs, self.seen.hashes(jobs.column("node_id"), keys))
+        self.seen.add(epochs, hashes)
         self.sums.add(epochs, jobs)
 
     def _forget(self) -> None:
@@ -137,11 +137,11 @@ class Journal:
 
     # -- writing (intake thread) ------------------------------------------------------------------
 
-    def append_batch(self, batch: BatchFrame, keys: ByteMatrix) -> None:
-        """Write a batch; it is promised only after `sync`."""
+    def append_batch(self, batch: BatchFrame, hashes: Sequence[bytes]) -> None:
+        """Write a batch, whose jobs have these hashes in `seen`; it is promised only after `sync`."""
         ref = self._log.append(Kind.BATCH, batch.encode())
         self._index(ref, batch)
-        self._remember(batch.jobs, keys)
+        self._remember(batch.jobs, hashes)
 
     def append_seal(self, epoch: int, now_us: int) -> None:
         """Close the open epoch: no job is placed into it after this frame."""

@@ -2,7 +2,7 @@
 
     objects/<cid>              every artefact, written once
     epochs/<6 digits>.json     what is known of an epoch: its manifest and its state
-    log/checkpoint             signed checkpoint of the epoch log (C2SP note)
+    log/checkpoint             signed checkpoint of the epoch log (C2SP note); only where one is kept
     log/entries/<8 digits>     its entries, one file each
 
 Law: an artefact is durable before anything names it, and an entry before a checkpoint covers it. Any static file server
@@ -23,7 +23,7 @@ from meridian.measure.epoch_log import (
     open_checkpoint,
     verifier_of,
 )
-from meridian.node.durable_file import read_whole, write_durably
+from meridian.node.durable_file import read_whole, sync_directory, write_durably
 from meridian.primitives.cid import cid_text, digest_of
 
 OBJECT_BYTES_MAX: Final = 2 << 30
@@ -35,7 +35,7 @@ class Publication:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("objects", "epochs", "log/entries"):
+        for name in ("objects", "epochs"):
             (root / name).mkdir(parents=True, exist_ok=True)
         self._entries: list[bytes] | None = None
 
@@ -106,6 +106,8 @@ class Publication:
             if entries[index] != entry:
                 raise StorageFailure(f"{directory}: entry {index} is already another one")
         elif index == len(entries):
+            if not entries:
+                self._make_log()
             write_durably(directory / "entries" / f"{index:08d}", entry)
             entries.append(entry)
         else:
@@ -114,6 +116,14 @@ class Publication:
         self._require_growth(entries, verifier_of(origin, seed))
         write_durably(directory / "checkpoint", checkpoint.sign(seed))
         return checkpoint
+
+    def _make_log(self) -> None:
+        try:
+            (self.root / "log/entries").mkdir(parents=True, exist_ok=True)
+            sync_directory(self.root / "log")
+            sync_directory(self.root)
+        except OSError as error:
+            raise StorageFailure(f"{self.root}: {error.strerror or error}") from error
 
     def _require_growth(self, entries: list[bytes], verifier: Verifier) -> None:
         path = self.root / "log" / "checkpoint"

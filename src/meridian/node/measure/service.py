@@ -86,81 +86,85 @@ def _outside(config: MeasureConfig, key: PrivateKey, stack: contextlib.ExitStack
     )
 
 
+async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
+    """Open the data directory and start the threads; `stack` ends them."""
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    key = load_or_create_key(config.key_file)
+    secret = load_or_create_secret(config.secret_file)
+    schema = NetworkSchema.decode(read_whole(config.schema_file))
+    publication = Publication(config.public_dir)
+    for path in (config.schema_file, *config.artefact_files):
+        publication.put(read_whole(path))
+    outside = _outside(config, key, stack)
+    directory = NodeDirectory(outside.nodes)
+    with contextlib.suppress(MeridianError):
+        await asyncio.to_thread(directory.refresh)
+    journal = await asyncio.to_thread(
+        open_journal,
+        config.data_dir / "log",
+        schema,
+        config.first_epoch,
+        seen=SeenJobs(sha256(b"jobs", secret), config.jobs_max),
+        bytes_max=config.log_bytes_max,
+        remembered_epochs=config.remembered_epochs,
+    )
+    stack.callback(journal.close)
+    settling = Settling(
+        network=config.network,
+        schema=schema,
+        aggregator=key.address,
+        first_epoch=config.first_epoch,
+        journal=journal,
+        directory=directory,
+        publication=publication,
+        ledger=outside.ledger,
+        log_origin=config.origin,
+        log_seed=load_or_create_secret(config.log_key_file),
+        on_event=lambda event, fields: event_line(event, **fields),
+    )
+    aggregator = Aggregator(
+        network_id=network_id(config.network),
+        schema=schema,
+        rules=config.rules,
+        key=key,
+        domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
+        seed_secret=sha256(b"seeds", secret),
+        replay=config.replay,
+    )
+    intake = Intake(aggregator, journal, directory, settling.add)
+    stack.callback(settling.stop)
+    settling.start()
+    stack.callback(intake.stop)
+    intake.start()
+    return Face(
+        intake=intake,
+        journal=journal,
+        settling=settling,
+        publication=publication,
+        gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
+        admin_token=load_or_create_secret(config.admin_token_file).hex(),
+        requests_max=config.requests_max,
+        network=config.network,
+        first_epoch=config.first_epoch,
+    )
+
+
 @contextlib.asynccontextmanager
-async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Intake, Settling]]:
-    """Serve as long as the context lasts; yields the URL and the two threads.
+async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
+    """Serve as long as the context lasts; yields the URL, and what stands behind it.
 
     Raises:
         StorageFailure: If the data directory is in use or damaged.
     """
     with contextlib.ExitStack() as stack:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-        key = load_or_create_key(config.key_file)
-        secret = load_or_create_secret(config.secret_file)
-        schema = NetworkSchema.decode(read_whole(config.schema_file))
-        publication = Publication(config.public_dir)
-        for path in (config.schema_file, *config.artefact_files):
-            publication.put(read_whole(path))
-        outside = _outside(config, key, stack)
-        directory = NodeDirectory(outside.nodes)
-        with contextlib.suppress(MeridianError):
-            await asyncio.to_thread(directory.refresh)
-        seen = SeenJobs(sha256(b"jobs", secret), config.jobs_max)
-        journal = await asyncio.to_thread(
-            open_journal,
-            config.data_dir / "log",
-            schema,
-            config.first_epoch,
-            seen=seen,
-            bytes_max=config.log_bytes_max,
-            remembered_epochs=config.remembered_epochs,
-        )
-        stack.callback(journal.close)
-        settling = Settling(
-            network=config.network,
-            schema=schema,
-            aggregator=key.address,
-            first_epoch=config.first_epoch,
-            journal=journal,
-            directory=directory,
-            publication=publication,
-            ledger=outside.ledger,
-            log_origin=config.origin,
-            log_seed=load_or_create_secret(config.log_key_file),
-            on_event=lambda event, fields: event_line(event, **fields),
-        )
-        aggregator = Aggregator(
-            network_id=network_id(config.network),
-            schema=schema,
-            rules=config.rules,
-            key=key,
-            domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
-            seed_secret=sha256(b"seeds", secret),
-            replay=config.replay,
-        )
-        intake = Intake(aggregator, journal, directory, settling.add)
-        face = Face(
-            intake=intake,
-            journal=journal,
-            settling=settling,
-            publication=publication,
-            gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
-            admin_token=load_or_create_secret(config.admin_token_file).hex(),
-            requests_max=config.requests_max,
-            network=config.network,
-            first_epoch=config.first_epoch,
-        )
-        stack.callback(settling.stop)
-        settling.start()
-        stack.callback(intake.stop)
-        intake.start()
+        face = await _start(config, stack)
         runner = web.AppRunner(MeasureHttp(face).application(), access_log=None)
         await runner.setup()
         try:
             site = web.TCPSite(runner, config.listen_host, config.listen_port)
             await site.start()
             host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}", intake, settling
+            yield f"http://{host}:{port}", face
         finally:
             await runner.cleanup()
 
@@ -171,7 +175,8 @@ async def serve(config: MeasureConfig) -> None:
     Raises:
         StorageFailure: If the intake or the settling thread has stopped.
     """
-    async with serving(config) as (url, intake, settling):
+    async with serving(config) as (url, face):
+        intake, settling = face.intake, face.settling
         key = load_or_create_key(config.key_file)
         vkey = verifier_of(config.origin, load_or_create_secret(config.log_key_file)).text
         ready_line(url=url, aggregator=address_text(key.address), log_vkey=vkey)

@@ -1,0 +1,85 @@
+"""Where an evaluator goes on after a restart: from the epochs that it had already published.
+
+Nothing is believed for being on our own disk: an object must hash to its name, a record must carry the report that the
+chain accepted, and the claims must have the reward root that stands there. Where that ends, the work begins again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from meridian.audit.record import OutcomeRecord
+from meridian.errors import InvalidInput, NotFound, StorageFailure
+from meridian.evaluate.row import RowHeader
+from meridian.node.chain_view import AcceptedReport
+from meridian.node.measure.publication import Publication
+from meridian.primitives.cid import parse_cid
+from meridian.primitives.ids import Address
+from meridian.reward.claims import ClaimsState
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEpoch:
+    """An epoch whose accepted report we reproduced and published before."""
+
+    header: RowHeader
+    members: tuple[Address, ...]
+    report_hash: bytes
+    claims: bytes
+    """Digest of the claims after it."""
+
+
+class _Index(msgspec.Struct):
+    outcome: str
+    report_hash: str
+
+
+def published_epochs(
+    publication: Publication, reports: Sequence[AcceptedReport]
+) -> list[PublishedEpoch]:
+    """Return the accepted reports that we have published, in their order, up to the first that we have not."""
+    found = []
+    for report in reports:
+        try:
+            found.append(_published(publication, report))
+        except (NotFound, InvalidInput, StorageFailure):
+            break  # not published, or damaged: from here on everything is worked again
+    return found
+
+
+def _published(publication: Publication, report: AcceptedReport) -> PublishedEpoch:
+    path = publication.root / "epochs" / f"{report.epoch:06d}.outcome.json"
+    try:
+        index = msgspec.json.decode(path.read_bytes(), type=_Index)
+    except FileNotFoundError:
+        raise NotFound(f"{path}: not published") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidInput(str(path), str(error)) from error
+    record = OutcomeRecord.decode(publication.get(parse_cid(index.outcome)[1]))
+    if record.report_hash != report.report_hash:
+        raise InvalidInput("report_hash", "another report was accepted")
+    header = RowHeader(
+        network=record.network_id,
+        epoch=record.epoch,
+        commitment=record.report.commitment,
+        function=record.report.function_digest,
+        parameters=record.report.parameters_digest,
+        inputs_root=record.report.inputs_root,
+    )
+    return PublishedEpoch(header, record.members, record.report_hash, record.claims)
+
+
+def claims_after(
+    publication: Publication, epoch: PublishedEpoch, reward_root: bytes
+) -> ClaimsState:
+    """Return the claims after a published epoch.
+
+    Raises:
+        InvalidInput: If they are not those of the report on chain.
+        NotFound: If they are not published.
+    """
+    claims = ClaimsState.decode(publication.get(epoch.claims))
+    if claims.reward_root != reward_root:
+        raise InvalidInput("claims", "they do not have the reward root on chain")
+    return claims

@@ -46,6 +46,35 @@ def test_two_dead_evaluators_stop_a_committee_of_four_until_one_returns(tmp_path
     assert meridian("verify", "--data-dir", tmp_path, "--epoch", "1").code == 0
 
 
+def test_a_waiting_run_finishes_when_a_dead_evaluator_is_started_by_hand(tmp_path):
+    arguments = [
+        "demo", "--data-dir", str(tmp_path), "--jobs", "3000", "--nodes", "20", "--epochs", "1",
+        "--challenge-seconds", "1", "--sabotage", "3:dead", "--sabotage", "4:dead", "--json",
+    ]  # fmt: skip
+    log = tmp_path.parent / f"{tmp_path.name}.err"
+    with (
+        log.open("wb") as err,
+        subprocess.Popen(
+            [*MERIDIAN, *arguments], stdout=subprocess.PIPE, stderr=err, text=True
+        ) as run,
+    ):
+        deadline = time.monotonic() + 90
+        while "3 are needed" not in log.read_text():
+            assert run.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        config = tmp_path / "evaluators" / "3" / "config.json"
+        with subprocess.Popen(
+            [*MERIDIAN, "serve", "evaluator", "--config", str(config)], stdout=subprocess.DEVNULL
+        ) as returned:
+            out, _ = run.communicate(timeout=120)
+            returned.send_signal(signal.SIGTERM)
+            assert returned.wait(30) == 0
+    assert run.returncode == 0, log.read_text()[-2000:]
+    [epoch] = json.loads(out)["epochs"]
+    assert epoch["paid_atto"] == epoch["total_atto"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_resumes_and_pays_once(tmp_path, how):
     arguments = [

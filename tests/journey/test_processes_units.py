@@ -12,6 +12,7 @@ import pytest
 
 from meridian.errors import RemoteFault
 from meridian.journey.processes import Child, module_command
+from meridian.node.process import bound_recursion
 
 READY = 'import json; print(json.dumps({"event": "ready", "port": 7}), flush=True)'
 FOREVER = "import signal\nwhile True: signal.pause()"
@@ -63,6 +64,16 @@ def test_a_child_is_ready_when_it_says_so_and_its_fields_are_kept(
     assert is_gone(child.pid)
 
 
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """The recursion limit of a command: a plugin of these tests has raised it beyond the C stack."""
+    before = sys.getrecursionlimit()
+    bound_recursion()
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("bounded")
 def test_events_arrive_in_order_and_stray_prints_are_passed_over(
     start: Start, events: Events
 ) -> None:

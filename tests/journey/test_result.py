@@ -6,6 +6,7 @@ import re
 import pytest
 
 from journey.system import meridian, small_demo
+from meridian.measure.receipt import SignedReceipt
 
 pytestmark = pytest.mark.journey
 
@@ -48,6 +49,18 @@ def test_the_result_of_the_design_document_lies_beside_it(finished):
         assert [set(payee) for payee in value["payees"]] == [{"node_id", "proportion"}] * epoch[
             "nodes"
         ]
+
+
+def test_the_gateway_keeps_a_signed_receipt_for_every_batch(finished):
+    data_dir, document = finished
+    lines = (data_dir / "gateway" / "receipts.jsonl").read_text().splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert sum(entry["accepted"] for entry in kept) == sum(e["jobs"] for e in document["epochs"])
+    for entry in kept:
+        receipt = SignedReceipt.read(entry["receipt"])
+        assert receipt.holds
+        altered = entry["receipt"] | {"deadline_epoch": entry["receipt"]["deadline_epoch"] + 1}
+        assert not SignedReceipt.read(altered).holds
 
 
 def test_running_the_same_command_again_changes_nothing(finished):

@@ -82,9 +82,11 @@ class Watched:
 
 
 def run(source: JobSource, service: Service) -> Watched:
+    kept: list[Answer] = []
     sealed: list[int] = []
     progress: list[tuple[int, int]] = []
-    total = stream(source, service, sealed.append, lambda *step: progress.append(step))
+    total = stream(source, service, kept.append, sealed.append, lambda *step: progress.append(step))
+    assert len(kept) == sum(said[0] == "batch" for said in service.said)
     return Watched(total, sealed, progress)
 
 
@@ -169,7 +171,14 @@ def test_a_failing_seal_ends_the_stream_and_is_not_told_as_sealed() -> None:
         def seal(self, epoch: int) -> dict[str, Any]:
             raise RemoteFault("away")
 
+    kept: list[Answer] = []
     sealed: list[int] = []
     with pytest.raises(RemoteFault):
-        stream(source_of([batch(3_700)]), Failing(), sealed.append, lambda _done, _all: None)
+        stream(
+            source_of([batch(3_700)]),
+            Failing(),
+            kept.append,
+            sealed.append,
+            lambda _done, _all: None,
+        )
     assert sealed == []

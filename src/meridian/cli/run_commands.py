@@ -13,6 +13,7 @@ import click
 from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
+from meridian.node.process import bound_recursion
 
 BROKEN: Final = 1
 
@@ -85,6 +86,7 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
     from meridian.cli.tables import print_run
     from meridian.journey.run import Journey
 
+    bound_recursion()  # the imports above have raised it
     with ProgressDisplay() as display:
         result = Journey(source, options, display).run()
     if as_json:

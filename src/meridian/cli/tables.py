@@ -16,8 +16,6 @@ PAYEES_SHOWN: Final = 10
 WIDTH: Final = 118
 """Columns where the output is no terminal."""
 _DIGITS: Final = 7
-_TOTALS: Final = {"jobs", "nodes", "bytes", "score"}
-"""Entries of a summary that are no verdicts."""
 
 
 def _coins(atto: str | int) -> str:
@@ -88,12 +86,12 @@ def _epochs(epochs: Sequence[dict[str, Any]]) -> Table:
 
 
 def _verdicts(result: RunResult) -> Table:
-    """Show why jobs counted or did not, and the other totals of each evaluation."""
+    """Show how many jobs counted, and why the others did not."""
     epochs = sorted(result.epochs, key=lambda item: item.report.epoch)
     table = _table(
         "Jobs by verdict", ["verdict"], [f"epoch {item.report.epoch}" for item in epochs]
     )
-    for reason in (name for item in epochs[:1] for name in item.summary if name not in _TOTALS):
+    for reason in epochs[0].reasons if epochs else ():
         counts = [item.summary.get(reason, 0) for item in epochs]
         if any(counts):
             table.add_row(reason, *(f"{count:,}" for count in counts))

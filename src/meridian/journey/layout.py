@@ -41,6 +41,11 @@ class Layout:
         """Return the journal of transactions sent by one account."""
         return self.root / "senders" / f"{name}.sqlite"
 
+    @property
+    def receipts(self) -> Path:
+        """The receipts of the run's gateway, one JSON object a line."""
+        return self.root / "gateway" / "receipts.jsonl"
+
     def result(self, epoch: int) -> Path:
         """Return the file with an epoch's result in the design document's own shape."""
         return self.root / "results" / f"epoch-{epoch:06d}.json"

@@ -35,7 +35,10 @@ class PublishedEpoch:
     node_ids: dict[NodeKey, str]
     seed_result: bytes
     """The design document's own result object, JSON."""
+    reasons: tuple[str, ...]
+    """The verdicts that there are, ``ok`` first."""
     summary: dict[str, int]
+    """Jobs for each verdict, and the function's totals."""
 
 
 class Publications:
@@ -111,6 +114,7 @@ def read_epoch(
         signers=tuple(signer for signer, _ in record.signatures),
         node_ids={NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)},
         seed_result=publications.object(record.result),
+        reasons=tuple(verdicts["reasons"]),
         summary=dict(verdicts["summary"]),
     )
 

@@ -22,6 +22,7 @@ from meridian.journey.layout import Layout
 from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
 from meridian.journey.outcome import Publications, PublishedEpoch, read_epoch, run_result
 from meridian.journey.processes import Event
+from meridian.journey.receipts import ReceiptBook
 from meridian.journey.stream import Ingested, stream
 from meridian.networks.definition import JobSource
 from meridian.node.audit_sources import open_source
@@ -242,10 +243,17 @@ class Journey:
             if self._options.kill_evaluator and self._killed_epoch is None:
                 self._kill_one(epoch)
 
+        contracts = self._network.contracts
+        book = ReceiptBook(
+            self._layout.receipts,
+            self._network.aggregator,
+            self._network.domain(contracts.commitments),
+        )
         with contextlib.closing(client):
             return stream(
                 self._source,
                 client,
+                book.keep,
                 sealed,
                 functools.partial(self._watcher.progress, "jobs in"),
             )

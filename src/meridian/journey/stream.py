@@ -12,7 +12,7 @@ import msgspec
 
 from meridian.measure.times import parse_time
 from meridian.networks.definition import JobSource
-from meridian.node.measure.client import MeasureClient
+from meridian.node.measure.client import Answer, MeasureClient
 
 OPEN: Final = "open"
 _MICROSECONDS: Final = 1_000_000
@@ -38,6 +38,7 @@ class Ingested:
 def stream(
     source: JobSource,
     client: MeasureClient,
+    keep: Callable[[Answer], None],
     sealed: Callable[[int], None],
     progress: Callable[[int, int], None],
 ) -> Ingested:
@@ -46,6 +47,7 @@ def stream(
     Args:
         source: The jobs.
         client: Talks to the measure service as gateway and as its administrator.
+        keep: Called with the answer to each batch, for its receipt.
         sealed: Called with each epoch that was sealed, in order.
         progress: Called with (records sent, all records).
     """
@@ -59,7 +61,8 @@ def stream(
         last_us = _last_time_us(batch)
         client.set_clock(last_us)
         answer = client.submit(batch)
-        total.sent += batch.count(b"\n")
+        keep(answer)
+        total.sent += batch.rstrip(b"\n").count(b"\n") + 1
         total.accepted += answer.accepted
         total.duplicates += answer.duplicates
         for refusal in answer.rejected:

@@ -107,6 +107,7 @@ class Net:
     clock: Clock
     network: NetworkFile
     accounts: chain_setup.Accounts
+    source: JobSource
     objects: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
@@ -124,7 +125,7 @@ class Net:
         return Sender(self.endpoint, key, path)
 
     def payee(self, name: str) -> Address:
-        return chain_setup.payee_of(self.layout, SOURCE, name)
+        return chain_setup.payee_of(self.layout, self.source, name)
 
     # -- publication ----------------------------------------------------------------------------
 
@@ -237,8 +238,15 @@ def jobs_of(epoch: int, jobs_each: int = 4) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=segment_columns(SCHEMA))
 
 
-def make_net(root: Path, *, opened: int = EPOCHS[-2]) -> Net:
-    """Deploy, register, fund and open (all epochs but the last); the time is behind the last epoch's end."""
+REFUSES = bytes((0x60, 3, 0x60, 10, 0x5F, 0x39, 0x60, 3, 0x5F, 0xF3)) + bytes.fromhex("5f5ffd")
+"""Creation code of a contract that refuses every call, so that it takes no money."""
+
+
+def make_net(root: Path, *, refusing: Sequence[str] = ()) -> Net:
+    """Deploy, register, fund and open (all epochs but the last); the time is behind the last epoch's end.
+
+    The payee of `refusing` nodes is a contract that takes no money.
+    """
     layout, clock = Layout(root), Clock()
     accounts = chain_setup.Accounts.load(layout, 4)
     alloc = dict.fromkeys(accounts.addresses, 10**24)
@@ -250,12 +258,16 @@ def make_net(root: Path, *, opened: int = EPOCHS[-2]) -> Net:
     digests = DEFINITION.evaluation_function.digest, DEFINITION.parameters.digest
     addresses = chain_setup.deploy(sponsor, SOURCE, options, accounts.aggregator.address, digests)
     network = network_file(addresses, accounts)
-    net = Net(root, endpoint, clock, network, accounts)
+    net = Net(root, endpoint, clock, network, accounts, SOURCE)
     relayer = net.sender("relayer")
+    if refusing:
+        refuser = relayer.transact(None, REFUSES, purpose="refuser").contract_address
+        nodes = {name: refuser if name in refusing else None for name in NODE_IDS}
+        net.source = replace(SOURCE, nodes=nodes)
     set_up_members(net, relayer)
     chain_setup.fund(sponsor, net.view, EPOCHS[0], len(EPOCHS), BUDGET)
     clock.now_s = GENESIS_S + EPOCH_SECONDS * len(EPOCHS) + 1
-    chain_setup.open_epochs(relayer, net.view, opened)
+    chain_setup.open_epochs(relayer, net.view, EPOCHS[-2])
     sponsor.close()
     relayer.close()
     return net
@@ -272,7 +284,7 @@ def set_up_members(net: Net, relayer: Sender) -> None:
         net.accounts.evaluators,
     )
     chain_setup.register_nodes(
-        relayer, net.view, domain, net.layout, SOURCE, lambda _done, _all: None
+        relayer, net.view, domain, net.layout, net.source, lambda _done, _all: None
     )
 
 

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +22,14 @@ from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault
 from meridian.evaluate.row import RowHeader
-from meridian.node.chain_view import AcceptedReport, Commitment
+from meridian.node.chain_view import AcceptedReport
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.resume import PublishedEpoch, claims_after, published_epochs
 from meridian.node.evaluator.safety import SAFETY_LOG, observe_through
+from meridian.node.evaluator.state import Disagreement, EpochState
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
@@ -55,22 +55,6 @@ KEPT_EPOCHS: Final = 128
 OPEN_EPOCHS_MAX: Final = 256
 SIGNED_AHEAD_MAX: Final = 3
 _RETRY_S: Final = 1.0
-
-
-@dataclass(slots=True)
-class EpochState:
-    """Where an epoch stands with us."""
-
-    commitment: Commitment
-    work: EpochWork | None = None
-    decided: Decided | None = None
-    is_open: bool = False
-    opened_at_s: float = 0.0
-    published: bool = False
-    attested: dict[bytes, Attested] = field(default_factory=dict)
-    """Report digest -> signatures."""
-    signed: set[bytes] = field(default_factory=set)
-    transmissions: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
 
 
 class EvaluatorService:
@@ -162,7 +146,7 @@ class EvaluatorService:
         Raises:
             StorageFailure: If the safety log fails: nothing may be signed any more.
         """
-        self._news = await self._on_chain(self._chain.news)
+        await self._first_news()
         committed = tuple(self._news.commitments)
         self._observe_through = await asyncio.to_thread(
             observe_through, self._config.data_dir, self._safety, committed
@@ -179,6 +163,17 @@ class EvaluatorService:
             group.create_task(self._follow(group), name="follow")
             group.create_task(self._settle(group), name="settle")
             group.create_task(self._watch(), name="watch")
+
+    async def _first_news(self) -> None:
+        """Wait for the chain: an evaluator may be started before it."""
+        while True:
+            try:
+                self._news = await self._on_chain(self._chain.news)
+            except RemoteFault as fault:
+                log.warning("chain: %s", fault)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     async def close(self) -> None:
         """Stop driver and links; release the safety log, the chain and the journal."""
@@ -235,7 +230,7 @@ class EvaluatorService:
         said = ""
         while True:
             try:
-                work: EpochWork = await self._on_chain(
+                return await asyncio.to_thread(  # beside the chain's own calls: it may take long
                     prepare,
                     state.commitment,
                     self._chain.view,
@@ -243,7 +238,6 @@ class EvaluatorService:
                     self._network.calendar,
                     self._artefacts.fetch,
                 )
-                return work  # noqa: TRY300 - the loop ends here
             except (InvalidInput, NotFound, RemoteFault) as problem:
                 if str(problem) != said:
                     said = str(problem)
@@ -289,16 +283,29 @@ class EvaluatorService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            reports = list(self._news.reports)
-            while self._settled_reports < len(reports):
-                if not await self._reproduce(reports[self._settled_reports]):
-                    break
-                self._settled_reports += 1
-            if self._settled_reports == len(reports):
-                await self._sign_and_transmit(group)
+            try:
+                await self._settle_once(group)
+            except RemoteFault as fault:
+                log.warning("settling waits: %s", fault)
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _settle_once(self, group: asyncio.TaskGroup) -> None:
+        reports = list(self._news.reports)
+        while self._settled_reports < len(reports):
+            if not await self._reproduce(reports[self._settled_reports]):
+                return
+            self._settled_reports += 1
+        await self._sign_and_transmit(group)
 
     async def _reproduce(self, report: AcceptedReport) -> bool:
         """Compare an accepted report with our own; return False until we can."""
+        state = self._epochs.get(report.epoch)
+        if state is None:
+            return False  # its commitment has not been read yet
+        if state.settled is not None:  # reproduced before, but not published: the chain was away
+            await self._publish(report, state, state.settled)
+            return True
         result = self._settlement.accept(report.epoch, report.report_hash, report.previous)
         if result is None:
             return False
@@ -308,14 +315,14 @@ class EvaluatorService:
                 result.epoch, result.accepted.hex(), result.ours.hex(),
             )  # fmt: skip
             event_line("mismatch", epoch=result.epoch, accepted=result.accepted.hex())
-            raise RemoteFault(
+            raise Disagreement(
                 f"epoch {result.epoch}: the accepted report does not follow from our block"
             )
-        await self._publish(report, result)
+        state.settled = result
+        await self._publish(report, state, result)
         return True
 
-    async def _publish(self, report: AcceptedReport, settled: Settled) -> None:
-        state = self._epochs[report.epoch]
+    async def _publish(self, report: AcceptedReport, state: EpochState, settled: Settled) -> None:
         assert state.work is not None
         assert state.decided is not None
         signatures = await self._on_chain(self._chain.accepted_signatures, report)
@@ -331,7 +338,11 @@ class EvaluatorService:
         )
         await asyncio.to_thread(publish_outcome, self._publication, evidence)
         state.published = True
-        state.work, state.decided = None, None  # large, and not needed any more
+        state.work, state.decided, state.settled = (
+            None,
+            None,
+            None,
+        )  # large, and not needed any more
         state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
 

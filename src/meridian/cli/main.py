@@ -1,6 +1,5 @@
 """The `meridian` command."""
 
-import os
 import sys
 from typing import Any, Final
 
@@ -51,9 +50,6 @@ class Group(click.Group):
         except MeridianError as error:
             click.echo(f"meridian: {error}", err=True)
             sys.exit(error.exit_code)
-        except BrokenPipeError:  # whoever read our output has had enough, as `head` has
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         except OSError as error:
             if error.filename is None:  # not about a file: nothing that we foresaw
                 raise

@@ -65,4 +65,4 @@ class ProgressDisplay:
 
     def _say(self, line: str) -> None:
         # As it is: names from outside are no markup, and a log's line is not cut at column 80.
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line, markup=False, emoji=False, soft_wrap=True)

@@ -5,9 +5,11 @@ turns under one lock; making a block happens outside it, so that transactions ar
 When the file refuses, the error leaves this module and the process is expected to end.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import rlp
@@ -36,6 +38,9 @@ from meridian.node.chain.store import (
 )
 from meridian.primitives.ids import Address, address_text
 
+RECURSION_MIN: Final = 100_000
+"""What py-evm sets when it is imported; another part of the process may have set it back."""
+
 
 class Ledger:
     """One chain with its owner's rights.
@@ -58,6 +63,8 @@ class Ledger:
         alloc: Mapping[Address, int],
         clock: Callable[[], float],
     ) -> None:
+        # py-evm nests about ten Python calls for each call depth; its threads have stacks for that (see `miner`).
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_MIN))
         self.rules = rules
         self.store = ChainStore(path)
         self.on_admitted: Callable[[], None] = _nothing

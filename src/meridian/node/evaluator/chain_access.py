@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from meridian.committee.settlement import Proposal
 from meridian.contracts.calldata import signature_words
@@ -15,6 +16,9 @@ from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey, recover
 from meridian.primitives.quorum import quorum
+
+ACCEPTED: Final = "accepted"
+"""What `ChainAccess.transmit` says of a report that the contract took."""
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ class ChainAccess:
             self._sender.transact(self.view.evaluations.address, data, purpose=purpose)
         except Reverted as refusal:
             return refusal.reason
-        return "accepted"
+        return ACCEPTED
 
     def accepted_signatures(self, report: AcceptedReport) -> list[tuple[Address, bytes]]:
         """Return the signatures in the transaction that brought a report, ascending by signer.

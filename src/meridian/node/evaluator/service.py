@@ -14,22 +14,29 @@ from typing import Any, Final
 import click
 
 from meridian.committee.rules import CommitteeRules
-from meridian.committee.settlement import Mismatch, Proposal, Settled, Settlement
-from meridian.committee.transmission import turn
+from meridian.committee.settlement import Mismatch, Settled, Settlement
 from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
-from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault
+from meridian.errors import (
+    InvalidInput,
+    MeridianError,
+    NotFound,
+    RemoteFault,
+    Reverted,
+    StorageFailure,
+)
 from meridian.evaluate.row import RowHeader
 from meridian.node.chain_view import AcceptedReport
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.publish import Evidence, publish_outcome
+from meridian.node.evaluator.reporting import RETRY_S, Reporter
 from meridian.node.evaluator.resume import PublishedEpoch, claims_after, published_epochs
-from meridian.node.evaluator.safety import SAFETY_LOG, observe_through
-from meridian.node.evaluator.state import Disagreement, EpochState
+from meridian.node.evaluator.safety import observe_through, open_safety_log
+from meridian.node.evaluator.state import Disagreement, EpochState, waiting_for
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
@@ -44,7 +51,6 @@ from meridian.node.process import (
     start_logging,
 )
 from meridian.node.replica_driver import ReplicaDriver
-from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address
 
 log = logging.getLogger(__name__)
@@ -53,8 +59,6 @@ WAITING_AFTER_S: Final = 3.0
 KEPT_EPOCHS: Final = 128
 """Published epochs that stay open for slower members."""
 OPEN_EPOCHS_MAX: Final = 256
-SIGNED_AHEAD_MAX: Final = 3
-_RETRY_S: Final = 1.0
 
 
 class EvaluatorService:
@@ -78,13 +82,18 @@ class EvaluatorService:
         self._observe_through = -1
         self._wake = asyncio.Event()
         self._work_turn = asyncio.Semaphore(1)
-        self._safety = SafetyLog(
-            config.data_dir / SAFETY_LOG,
-            network=self._network.network_id,
-            member=self._key.address,
-        )
+        self._safety = open_safety_log(config.data_dir, self._network.network_id, self._key.address)
         self._driver = self._make_driver()
         self._links = self._make_links()
+        self._reporter = Reporter(
+            address=self._key.address,
+            driver=self._driver,
+            settlement=self._settlement,
+            chain=self._chain,
+            on_chain=self._on_chain,
+            stage_ms=config.stage_ms,
+            wake=self._wake.set,
+        )
 
     def _make_driver(self) -> ReplicaDriver:
         return ReplicaDriver(
@@ -155,7 +164,8 @@ class EvaluatorService:
         await self._links.start()
         await self._driver.start(self._links)
         for epoch in resumed[-KEPT_EPOCHS:]:
-            await self._open(epoch.header, epoch.members, observer=False)
+            observer = epoch.header.epoch <= self._observe_through
+            await self._open(epoch.header, epoch.members, observer=observer)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._driver.join(), name="driver")
             group.create_task(self._links.join(), name="links")
@@ -171,7 +181,7 @@ class EvaluatorService:
                 self._news = await self._on_chain(self._chain.news)
             except RemoteFault as fault:
                 log.warning("chain: %s", fault)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
             else:
                 return
 
@@ -205,9 +215,8 @@ class EvaluatorService:
         """Work one epoch up to our own row."""
         state = self._epochs[epoch]
         loop = asyncio.get_running_loop()
-        async with self._work_turn:
-            started = loop.time()
-            work = await self._prepare(state)
+        started = loop.time()
+        work = await self._prepare(state)
         if self._key.address not in work.terms.members:
             log.info("epoch %d: we are not a member", epoch)
             return
@@ -219,7 +228,7 @@ class EvaluatorService:
         self._settlement.prepare(work.terms)
         observer = epoch <= self._observe_through
         while not await self._make_room(epoch):  # noqa: ASYNC110 - others make the room, by publishing
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
         state.opened_at_s = loop.time()
         await self._open(work.terms.header, work.terms.members, observer=observer)
         if not observer:
@@ -230,20 +239,24 @@ class EvaluatorService:
         said = ""
         while True:
             try:
-                return await asyncio.to_thread(  # beside the chain's own calls: it may take long
-                    prepare,
-                    state.commitment,
-                    self._chain.view,
-                    self._network.network_id,
-                    self._network.calendar,
-                    self._artefacts.fetch,
-                )
-            except (InvalidInput, NotFound, RemoteFault) as problem:
+                async with self._work_turn:  # one at a time; a failing one lets the others pass
+                    return await self._prepare_once(state)
+            except (InvalidInput, NotFound, RemoteFault, Reverted) as problem:
                 if str(problem) != said:
                     said = str(problem)
                     log.warning("epoch %d: no row from us: %s", state.commitment.epoch, problem)
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
+
+    async def _prepare_once(self, state: EpochState) -> EpochWork:
+        return await asyncio.to_thread(  # beside the chain's own calls: it may take long
+            prepare,
+            state.commitment,
+            self._chain.view,
+            self._network.network_id,
+            self._network.calendar,
+            self._artefacts.fetch,
+        )
 
     def _resume(self) -> list[PublishedEpoch]:
         """Take up what we had published before, so that only the rest is worked again."""
@@ -251,7 +264,11 @@ class EvaluatorService:
         if not published:
             return []
         last = self._news.reports[len(published) - 1]
-        claims = claims_after(self._publication, published[-1], last.reward_root)
+        try:
+            claims = claims_after(self._publication, published[-1], last.reward_root)
+        except (InvalidInput, NotFound, StorageFailure) as problem:
+            log.warning("our publication is damaged, everything is worked again: %s", problem)
+            return []
         numbers = [epoch.header.epoch for epoch in published]
         self._settlement.resume(numbers, last.report_hash, claims)
         self._settled_reports = len(published)
@@ -287,7 +304,7 @@ class EvaluatorService:
                 await self._settle_once(group)
             except RemoteFault as fault:
                 log.warning("settling waits: %s", fault)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
                 self._wake.set()
 
     async def _settle_once(self, group: asyncio.TaskGroup) -> None:
@@ -296,7 +313,7 @@ class EvaluatorService:
             if not await self._reproduce(reports[self._settled_reports]):
                 return
             self._settled_reports += 1
-        await self._sign_and_transmit(group)
+        await self._reporter.round(self._epochs, self._observe_through, group)
 
     async def _reproduce(self, report: AcceptedReport) -> bool:
         """Compare an accepted report with our own; return False until we can."""
@@ -304,8 +321,7 @@ class EvaluatorService:
         if state is None:
             return False  # its commitment has not been read yet
         if state.settled is not None:  # reproduced before, but not published: the chain was away
-            await self._publish(report, state, state.settled)
-            return True
+            return await self._publish(report, state, state.settled)
         result = self._settlement.accept(report.epoch, report.report_hash, report.previous)
         if result is None:
             return False
@@ -319,13 +335,31 @@ class EvaluatorService:
                 f"epoch {result.epoch}: the accepted report does not follow from our block"
             )
         state.settled = result
-        await self._publish(report, state, result)
-        return True
+        return await self._publish(report, state, result)
 
-    async def _publish(self, report: AcceptedReport, state: EpochState, settled: Settled) -> None:
+    async def _signatures(
+        self, report: AcceptedReport, state: EpochState
+    ) -> list[tuple[Address, bytes]] | None:
+        """Return the signatures under an accepted report, or None until we know them.
+
+        They stand in its transaction; where somebody passed it on through a contract of their own, the protocol's do.
+        """
+        try:
+            found: list[tuple[Address, bytes]] = await self._on_chain(
+                self._chain.accepted_signatures, report
+            )
+        except InvalidInput:
+            attested = state.attested.get(report.report_hash)
+            return list(attested.signatures) if attested is not None else None
+        return found
+
+    async def _publish(self, report: AcceptedReport, state: EpochState, settled: Settled) -> bool:
+        """Publish what proves an accepted report; return False until its signatures are known."""
         assert state.work is not None
         assert state.decided is not None
-        signatures = await self._on_chain(self._chain.accepted_signatures, report)
+        signatures = await self._signatures(report, state)
+        if signatures is None:
+            return False
         evidence = Evidence(
             commitment=state.commitment,
             terms=state.work.terms,
@@ -345,46 +379,7 @@ class EvaluatorService:
         )  # large, and not needed any more
         state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
-
-    async def _sign_and_transmit(self, group: asyncio.TaskGroup) -> None:
-        # A few at a time: every accepted report makes the others be signed again, and attempts are bounded.
-        for proposal in self._settlement.open_proposals()[:SIGNED_AHEAD_MAX]:
-            state = self._epochs[proposal.epoch]
-            if proposal.digest not in state.signed:
-                state.signed.add(proposal.digest)
-                await self._sign(proposal)
-            attested = state.attested.get(proposal.digest)
-            if attested is not None and proposal.digest not in state.transmissions:
-                task = self._transmit(state, proposal, attested.signatures)
-                state.transmissions[proposal.digest] = group.create_task(task)
-
-    async def _sign(self, proposal: Proposal) -> None:
-        if proposal.epoch <= self._observe_through:
-            return
-        try:
-            await self._driver.submit_report(proposal.epoch, proposal.previous, proposal.digest)
-        except InvalidInput as refusal:  # too many attempts: the others go on without our signature
-            log.warning("epoch %d: report not signed: %s", proposal.epoch, refusal)
-            event_line("unsigned", epoch=proposal.epoch, reason=str(refusal))
-
-    async def _transmit(
-        self, state: EpochState, proposal: Proposal, signatures: Sequence[tuple[Any, bytes]]
-    ) -> None:
-        """Bring the report on chain when it is our turn and nobody has done it before."""
-        assert state.work is not None
-        members = state.work.terms.members
-        place = turn(members, proposal.report.block_hash, self._key.address)
-        await asyncio.sleep(place * self._config.stage_ms / 1000)
-        try:
-            if await self._on_chain(self._chain.is_reported, proposal.epoch):
-                return
-            what = await self._on_chain(self._chain.transmit, proposal, signatures, len(members))
-            event_line("transmitted", epoch=proposal.epoch, result=what)
-        except RemoteFault as fault:
-            log.warning("epoch %d: not transmitted: %s", proposal.epoch, fault)
-            await asyncio.sleep(_RETRY_S)
-            state.transmissions.pop(proposal.digest, None)  # the next round of the loop tries again
-            self._wake.set()
+        return True
 
     async def _watch(self) -> None:
         """Say what undecided epochs wait for."""
@@ -394,23 +389,10 @@ class EvaluatorService:
             for epoch, state in sorted(self._epochs.items()):
                 late = state.opened_at_s and loop.time() - state.opened_at_s > WAITING_AFTER_S
                 if late and state.decided is None and not state.published:
-                    event_line("waiting", epoch=epoch, **self._waiting_for(epoch))
-
-    def _waiting_for(self, epoch: int) -> dict[str, object]:
-        """Return what an undecided epoch waits for, for people."""
-        status = self._driver.status(epoch)
-        work = self._epochs[epoch].work
-        assert work is not None
-        members = work.terms.members
-        heard = {*status.heard, members.index(self._key.address)}
-        silent = [i for i in range(len(members)) if i not in heard]
-        return {
-            "phase": status.phase,
-            "view": status.view,
-            "rows": len(members) - len(silent),
-            "needed": len(members) - (len(members) - 1) // 3,
-            "silent": ["0x" + members[i].hex() for i in silent],
-        }
+                    status = self._driver.status(epoch)
+                    event_line(
+                        "waiting", epoch=epoch, **waiting_for(state, status, self._key.address)
+                    )
 
 
 async def _serve(config: EvaluatorConfig) -> None:
@@ -438,6 +420,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.main(args=arguments, standalone_mode=False)
     except SystemExit as ended:
         return int(ended.code or 0)
+    except MeridianError as error:
+        click.echo(f"evaluator: {error}", err=True)
+        return error.exit_code
     return 0
 
 

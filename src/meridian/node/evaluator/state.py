@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from meridian.committee.settlement import Settled
 from meridian.ephemera.effects import Attested, Decided
+from meridian.ephemera.epoch import EpochStatus
 from meridian.errors import MeridianError
 from meridian.node.chain_view import Commitment
 from meridian.node.evaluator.work import EpochWork
+from meridian.primitives.ids import Address
+from meridian.primitives.quorum import faults_max
 
 
 class Disagreement(MeridianError):
@@ -26,7 +29,26 @@ class EpochState:
     settled: Settled | None = None
     """The accepted report as we reproduced it, until it is published."""
     published: bool = False
+    attested_at_s: float | None = None
+    """When a report of the epoch was attested first, on the loop's clock."""
+    barred: str | None = None
+    """Why the contract refuses the epoch's report, if it does for good."""
     attested: dict[bytes, Attested] = field(default_factory=dict)
     """Report digest -> signatures."""
     signed: set[bytes] = field(default_factory=set)
     transmissions: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
+
+
+def waiting_for(state: EpochState, status: EpochStatus, ours: Address) -> dict[str, object]:
+    """Return what an undecided epoch waits for, for people."""
+    assert state.work is not None, "only worked epochs are opened undecided"
+    members = state.work.terms.members
+    heard = {*status.heard, members.index(ours)}
+    silent = [i for i in range(len(members)) if i not in heard]
+    return {
+        "phase": status.phase,
+        "view": status.view,
+        "rows": len(members) - len(silent),
+        "needed": len(members) - faults_max(len(members)),
+        "silent": ["0x" + members[i].hex() for i in silent],
+    }

@@ -110,4 +110,4 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 def _path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(f"no field has the type {kind}")
+    raise TypeError(f"expected a path, got {value!r}")  # the decoder adds the field's name

@@ -38,13 +38,17 @@ class ProgressDisplay:
         self._progress.start()
         return self
 
+    def stop(self) -> None:
+        """Leave the bars as they are; notes still show."""
+        self._progress.stop()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self.stop()
 
     def progress(self, step: str, done: int, total: int) -> None:
         """Show that `done` of `total` of a step are done; equal numbers end the step."""

@@ -84,15 +84,19 @@ def _options(data_dir: Path, sabotage: tuple[str, ...], **values: Any) -> Option
 
 def _run(source: Any, options: Options, *, as_json: bool) -> None:
     from meridian.cli.tables import print_run
-    from meridian.journey.run import Journey
+    from meridian.journey.run import Journey, RunResult
 
     bound_recursion()  # the imports above have raised it
     with ProgressDisplay() as display:
-        result = Journey(source, options, display).run()
-    if as_json:
-        click.echo(json.dumps(result.document))
-    else:
-        print_run(result, options.data_dir)
+
+        def show(result: RunResult) -> None:
+            display.stop()
+            if as_json:
+                click.echo(json.dumps(result.document))
+            else:
+                print_run(result, options.data_dir)
+
+        result = Journey(source, options, display).run(show)
     if result.broken:
         raise click.exceptions.Exit(BROKEN)
 

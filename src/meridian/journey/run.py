@@ -75,8 +75,12 @@ class Journey:
         self._killed_epoch: int | None = None
         self._said: set[str] = set()
 
-    def run(self) -> RunResult:
-        """Do everything, and stop all processes at the end, also after an error or Ctrl-C."""
+    def run(self, show: Callable[[RunResult], None]) -> RunResult:
+        """Do everything, and stop all processes at the end, also after an error or Ctrl-C.
+
+        Args:
+            show: Called with the result while the processes still run.
+        """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._lock())
             self._refuse_other_network()
@@ -111,6 +115,7 @@ class Journey:
             self._write_results(epochs)
             with self._step("verify", counted=True):
                 result.broken = self._verify(epochs)
+            show(result)
             if self._options.keep:
                 self._hold()
             return result

@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,6 +27,8 @@ from meridian.primitives.ids import Address, address_text
 
 CHAIN_ID: Final = 31337
 HOST: Final = "127.0.0.1"
+PORTS: Final = (15_000, 30_000)
+PORT_TRIES: Final = 100
 
 OnEvent = Callable[[str, Event], None]
 
@@ -111,13 +114,15 @@ class Fleet:
             known = NetworkFile.load(self._layout.root)
         except NotFound:
             known = None
-        measure_port = _free(_port_of(known.measure_url) if known else 0)
+        ports = [_free(_port_of(known.measure_url) if known else 0)]
+        for i in range(evaluators):
+            ports.append(_free(known.evaluators[i].port if known else 0, ports))
         entries = [
             EvaluatorEntry(
                 address=accounts.evaluators[i].address,
                 link_key=link_identity(self._link_seed(i + 1)).link_key,
                 host=HOST,
-                port=_free(known.evaluators[i].port if known else 0),
+                port=ports[i + 1],
             )
             for i in range(evaluators)
         ]
@@ -131,7 +136,7 @@ class Fleet:
             genesis_s=source.genesis_s,
             epoch_seconds=source.epoch_seconds,
             first_epoch=source.first_epoch,
-            measure_url=f"http://{HOST}:{measure_port}",
+            measure_url=f"http://{HOST}:{ports[0]}",
             publications=self._layout.publications(evaluators),
             function=definition.function,
             aggregator=accounts.aggregator.address,
@@ -254,14 +259,27 @@ def _port_of(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
 
 
-def _free(wanted: int) -> int:
-    """Return a free port on loopback: the wanted one if it is free."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _free(wanted: int, taken: Collection[int] = ()) -> int:
+    """Return a port on loopback that is free: the wanted one (0: none) if it is, else any that is not `taken`.
+
+    Others come from below the range that the kernel gives to outgoing connections, because some seconds pass until the
+    process that listens there has started.
+    """
+    chance = secrets.SystemRandom()
+    for port in (wanted, *(chance.randrange(*PORTS) for _ in range(PORT_TRIES))):
+        if port and port not in taken and _is_free(port):
+            return port
+    raise NotFound(f"no free port on loopback in {PORT_TRIES} tries")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
             probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise NotFound("no free port on loopback")
+        except OSError:
+            return False
+    return True
 
 
 def _port_in(path: Path) -> int:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import settings
 
 # No time limit for one example: these machines are shared. In CI the same examples every time; elsewhere new ones.
-settings.register_profile("meridian", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.register_profile(
+    "meridian", deadline=None, derandomize="CI" in os.environ, print_blob=True
+)
 settings.load_profile("meridian")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,27 +6,24 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+PYTHON = sys.executable
+LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 
 CHECKS = (
-    ("format", ["ruff", "format", "--check", "--quiet", "."]),
-    ("lint", ["ruff", "check", "--quiet", "."]),
-    ("types", ["mypy"]),
-    ("layers", ["importlinter.cli", "lint"]),
-    ("tests", ["pytest"]),
+    ("format", [PYTHON, "-m", "ruff", "format", "--check", "--quiet", "."]),
+    ("lint", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
+    ("types", [PYTHON, "-m", "mypy"]),
+    ("layers", [LINT_IMPORTS]),
+    ("tests", [PYTHON, "-m", "pytest"]),
 )
 
 
-def run(name: str, arguments: list[str]) -> None:
-    """Run one check as a module of this interpreter; exit with its code if it fails."""
+def run(name: str, command: list[str]) -> None:
+    """Run one check; exit with its code if it fails."""
     started = time.monotonic()
     print(f"== {name}", flush=True)
-    command = [sys.executable, "-m", *arguments]
-    if name == "layers":
-        command = [
-            sys.executable,
-            "-c",
-            "from importlinter.cli import lint_imports_command as c; c()",
-        ]
     code = subprocess.run(command, check=False).returncode
     if code:
         print(f"== {name} failed (exit code {code})", flush=True)
@@ -37,11 +34,10 @@ def run(name: str, arguments: list[str]) -> None:
 def main() -> None:
     """Run everything, or only pytest where arguments are given."""
     if len(sys.argv) > 1:
-        sys.exit(
-            subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], check=False).returncode
-        )
-    for name, arguments in CHECKS:
-        run(name, arguments)
+        command = [PYTHON, "-m", "pytest", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, check=False).returncode)
+    for name, command in CHECKS:
+        run(name, command)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`run` and `demo`: what they refuse before anything is started, and what they hand to the run."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
             made.asked.append((source, options))
             watcher.note("working")
 
-        def run(self) -> RunResult:
+        def run(self, show: Callable[[RunResult], None]) -> RunResult:
             if made.error is not None:
                 raise made.error
-            return RunResult({"epochs": []}, Ingested(), [], broken=made.broken)
+            result = RunResult({"epochs": []}, Ingested(), [], broken=made.broken)
+            show(result)
+            return result
 
     monkeypatch.setattr(journey_run, "Journey", Journey)
     return made

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meridian.ephemera.block import Block, Certificate
+from meridian.ephemera.broadcast.slot import DeliveryCertificate, Slot
 from meridian.primitives.ids import Address
 
 
@@ -88,6 +89,21 @@ class Misbehaviour:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """A payload of the reliable broadcast is final. Durable like `Persist`, before anything later in the list.
+
+    Comes once per slot, in the order of the sender's numbers. From then on the records of the slot (those whose
+    key is `slot.key()`) are of no use and may go in the same transaction.
+    """
+
+    epoch: int
+    """Number of the member set."""
+    slot: Slot
+    payload: bytes
+    certificate: DeliveryCertificate
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A frame was refused and changed nothing. To be counted, never a reason to stop."""
 
@@ -96,4 +112,4 @@ class Rejected:
     reason: str
 
 
-Effect = Persist | Send | Broadcast | Decided | Attested | Misbehaviour | Rejected
+Effect = Persist | Send | Broadcast | Decided | Attested | Misbehaviour | Delivered | Rejected

@@ -21,6 +21,7 @@ from meridian.ephemera.effects import (
     Attested,
     Broadcast,
     Decided,
+    Delivered,
     Effect,
     Misbehaviour,
     Persist,
@@ -313,8 +314,10 @@ class ReplicaDriver:
             case Rejected(sender, field, reason):
                 self._counters["frames_rejected"] += 1
                 _log.debug("refused of %s: %s: %s", address_text(sender), field, reason)
-            case Persist():
-                raise AssertionError("persisted before, with its neighbours")
+            case Persist() | Delivered():
+                raise AssertionError(
+                    "a Persist goes with its neighbours, and agreement delivers nothing"
+                )
 
     def _send(self, to: Address, frame: bytes, bulk: bool) -> None:
         assert self._links is not None

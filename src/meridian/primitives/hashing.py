@@ -37,6 +37,10 @@ HAVE: Final = 0x16  # protocol: vector of rows held
 PROPOSE: Final = 0x17  # protocol: a proposal
 VIEW_CHANGE: Final = 0x18  # protocol: the lock that a member carries into a view
 REPORT_SIG: Final = 0x19  # protocol: which report digest a member signed in which attempt
+MESSAGE_LEAF: Final = 0x1A  # one signed message in a block of messages
+MESSAGE_NODE: Final = 0x1B
+MESSAGE_BLOCK: Final = 0x1C  # the header of a block of messages
+STORE_ENTRY: Final = 0x1D  # one write to the replicated key-value store
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -1,4 +1,6 @@
-"""The plain Merkle tree of RFC 6962 and RFC 9162 section 2.1, for the epoch log (L0) and its witnesses.
+"""The plain Merkle tree of RFC 6962 and RFC 9162 section 2.1: the epoch log (L0), its witnesses, blocks of messages.
+
+The log's own tag of inner nodes is the default; trees of other things pass theirs.
 
 Checked against the 518 outside cases in ``../shared/vectors/rfc6962`` where that folder is present.
 """
@@ -14,9 +16,9 @@ def leaf_hash(entry: bytes) -> bytes:
     return tagged(LOG_LEAF, entry)
 
 
-def node_hash(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes, tag: int = LOG_NODE) -> bytes:
     """Return the hash of two subtrees."""
-    return tagged(LOG_NODE, left, right)
+    return tagged(tag, left, right)
 
 
 def _split(size: int) -> int:
@@ -24,17 +26,17 @@ def _split(size: int) -> int:
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def root(leaves: Sequence[bytes]) -> bytes:
+def root(leaves: Sequence[bytes], tag: int = LOG_NODE) -> bytes:
     """Return the tree head of leaf hashes."""
     if not leaves:
         return EMPTY_TREE
     if len(leaves) == 1:
         return leaves[0]
     middle = _split(len(leaves))
-    return node_hash(root(leaves[:middle]), root(leaves[middle:]))
+    return node_hash(root(leaves[:middle], tag), root(leaves[middle:], tag), tag)
 
 
-def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def inclusion_path(leaves: Sequence[bytes], index: int, tag: int = LOG_NODE) -> list[bytes]:
     """Return the proof that leaf `index` is in the tree (RFC 9162 section 2.1.3.1)."""
     if not 0 <= index < len(leaves):
         raise InvalidInput("index", f"{index} is outside a tree of {len(leaves)} leaves")
@@ -42,8 +44,8 @@ def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
         return []
     middle = _split(len(leaves))
     if index < middle:
-        return [*inclusion_path(leaves[:middle], index), root(leaves[middle:])]
-    return [*inclusion_path(leaves[middle:], index - middle), root(leaves[:middle])]
+        return [*inclusion_path(leaves[:middle], index, tag), root(leaves[middle:], tag)]
+    return [*inclusion_path(leaves[middle:], index - middle, tag), root(leaves[:middle], tag)]
 
 
 def consistency_path(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
@@ -67,7 +69,12 @@ def _well_formed(*hashes: bytes) -> bool:
 
 
 def verify_inclusion(
-    leaf: bytes, index: int, size: int, path: Sequence[bytes], head: bytes
+    leaf: bytes,
+    index: int,
+    size: int,
+    path: Sequence[bytes],
+    head: bytes,
+    tag: int = LOG_NODE,
 ) -> bool:
     """Tell whether `leaf` stands at `index` in the tree of `size` leaves (RFC 9162 section 2.1.3.2)."""
     if not 0 <= index < size or not _well_formed(leaf, head, *path):
@@ -77,11 +84,11 @@ def verify_inclusion(
         if last == 0:
             return False
         if at & 1 or at == last:
-            node = node_hash(sibling, node)
+            node = node_hash(sibling, node, tag)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            node = node_hash(node, sibling)
+            node = node_hash(node, sibling, tag)
         at, last = at >> 1, last >> 1
     return last == 0 and node == head
 

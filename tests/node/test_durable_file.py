@@ -1,13 +1,14 @@
 """A durable file is old or new, never a mixture, and leaves nothing else behind."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from meridian.errors import InvalidInput, NotFound, StorageFailure
-from meridian.node.durable_file import read_whole, write_durably
+from meridian.node.durable_file import file_identity, read_whole, write_durably
 
 
 def test_what_was_written_is_read_back_and_replaced_whole(tmp_path: Path) -> None:
@@ -69,3 +70,23 @@ def test_reading_what_is_absent_too_long_or_a_directory_names_the_reason(tmp_pat
         read_whole(tmp_path / "long", max_bytes=10)
     with pytest.raises(StorageFailure):
         read_whole(tmp_path)
+
+
+def test_the_identity_of_a_file_outlives_writes_and_moves_and_no_copy_has_it(
+    tmp_path: Path,
+) -> None:
+    first = tmp_path / "first"
+    first.write_bytes(b"1")
+    identity = file_identity(first)
+    with first.open("ab") as file:
+        file.write(b"more")
+    first.rename(tmp_path / "moved")
+    assert file_identity(tmp_path / "moved") == identity
+    shutil.copy2(tmp_path / "moved", first)
+    assert file_identity(first) != identity
+    # The freed inode is at hand for the file that takes the place: its number alone would not do.
+    (tmp_path / "moved").unlink()
+    shutil.copy2(first, tmp_path / "moved")
+    assert file_identity(tmp_path / "moved") != identity
+    with pytest.raises(StorageFailure):
+        file_identity(tmp_path / "nobody")

@@ -1,5 +1,6 @@
 """An evaluator that may have forgotten what it signed only observes; one that has not forgotten goes on."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,30 @@ def test_a_start_that_fails_after_the_loss_does_not_make_it_forgotten(home: Path
     lose(home / SAFETY_LOG)
     open_safety_log(home, NETWORK, MEMBER).close()
     assert start(home, 5, 6) == 6
+
+
+def test_one_that_is_restored_from_a_backup_observes_what_is_committed_and_nothing_later(
+    home: Path, tmp_path: Path
+) -> None:
+    """The backup is whole, log and mark; what was signed after it is not in it."""
+    assert start(home, 5) == -1
+    shutil.copytree(home, tmp_path / "backup")
+    assert start(home, 5, 6) == -1
+    shutil.rmtree(home)
+    shutil.copytree(tmp_path / "backup", home)
+    assert start(home, 5, 6) == 6
+    assert start(home, 5, 6, 7) == 6
+
+
+def test_a_directory_that_is_moved_is_the_same(home: Path, tmp_path: Path) -> None:
+    home.rename(tmp_path / "two")
+    assert start(tmp_path / "two", 5) == -1
+
+
+def test_a_mark_of_the_first_format_counts_as_a_lost_disk(home: Path) -> None:
+    """It does not say for which log it was made."""
+    (home / OBSERVE_FILE).write_bytes(b"-1\n")
+    assert start(home, 5) == 5
 
 
 def test_a_directory_without_set_up_counts_as_a_lost_disk(tmp_path: Path) -> None:

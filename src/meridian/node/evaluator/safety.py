@@ -1,7 +1,10 @@
 """What an evaluator must not have forgotten: its safety log, and a mark that says whether it is whole.
 
 A member that forgot what it signed could sign the opposite. So both are made once, when the evaluator is set up, and an
-evaluator that finds either missing signs nothing about the epochs in which it may have signed before.
+evaluator that finds either missing signs nothing about the epochs in which it may have signed before. The mark names the
+very file that the log is (`file_identity`), so a directory that was restored from a backup is a lost disk too. What no
+file can show (a snapshot of the whole disk, an old log written over the same file), the operator must tell by deleting
+the mark.
 """
 
 import logging
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from meridian.errors import StorageFailure
-from meridian.node.durable_file import sync_directory, write_durably
+from meridian.node.durable_file import file_identity, sync_directory, write_durably
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address
 
@@ -42,21 +45,36 @@ def open_safety_log(data_dir: Path, network: bytes, member: Address) -> SafetyLo
 def observe_through(data_dir: Path, safety: SafetyLog, committed: Iterable[int]) -> int:
     """Return the last epoch in which we must sign nothing, because we may have forgotten what we signed; -1 for none.
 
-    Safety log and this mark are made once, when the evaluator is set up (`set_up`). Where either had to be made now, the
-    disk was lost: whatever is committed already is only observed, also after further restarts.
+    Safety log and this mark are made once, when the evaluator is set up (`set_up`). Where either had to be made now, or
+    the log is a copy, what we signed may be lost: whatever is committed already is only observed, also after further
+    restarts.
 
     Raises:
         StorageFailure: If the mark cannot be read or written.
     """
-    path = data_dir / OBSERVE_FILE
-    if safety.created or not path.exists():
+    identity = file_identity(data_dir / SAFETY_LOG)
+    last, marked = _read_mark(data_dir)
+    if safety.created or marked != identity:
         last = max(committed, default=-1)
         log.warning("what we signed before may be lost: observing through epoch %d", last)
-        write_durably(path, f"{last}\n".encode())
+        _write_mark(data_dir, last, identity)
+    return last
+
+
+def _read_mark(data_dir: Path) -> tuple[int, str | None]:
+    """Return the last epoch to observe and the log that the mark was made for; None if there is no mark."""
+    path = data_dir / OBSERVE_FILE
+    if not path.exists():
+        return -1, None
     try:
-        return int(path.read_bytes())
+        last, _, identity = path.read_text("ascii").strip().partition(" ")
+        return int(last), identity
     except (OSError, ValueError) as error:
         raise StorageFailure(f"{path}: {error}") from error
+
+
+def _write_mark(data_dir: Path, last: int, identity: str) -> None:
+    write_durably(data_dir / OBSERVE_FILE, f"{last} {identity}\n".encode())
 
 
 def set_up(data_dir: Path, network: bytes, member: Address) -> None:
@@ -65,4 +83,4 @@ def set_up(data_dir: Path, network: bytes, member: Address) -> None:
         return
     data_dir.mkdir(parents=True)
     SafetyLog(data_dir / SAFETY_LOG, network=network, member=member).close()
-    write_durably(data_dir / OBSERVE_FILE, b"-1\n")
+    _write_mark(data_dir, -1, file_identity(data_dir / SAFETY_LOG))

@@ -1,7 +1,7 @@
 """A tiny cluster for aimed tests: replicas, one queue of frames, a virtual clock."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import Block, Certificate, SignedHave, SignedRow, have_digest
@@ -68,6 +68,22 @@ class AcceptAll:
     def check_row(self, epoch: int, member: Address, body: bytes) -> str | None:
         self.asked.append((member, body))
         return "bad" if body.startswith(b"bad") else None
+
+
+class DiskArchive:
+    """A member's disk as the archive of its replica."""
+
+    def __init__(self, disk: Mapping[tuple[int, str, bytes], Record]) -> None:
+        self.disk = disk
+        self.reads = 0
+
+    def records(self, epoch: int, kind: str, key: bytes | None = None) -> list[Record]:
+        self.reads += 1
+        if key is not None:
+            found = self.disk.get((epoch, kind, key))
+            return [] if found is None else [found]
+        keys = sorted(k for e, name, k in self.disk if (e, name) == (epoch, kind))
+        return [self.disk[epoch, kind, k] for k in keys]
 
 
 class Cluster:

@@ -38,6 +38,9 @@ def test_records_are_found_again_after_reopening_ordered_by_kind_and_key(tmp_pat
     assert again.load(9) == (records[3],)
     assert again.load(8) == ()
     assert again.epochs() == (7, 9)
+    assert again.records(7, "vote") == (records[2], records[0])
+    assert again.records(7, "vote", b"\x02") == (records[0],)
+    assert again.records(7, "vote", b"") == again.records(8, "vote") == ()
     again.close()
 
 

@@ -13,5 +13,6 @@ Mode *quorum*: signed Bracha, which is single-shot PBFT with an inclusion rule. 
    fetching by digest, durable records.
 9. `collection`, `agreement` (with `pacemaker`, `proposal`, `block_store`), `attestation`: steps S0; S1 to S4; S5.
 10. `epoch`: the machine of one epoch, made of these.
-11. `replica`: all open epochs behind one face.
+11. `closed`: answers about closed epochs, from the archive of records.
+12. `replica`: all epochs behind one face.
 """

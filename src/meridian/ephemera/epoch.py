@@ -102,6 +102,11 @@ class EpochMachine:
         self._answered: dict[tuple[int, int], int] = {}
         self._served: dict[int, tuple[int, int]] = {}
 
+    @property
+    def context(self) -> Context:
+        """What the epoch is about."""
+        return self._context
+
     def start(self, records: Sequence[Record], now_ms: int, *, observer: bool) -> list[Effect]:
         """Begin, or go on from what was persisted; raises StorageFailure on unreadable records."""
         seat = self._seat

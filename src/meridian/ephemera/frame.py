@@ -69,6 +69,9 @@ from meridian.primitives.codec import Reader, Writer
 EVIDENCE_BYTES_MAX = 512
 HEADER_BYTES = 10
 
+REQUESTS = frozenset({Kind.FETCH, Kind.ASK})
+"""Kinds that only ask; they are answered for closed epochs too."""
+
 
 def frame_bytes_max(kind: Kind, context: Context) -> int:
     """The longest frame of a kind among the context's members."""
@@ -115,6 +118,19 @@ def decode(frame: bytes, context: Context) -> Message:
     member = getattr(message, "member", 0)
     if member >= context.n:
         raise InvalidInput("member", "is a stranger")
+    return message
+
+
+def decode_request(frame: bytes) -> Ask | Fetch:
+    """Parse an ASK or a FETCH of any epoch, its members unknown; raises InvalidInput."""
+    kind, _ = _header(frame)
+    if kind not in REQUESTS:
+        raise InvalidInput("kind", "is no request")
+    reader = Reader(frame)
+    reader.fixed(HEADER_BYTES)
+    message = _READERS[kind](reader)
+    reader.finish()
+    assert isinstance(message, Ask | Fetch)
     return message
 
 

@@ -158,13 +158,16 @@ def _read_context(context: Context, own: Address, value: bytes) -> bool:
     return observer != 0
 
 
-def _read_attested(context: Context, value: bytes) -> list[ReportSignature]:
+def attested_frames(value: bytes) -> list[bytes]:
+    """The REPORT_SIG frames of an `attested` record; raises InvalidInput."""
     reader = Reader(value)
-    signatures = [
-        _frame(reader.blob(FRAME_BYTES_MAX), context, ReportSignature) for _ in range(reader.u16())
-    ]
+    found = [reader.blob(FRAME_BYTES_MAX) for _ in range(reader.u16())]
     reader.finish()
-    return signatures
+    return found
+
+
+def _read_attested(context: Context, value: bytes) -> list[ReportSignature]:
+    return [_frame(frame, context, ReportSignature) for frame in attested_frames(value)]
 
 
 def _frame(value: bytes, context: Context, kind: type[M]) -> M:

@@ -70,10 +70,24 @@ class Limits:
     """Report attempts counted per member and epoch."""
     served_bytes_per_s_max: int = 64 << 20
     """Bytes of pieces served to one member per second and epoch."""
+    closed_epochs_max: int = 4096
+    """Closed epochs that are answered for; the oldest are given up first."""
+    closed_bytes_per_s_max: int = 32 << 20
+    """What one member may make us read and send about closed epochs per second; two seconds' worth may gather."""
+    closed_cache_bytes_max: int = 64 << 20
+    """Bytes of blocks and bodies of closed epochs kept in memory (one object always is)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.piece_bytes <= PIECE_BYTES_MAX:
             raise InvalidInput("piece_bytes", f"must be 1..{PIECE_BYTES_MAX}")
-        for name in ("body_bytes_max", "epochs_max", "blocks_max", "fetches_max", "attempts_max"):
+        for name in (
+            "body_bytes_max",
+            "epochs_max",
+            "blocks_max",
+            "fetches_max",
+            "attempts_max",
+            "closed_epochs_max",
+            "closed_bytes_per_s_max",
+        ):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "must be at least 1")

@@ -4,8 +4,8 @@ The replica is pure. It reads no clock, no socket and no disk: time is an argume
 comes back as effects to be carried out in order (see `effects`). Input that is refused changes nothing and
 gives one `Rejected`. Epochs share nothing but the key.
 
-An epoch accepts frames from `open` to `close`; keep decided epochs open as long as slower members may have
-to catch up (they ask for DECIDED and fetch block and bodies).
+An epoch accepts frames from `open` to `close`. After `close` the replica answers what members that catch up ask
+for (decision, block, bodies, report signatures) from its archive, without a machine (see `closed`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.application import Application
+from meridian.ephemera.closed import Archive, ClosedEpochs
 from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Effect, Record, Rejected
 from meridian.ephemera.epoch import EpochMachine, EpochStatus
@@ -27,8 +28,23 @@ class Replica:
     """All open epochs of one member."""
 
     def __init__(
-        self, key: PrivateKey, timing: Timing, limits: Limits, application: Application
+        self,
+        key: PrivateKey,
+        timing: Timing,
+        limits: Limits,
+        application: Application,
+        archive: Archive | None = None,
     ) -> None:
+        """Start with no epoch open.
+
+        Args:
+            key: Signs everything that this member says.
+            timing: Waiting times.
+            limits: Bounds.
+            application: Judges row bodies.
+            archive: What was persisted, for answers about closed epochs; without it there are none.
+        """
+        self._closed = None if archive is None else ClosedEpochs(archive, limits)
         self._key = key
         self._timing = timing
         self._limits = limits
@@ -68,6 +84,8 @@ class Replica:
         machine = EpochMachine(self._key, context, self._timing, self._limits, self._application)
         effects = machine.start(records, now_ms, observer=observer)
         self._machines[context.epoch] = machine
+        if self._closed is not None:
+            self._closed.discard(context.epoch)
         return effects
 
     def submit_row(self, epoch: int, body: bytes, now_ms: int) -> list[Effect]:
@@ -90,15 +108,21 @@ class Replica:
         return self._machine(epoch).submit_report(attempt, digest, now_ms)
 
     def receive(self, sender: Address, frame: bytes, now_ms: int) -> list[Effect]:
-        """Take one frame from an authenticated link peer. Never raises because of the frame."""
+        """Take one frame from an authenticated link peer. Never raises because of the frame.
+
+        Raises:
+            StorageFailure: A closed epoch was asked about and the archive cannot be read. Stop the node.
+        """
         try:
             epoch = frames.epoch_of(frame)
         except InvalidInput as refusal:
             return [Rejected(sender, refusal.field, refusal.reason)]
         machine = self._machines.get(epoch)
-        if machine is None:
-            return [Rejected(sender, "epoch", "not open")]
-        return machine.receive(sender, frame, now_ms)
+        if machine is not None:
+            return machine.receive(sender, frame, now_ms)
+        if self._closed is not None:
+            return self._closed.receive(sender, frame, now_ms)
+        return [Rejected(sender, "epoch", "not open")]
 
     def tick(self, now_ms: int) -> list[Effect]:
         """Do what is due; call it at `next_deadline_ms` or later."""
@@ -116,9 +140,28 @@ class Replica:
         """What the epoch waits for; raises NotFound if it is not open."""
         return self._machine(epoch).status()
 
+    @property
+    def closed(self) -> tuple[int, ...]:
+        """Numbers of the closed epochs that are answered for, ascending."""
+        return () if self._closed is None else self._closed.epochs
+
     def close(self, epoch: int) -> None:
-        """Forget the epoch; its records may be deleted once nobody has to catch up. Unknown: nothing."""
-        self._machines.pop(epoch, None)
+        """End the epoch's machine; with an archive its members still get answers. Unknown: nothing."""
+        machine = self._machines.pop(epoch, None)
+        if machine is not None and self._closed is not None:
+            self._closed.add(machine.context)
+
+    def answer_for(self, context: Context) -> None:
+        """Answer for an epoch that was closed before a restart, from its records; open: nothing."""
+        if context.epoch not in self._machines and self._closed is not None:
+            self._closed.add(context)
+
+    def forget_before(self, epoch: int) -> None:
+        """Answer no longer for closed epochs before `epoch`: before their records are deleted."""
+        if self._closed is not None:
+            for number in self._closed.epochs:
+                if number < epoch:
+                    self._closed.discard(number)
 
     def _machine(self, epoch: int) -> EpochMachine:
         machine = self._machines.get(epoch)

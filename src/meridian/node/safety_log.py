@@ -152,6 +152,20 @@ class SafetyLog:
         )
         return tuple(Record(*row) for row in rows)
 
+    def records(self, epoch: int, kind: str, key: bytes | None = None) -> tuple[Record, ...]:
+        """Return the records of an epoch and kind, ascending by key, or only that of `key`: a replica's archive.
+
+        Raises:
+            StorageFailure: If they cannot be read.
+        """
+        if key is None:
+            sql = "SELECT epoch, kind, key, value FROM record WHERE epoch = ? AND kind = ? ORDER BY key"
+            rows = self._query(sql, epoch, kind)
+        else:
+            sql = "SELECT epoch, kind, key, value FROM record WHERE epoch = ? AND kind = ? AND key = ?"
+            rows = self._query(sql, epoch, kind, key)
+        return tuple(Record(*row) for row in rows)
+
     def epochs(self) -> tuple[int, ...]:
         """Return the epochs that have records, ascending."""
         return tuple(row[0] for row in self._query("SELECT DISTINCT epoch FROM record ORDER BY 1"))
@@ -176,7 +190,7 @@ class SafetyLog:
             self._failure = self._failure or "closed"
             self._connection.close()
 
-    def _query(self, sql: str, *values: int) -> list[tuple[int, str, bytes, bytes]]:
+    def _query(self, sql: str, *values: int | str | bytes) -> list[tuple[int, str, bytes, bytes]]:
         with self._lock:
             self._refuse_after_failure()
             try:

@@ -25,9 +25,10 @@ from meridian.ephemera.effects import (
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, NotFound, Overloaded, StorageFailure
-from meridian.node import replica_driver
+from meridian.node import effect_driver
+from meridian.node.effect_driver import Transport
 from meridian.node.links import Links, Peer
-from meridian.node.replica_driver import ReplicaDriver, Transport
+from meridian.node.replica_driver import ReplicaDriver
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
@@ -391,17 +392,17 @@ async def test_inbox_and_commands_are_bounded(tmp_path: Path) -> None:
     """Nothing runs between the calls, so everything waits: per sender, per number of senders, per command."""
     member = Member(0, tmp_path)
     await member.driver.start(Journal())
-    for i in range(replica_driver.INBOX.frames_max + 100):
+    for i in range(effect_driver.INBOX.frames_max + 100):
         member.driver.deliver(MEMBERS[1], b"%d" % i)
     for i in range(200):
         member.driver.deliver(Address(i.to_bytes(20, "big")), b"x")
     statistics = member.driver.statistics()
-    assert statistics["frames_waiting"] == replica_driver.INBOX.frames_max + 127
+    assert statistics["frames_waiting"] == effect_driver.INBOX.frames_max + 127
     assert statistics["frames_dropped"] == 100
     assert statistics["inbox_senders_refused"] == 73
     commands = [
         asyncio.ensure_future(member.driver.close_epoch(1))
-        for _ in range(replica_driver.COMMANDS_MAX + 1)
+        for _ in range(effect_driver.COMMANDS_MAX + 1)
     ]
     answers = await asyncio.gather(*commands, return_exceptions=True)
     assert [a for a in answers if a is not None] == [answers[-1]]

@@ -50,6 +50,8 @@ class Replica:
         self._limits = limits
         self._application = application
         self._machines: dict[int, EpochMachine] = {}
+        self._clock_ms = 0
+        self._set_back_ms = 0
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -69,7 +71,7 @@ class Replica:
         Args:
             context: The epoch's members and domain.
             records: All records of this epoch from the safety log, in any order.
-            now_ms: Any monotonic clock.
+            now_ms: Any clock; one that is set back counts as standing still for a moment.
             observer: True if the records of a member that had already taken part may be lost (new disk,
                 old backup): it then signs nothing in this epoch, also after later restarts.
 
@@ -82,7 +84,7 @@ class Replica:
         if len(self._machines) >= self._limits.epochs_max:
             raise InvalidInput("epoch", f"{self._limits.epochs_max} epochs are open already")
         machine = EpochMachine(self._key, context, self._timing, self._limits, self._application)
-        effects = machine.start(records, now_ms, observer=observer)
+        effects = machine.start(records, self._time(now_ms), observer=observer)
         self._machines[context.epoch] = machine
         if self._closed is not None:
             self._closed.discard(context.epoch)
@@ -95,7 +97,7 @@ class Replica:
             NotFound: The epoch is not open.
             InvalidInput: The body is too long or the own application refuses it.
         """
-        return self._machine(epoch).submit_row(body, now_ms)
+        return self._machine(epoch).submit_row(body, self._time(now_ms))
 
     def submit_report(self, epoch: int, attempt: bytes, digest: bytes, now_ms: int) -> list[Effect]:
         """Sign the report digest (32 bytes, EIP-712 of Report) and tell the others. An observer does not.
@@ -105,7 +107,7 @@ class Replica:
             InvalidInput: Nothing is decided yet, another digest was signed in this attempt, or too many
                 attempts.
         """
-        return self._machine(epoch).submit_report(attempt, digest, now_ms)
+        return self._machine(epoch).submit_report(attempt, digest, self._time(now_ms))
 
     def receive(self, sender: Address, frame: bytes, now_ms: int) -> list[Effect]:
         """Take one frame from an authenticated link peer. Never raises because of the frame.
@@ -119,22 +121,24 @@ class Replica:
             return [Rejected(sender, refusal.field, refusal.reason)]
         machine = self._machines.get(epoch)
         if machine is not None:
-            return machine.receive(sender, frame, now_ms)
+            return machine.receive(sender, frame, self._time(now_ms))
         if self._closed is not None:
-            return self._closed.receive(sender, frame, now_ms)
+            return self._closed.receive(sender, frame, self._time(now_ms))
         return [Rejected(sender, "epoch", "not open")]
 
     def tick(self, now_ms: int) -> list[Effect]:
         """Do what is due; call it at `next_deadline_ms` or later."""
         effects: list[Effect] = []
+        time_ms = self._time(now_ms)
         for epoch in self.epochs:
-            effects += self._machines[epoch].tick(now_ms)
+            effects += self._machines[epoch].tick(time_ms)
         return effects
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, on the clock of `now_ms`; None if never without new input."""
         deadlines = [machine.next_deadline_ms() for machine in self._machines.values()]
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        due_ms = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return None if due_ms is None else due_ms - self._set_back_ms
 
     def status(self, epoch: int) -> EpochStatus:
         """What the epoch waits for; raises NotFound if it is not open."""
@@ -162,6 +166,12 @@ class Replica:
             for number in self._closed.epochs:
                 if number < epoch:
                     self._closed.discard(number)
+
+    def _time(self, now_ms: int) -> int:
+        # A clock that is set back by an hour must not move every deadline an hour away.
+        self._set_back_ms += max(0, self._clock_ms - now_ms)
+        self._clock_ms = now_ms
+        return now_ms + self._set_back_ms
 
     def _machine(self, epoch: int) -> EpochMachine:
         machine = self._machines.get(epoch)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from cluster import EPOCH, AcceptAll, Cluster, Voice, context, keys
+from cluster import EPOCH, AcceptAll, Cluster, Voice, context, keys, ready
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.collection import row_root
@@ -13,6 +13,7 @@ from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.message import (
     BLOCK,
     BODY,
+    ROW,
     Echo,
     Fetch,
     FetchReply,
@@ -218,6 +219,19 @@ def test_a_restarted_member_serves_the_bodies_of_the_block_it_echoed():
         reply = frames.decode(send.frame, cluster.context)
         assert isinstance(reply, FetchReply)
         assert reply.piece == data
+
+
+def test_a_restarted_member_serves_the_rows_that_its_have_lists():
+    """Else the inclusion rule could demand a row that is gone (simulator, four members, seed 3)."""
+    cluster, voice, me = ready(4)
+    other = next(i for i in range(4) if i != me)
+    row = voice.row(other, b"body %d" % other)
+    cluster.restart(me)
+    for thing, member in ((BODY, 0), (ROW, other)):
+        [send] = cluster.inject(other, me, Fetch(thing, member, row.digest, 0))
+        assert isinstance(send, Send)
+        reply = frames.decode(send.frame, cluster.context)
+        assert reply == row if thing == ROW else reply.piece == b"body %d" % other
 
 
 def settle(cluster: Cluster, members) -> None:

@@ -1,9 +1,10 @@
 """Step S0: gather signed rows and their bodies, and say once which of them are held (HAVE).
 
 A row counts when its signature is valid, its body is here and the application accepts it; only then does it
-stand in the own HAVE. So f + 1 listings of a row include a correct member from whom the body can be
-fetched, and the inclusion rule can never demand what nobody can deliver. Bodies are content-addressed and
-travel by FETCH only: evaluators that agree have equal bodies, and then nothing is fetched at all.
+stand in the own HAVE, and it is durable with its body before the HAVE is sent. So f + 1 listings of a row include
+a correct member from whom the body can be fetched, after a crash too, and the inclusion rule can never demand
+what nobody can deliver. Bodies are content-addressed and travel by FETCH only: evaluators that agree have equal
+bodies, and then nothing is fetched at all.
 
 Bounds: two signed versions per member and those that f + 1 HAVEs list; one HAVE per member; bodies and
 verdicts of these and of kept blocks only.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from meridian.ephemera import journal
 from meridian.ephemera.application import Application
 from meridian.ephemera.block import (
     Block,
@@ -55,12 +57,21 @@ class Collection:
         self.own_have: Have | None = None
         self.due_ms: int | None = None
 
-    def restore(self, row: Row | None, have: Have | None, bodies: dict[bytes, bytes]) -> None:
+    def restore(
+        self,
+        row: Row | None,
+        have: Have | None,
+        listed: Iterable[Row],
+        bodies: dict[bytes, bytes],
+    ) -> None:
         """Take back what was persisted."""
         self.bodies.update(bodies)
         self._durable.update(bodies)
         if row is not None:
             self._keep_own_row(row)
+        for other in listed:
+            self._signed[other.member, other.digest] = other.signature
+            self._seat.note(Kind.ROW, other.member, 0, other.digest, other.signature)
         if have is not None:
             self._keep_own_have(have)
 
@@ -130,6 +141,7 @@ class Collection:
             return False
         draft = Have(seat.own, entries, b"")
         have = Have(seat.own, entries, seat.sign(Kind.HAVE, 0, draft.digest))
+        self._persist_listed(entries)
         seat.persist_message("have", have)
         self._keep_own_have(have)
         seat.broadcast(have)
@@ -214,6 +226,15 @@ class Collection:
             if digest not in self._durable:
                 self._durable.add(digest)
                 self._seat.persist("body", digest, self.bodies[digest])
+
+    def _persist_listed(self, entries: Iterable[Entry]) -> None:
+        # The inclusion rule may demand every row that a HAVE lists. Were it lost in a crash, and its member gone
+        # for ever, no block could be built any more (simulator, four members, seed 3).
+        for member, digest in entries:
+            self.persist_bodies([digest])
+            if member != self._seat.own:
+                row = Row(member, digest, self._signed[member, digest])
+                self._seat.persist("listed_row", journal.row_key(member), self._seat.encode(row))
 
     def forget_except(self, blocks: Iterable[Block]) -> None:
         """Drop bodies and verdicts that neither a known row nor one of the blocks names."""

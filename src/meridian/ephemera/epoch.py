@@ -117,7 +117,7 @@ class EpochMachine:
         if memory is not None:
             for proof in memory.evidence:
                 seat.ledger.prove(evidence.verify_evidence(self._context, proof), proof)
-            self._collection.restore(memory.row, memory.have, memory.bodies)
+            self._collection.restore(memory.row, memory.have, memory.listed, memory.bodies)
             self._agreement.restore(memory, now_ms)
             self._attestation.restore(memory.reports, memory.attested)
         self._advance(now_ms)

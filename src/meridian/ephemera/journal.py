@@ -7,6 +7,7 @@ latest own statement of each kind is kept: views never go back, so older ones ca
 |---|---|---|
 | context | | context digest, own address, observer u8 |
 | row, have, propose, echo, view_change | | the own frame |
+| listed_row | member u16 | the ROW frame of another member that the own HAVE lists |
 | view | | view u32, wish u32 |
 | lock | | the ECHO certificate behind the own latest VOTE; the VOTE itself follows from it |
 | block | hash | block |
@@ -51,6 +52,7 @@ class Memory:
     observer: bool = False
     row: Row | None = None
     have: Have | None = None
+    listed: list[Row] = field(default_factory=list)
     propose: Propose | None = None
     echo: Echo | None = None
     view_change: ViewChange | None = None
@@ -73,6 +75,11 @@ def context_value(context: Context, own: Address, *, observer: bool) -> bytes:
 def view_value(view: int, wish: int) -> bytes:
     """Value of the `view` record."""
     return Writer().u32(view).u32(wish).bytes()
+
+
+def row_key(member: int) -> bytes:
+    """Key of a `listed_row` record."""
+    return Writer().u16(member).bytes()
 
 
 def evidence_key(member: int, kind: str) -> bytes:
@@ -119,6 +126,8 @@ def _read(memory: Memory, context: Context, own: Address, record: Record) -> Non
             memory.row = _frame(value, context, Row)
         case "have":
             memory.have = _frame(value, context, Have)
+        case "listed_row":
+            memory.listed.append(_frame(value, context, Row))
         case "propose":
             memory.propose = _frame(value, context, Propose)
         case "echo":

@@ -1,25 +1,28 @@
 """Proofs of misbehaviour that need nothing but the epoch's context to be checked, also on chain by ecrecover.
 
-Three forms. Double: two statements of one kind and view with different digests. Report: two report digests
+Four forms. Double: two statements of one kind and view with different digests. Report: two report digests
 in one attempt. Amnesia: a VOTE in view v, and a VIEW_CHANGE into a later view that denies the lock which
-that VOTE implies. Law: no correct member ever signs such a pair, across crashes too, so nobody can be framed.
+that VOTE implies. Broadcast: two statements of one kind in one slot of the reliable broadcast. Law: no correct member ever signs such a pair, across crashes too, so nobody can be framed.
 
 Bytes: `version u16 | form u8 | epoch u64 | context 32 | member u16` and then
 double: `kind u8 | view u32 | (digest 32 | signature 64) x 2`, digests ascending;
 report: `attempt 32 | (digest 32 | signature 64) x 2`, digests ascending;
-amnesia: `vote view u32 | block hash 32 | signature 64 | view u32 | flag u8 [lock view u32 | hash 32] | signature 64`.
+amnesia: `vote view u32 | block hash 32 | signature 64 | view u32 | flag u8 [lock view u32 | hash 32] | signature 64`;
+broadcast: `kind u8 | channel u8 | sender u16 | slot u64 | (digest 32 | signature 64) x 2`, digests ascending.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meridian.ephemera.broadcast import slot as broadcast
+from meridian.ephemera.broadcast.slot import Slot
 from meridian.ephemera.context import PROTOCOL_VERSION, Context, Kind
 from meridian.ephemera.message import Lock, lock_digest, report_digest, write_lock
 from meridian.errors import InvalidInput
 from meridian.primitives.codec import Reader, Writer
 
-DOUBLE, REPORT, AMNESIA = 1, 2, 3
+DOUBLE, REPORT, AMNESIA, BROADCAST = 1, 2, 3, 4
 
 DOUBLE_KINDS = frozenset(
     {Kind.ROW, Kind.HAVE, Kind.PROPOSE, Kind.ECHO, Kind.VOTE, Kind.VIEW_CHANGE}
@@ -36,7 +39,7 @@ class Guilt:
 
     member: int
     kind: str
-    """`double_row`, `double_have`, ..., `double_report_sig`, `amnesia`."""
+    """`double_row`, `double_have`, ..., `double_report_sig`, `amnesia`, `broadcast_send`, `_echo`, `_vote`."""
 
 
 def double(
@@ -51,6 +54,18 @@ def double_report(
 ) -> bytes:
     """Evidence of two report digests in one attempt."""
     return _pair(_head(context, REPORT, member).fixed(attempt, 32), first, second)
+
+
+def double_broadcast(
+    context: Context,
+    member: int,
+    kind: broadcast.Kind,
+    slot: Slot,
+    first: Signed,
+    second: Signed,
+) -> bytes:
+    """Evidence of two statements of one kind in one slot of the reliable broadcast."""
+    return _pair(slot.write(_head(context, BROADCAST, member).u8(kind)), first, second)
 
 
 def amnesia(
@@ -92,6 +107,8 @@ def verify_evidence(context: Context, evidence: bytes) -> Guilt:
         guilt = _verify_report(context, member, reader)
     elif form == AMNESIA:
         guilt = _verify_amnesia(context, member, reader)
+    elif form == BROADCAST:
+        guilt = _verify_broadcast(context, member, reader)
     else:
         raise InvalidInput("evidence.form", "unknown")
     reader.finish()
@@ -132,6 +149,19 @@ def _verify_amnesia(context: Context, member: int, reader: Reader) -> Guilt:
     _check(context.signed(member, Kind.VOTE, vote_view, block_hash, vote_signature))
     _check(context.signed(member, Kind.VIEW_CHANGE, view, lock_digest(lock), signature))
     return Guilt(member, "amnesia")
+
+
+def _verify_broadcast(context: Context, member: int, reader: Reader) -> Guilt:
+    code, slot = reader.u8(), Slot.read(reader)
+    if code not in broadcast.SIGNED_KINDS:
+        raise InvalidInput("evidence.kind", "is not signed")
+    kind = broadcast.Kind(code)
+    if slot.sender >= context.n or (kind is broadcast.Kind.SEND and slot.sender != member):
+        raise InvalidInput("evidence.sender", "is a stranger or another member")
+    first, second = _read_pair(reader)
+    for digest, signature in (first, second):
+        _check(broadcast.signed(context, member, kind, slot, digest, signature))
+    return Guilt(member, f"broadcast_{kind.name.lower()}")
 
 
 def _check(holds: bool) -> None:

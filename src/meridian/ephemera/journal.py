@@ -121,7 +121,7 @@ def _read(memory: Memory, context: Context, own: Address, record: Record) -> Non
     value = record.value
     match record.kind:
         case "context":
-            memory.observer = _read_context(context, own, value)
+            memory.observer = read_context(context, own, value)
         case "row":
             memory.row = _frame(value, context, Row)
         case "have":
@@ -156,7 +156,8 @@ def _read(memory: Memory, context: Context, own: Address, record: Record) -> Non
             raise InvalidInput("kind", f"{record.kind!r} is unknown")
 
 
-def _read_context(context: Context, own: Address, value: bytes) -> bool:
+def read_context(context: Context, own: Address, value: bytes) -> bool:
+    """Whether the member observed; raises InvalidInput if the records are of another set or member."""
     reader = Reader(value)
     if reader.fixed(32) != context.digest:
         raise InvalidInput("context", "the records belong to another member set or network")

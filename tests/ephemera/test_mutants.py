@@ -25,6 +25,7 @@ def forget(kind: str):
 
 def second_vote(ledger, kind, member, view, digest, signature, lock=None):
     ledger._first.setdefault((kind, view), {})[member] = (digest, signature)
+    ledger._count(kind, view, digest)
     return []
 
 

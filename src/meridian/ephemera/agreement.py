@@ -248,8 +248,9 @@ class Agreement:
         return len({row.digest for row in block.rows if row.digest not in held})
 
     def _try_decide(self) -> bool:
-        for view in self._seat.ledger.views(Kind.VOTE):
-            found = self._seat.ledger.quorum(Kind.VOTE, view)
+        ledger = self._seat.ledger
+        for view in ledger.decided_views(Kind.VOTE):
+            found = ledger.quorum(Kind.VOTE, view)
             if found is not None:
                 self._decide(Certificate(view, *found))
                 return True

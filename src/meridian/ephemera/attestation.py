@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from meridian.ephemera import evidence, journal
-from meridian.ephemera.context import Kind, signed_by
+from meridian.ephemera.context import Kind
 from meridian.ephemera.effects import Attested
 from meridian.ephemera.message import ReportSignature, report_digest
 from meridian.ephemera.seat import Seat
@@ -74,7 +74,7 @@ class Attestation:
         if known is not None:
             self._prove_double(known, report)
             return
-        if not signed_by(context.members[member], report.digest, report.report_signature):
+        if not context.signed_digest(member, report.digest, report.report_signature):
             raise InvalidInput("report_signature", f"is not that of member {member}")
         self._seat.suspect_memory(member)
         self._reports.setdefault(report.attempt, {})[member] = report

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
+from struct import Struct
 
 from meridian.ephemera.context import PROTOCOL_VERSION, VIEW_MAX, Context, Kind
 from meridian.ephemera.limits import MEMBERS_MAX
@@ -24,6 +25,11 @@ Entry = tuple[int, bytes]
 
 Signature = tuple[int, bytes]
 """(member index, 64-byte EIP-2098 signature)."""
+
+# A block of 100 members holds 10,000 entries: they are read and written in bulk.
+_ENTRY = Struct(">H32s")
+_SIGNATURE = Struct(">H64s")
+_ROW = Struct(">H32s64s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,31 @@ class SignedHave:
     entries: tuple[Entry, ...]
     """Strictly ascending by member."""
     signature: bytes
+    vector: bytes = field(init=False, repr=False, compare=False)
+    """The entries as they are written."""
+    digest: bytes = field(init=False, repr=False, compare=False)
+    """What the HAVE signature is about: SHA256(HAVE | vector)."""
 
-    @property
-    def digest(self) -> bytes:
-        """What the HAVE signature is about."""
-        return have_digest(self.entries)
+    def __post_init__(self) -> None:
+        self._spell(vector_bytes(self.entries))
+
+    def _spell(self, vector: bytes) -> None:
+        object.__setattr__(self, "vector", vector)
+        object.__setattr__(self, "digest", hashing.tagged(hashing.HAVE, vector))
+
+    @staticmethod
+    def read(reader: Reader) -> SignedHave:
+        """Read member, vector and signature."""
+        have = object.__new__(
+            SignedHave
+        )  # Past __post_init__: the vector need not be written again.
+        object.__setattr__(have, "member", reader.u16())
+        count = _count(reader)
+        data = reader.fixed(_ENTRY.size * count)
+        object.__setattr__(have, "entries", tuple(_ENTRY.iter_unpack(data)))
+        object.__setattr__(have, "signature", reader.fixed(64))
+        have._spell(count.to_bytes(2, "big") + data)
+        return have
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +93,7 @@ class Block:
             out.u16(row.member).fixed(row.digest, 32)
         out.u16(len(self.haves))
         for have in self.haves:
-            out.u16(have.member)
-            write_entries(out, have.entries)
+            out.u16(have.member).raw(have.vector)
         object.__setattr__(self, "hash", hashing.tagged(hashing.BLOCK, out.bytes()))
 
     def encode(self) -> bytes:
@@ -78,9 +103,7 @@ class Block:
             out.u16(row.member).fixed(row.digest, 32).fixed(row.signature, 64)
         out.u16(len(self.haves))
         for have in self.haves:
-            out.u16(have.member)
-            write_entries(out, have.entries)
-            out.fixed(have.signature, 64)
+            out.u16(have.member).raw(have.vector).fixed(have.signature, 64)
         return out.bytes()
 
     @staticmethod
@@ -159,15 +182,13 @@ def required_members(context: Context, haves: Iterable[SignedHave]) -> set[int]:
     Counted per (member, digest): f + 1 listings of one digest include a correct member, which holds the
     body. Which signed row of an equivocating member enters does not matter (bft.md section 4).
     """
-    counts = Counter(entry for have in haves for entry in have.entries)
+    counts = Counter(chain.from_iterable(have.entries for have in haves))
     return {member for (member, _), count in counts.items() if count >= context.amplify}
 
 
 def have_digest(entries: Sequence[Entry]) -> bytes:
     """SHA256(HAVE | count u16 | (member u16, digest)...)."""
-    out = Writer()
-    write_entries(out, entries)
-    return hashing.tagged(hashing.HAVE, out.bytes())
+    return hashing.tagged(hashing.HAVE, vector_bytes(entries))
 
 
 def check_entries(context: Context, entries: Sequence[Entry]) -> None:
@@ -180,20 +201,16 @@ def _check_members(name: str, context: Context, members: Sequence[int]) -> None:
         raise InvalidInput(name, f"{len(members)} of {context.rows_min} needed")
     if members[-1] >= context.n:
         raise InvalidInput(name, "names a stranger")
-    if any(a >= b for a, b in pairwise(members)):
+    if list(members) != sorted(set(members)):
         raise InvalidInput(name, "must be strictly ascending by member")
 
 
-def write_entries(out: Writer, entries: Sequence[Entry]) -> None:
-    """Append a HAVE vector."""
-    out.u16(len(entries))
+def vector_bytes(entries: Sequence[Entry]) -> bytes:
+    """The bytes of a HAVE vector."""
+    out = Writer().u16(len(entries))
     for member, digest in entries:
         out.u16(member).fixed(digest, 32)
-
-
-def read_entries(reader: Reader) -> tuple[Entry, ...]:
-    """Read a HAVE vector."""
-    return tuple((reader.u16(), reader.fixed(32)) for _ in range(_count(reader)))
+    return out.bytes()
 
 
 def write_certificate(out: Writer, certificate: Certificate) -> None:
@@ -208,7 +225,8 @@ def read_certificate(reader: Reader) -> Certificate:
     view, block_hash = reader.u32(), reader.fixed(32)
     if view > VIEW_MAX:
         raise InvalidInput("certificate.view", f"must be at most {VIEW_MAX}")
-    votes = tuple((reader.u16(), reader.fixed(64)) for _ in range(_count(reader)))
+    data = reader.fixed(_SIGNATURE.size * _count(reader))
+    votes: tuple[Signature, ...] = tuple(_SIGNATURE.iter_unpack(data))
     return Certificate(view, block_hash, votes)
 
 
@@ -217,13 +235,9 @@ def read_block(reader: Reader) -> Block:
     if reader.u16() != PROTOCOL_VERSION:
         raise InvalidInput("block.version", f"must be {PROTOCOL_VERSION}")
     epoch = reader.u64()
-    rows = tuple(
-        SignedRow(reader.u16(), reader.fixed(32), reader.fixed(64)) for _ in range(_count(reader))
-    )
-    haves = tuple(
-        SignedHave(reader.u16(), read_entries(reader), reader.fixed(64))
-        for _ in range(_count(reader))
-    )
+    data = reader.fixed(_ROW.size * _count(reader))
+    rows = tuple(SignedRow(*row) for row in _ROW.iter_unpack(data))
+    haves = tuple(SignedHave.read(reader) for _ in range(_count(reader)))
     return Block(epoch, rows, haves)
 
 

@@ -48,6 +48,9 @@ class Collection:
         self._seat = seat
         self._application = application
         self._signed: dict[Entry, bytes] = {}
+        self._versions: dict[int, list[bytes]] = {}
+        self._accepted: dict[int, bytes] = {}
+        self._bodyless: dict[bytes, list[int]] = {}
         self._verdicts: dict[Entry, bool] = {}
         self._durable: set[bytes] = set()
         self._turn = 0
@@ -92,7 +95,7 @@ class Collection:
             raise InvalidInput("row", reason)
         digest = row_root(body)
         row = Row(seat.own, digest, seat.sign(Kind.ROW, 0, digest))
-        self.bodies[digest] = body
+        self.take_body(digest, body)
         self.persist_bodies([digest])
         seat.persist_message("row", row)
         self._keep_own_row(row)
@@ -109,9 +112,9 @@ class Collection:
             return
         seat.suspect_memory(row.member)
         seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
-        versions = sum(1 for member, _ in self._signed if member == row.member)
+        versions = len(self._versions.get(row.member, ()))
         if versions < ROW_VERSIONS_MAX or self._listed(entry) >= seat.context.amplify:
-            self._signed[entry] = row.signature
+            self._keep_row(row)
             self.want_body(row.digest, [row.member, sender])
 
     def on_have(self, have: Have) -> None:
@@ -124,7 +127,7 @@ class Collection:
         seat.suspect_memory(have.member)
         seat.note(Kind.HAVE, have.member, 0, have.digest, have.signature)
         if finding is Finding.NEW:
-            self.haves[have.member] = SignedHave(have.member, have.entries, have.signature)
+            self.haves[have.member] = have
             self.ask_for_rows([have.member])
 
     def try_have(self, now_ms: int) -> bool:
@@ -132,13 +135,13 @@ class Collection:
         seat = self._seat
         if self.own_have is not None or seat.observer:
             return False
-        entries = self.held()
-        if len(entries) < seat.context.rows_min:
+        if len(self._accepted) < seat.context.rows_min:
             return False
         if self.due_ms is None:
             self.due_ms = now_ms + seat.timing.have_ms
-        if len(entries) < seat.context.n and now_ms < self.due_ms:
+        if len(self._accepted) < seat.context.n and now_ms < self.due_ms:
             return False
+        entries = self.held()
         draft = Have(seat.own, entries, b"")
         have = Have(seat.own, entries, seat.sign(Kind.HAVE, 0, draft.digest))
         self._persist_listed(entries)
@@ -149,11 +152,13 @@ class Collection:
 
     def held(self) -> tuple[Entry, ...]:
         """One accepted row per member, the first known, ascending by member."""
-        rows: dict[int, bytes] = {}
-        for member, digest in self._signed:
-            if member not in rows and self.verdict(member, digest):
-                rows[member] = digest
-        return tuple(sorted(rows.items()))
+        return tuple(sorted(self._accepted.items()))
+
+    def take_body(self, digest: bytes, body: bytes) -> None:
+        """A body whose digest is right."""
+        self.bodies[digest] = body
+        for member in self._bodyless.pop(digest, ()):
+            self._accept(member)
 
     def verdict(self, member: int, digest: bytes) -> bool | None:
         """Whether the application accepts the row; None while its body is missing. Asked once."""
@@ -190,7 +195,7 @@ class Collection:
     def ask_for_rows(self, members: Iterable[int] | None = None) -> None:
         """Ask those who list rows of members from whom we hold none; again and again in turn."""
         seat = self._seat
-        missing = set(range(seat.context.n)) - {member for member, _ in self.held()}
+        missing = set(range(seat.context.n)) - self._accepted.keys()
         listed: dict[int, list[tuple[int, bytes]]] = {}
         for holder in sorted(self.haves if members is None else members):
             for member, digest in self.haves[holder].entries:
@@ -207,7 +212,7 @@ class Collection:
 
     def want_body(self, digest: bytes, sources: Iterable[int]) -> None:
         """Fetch a body unless it is here."""
-        if digest not in self.bodies:
+        if digest not in self.bodies and not self._seat.retrieval.wants((BODY, digest)):
             holders = [
                 member
                 for member, have in self.haves.items()
@@ -251,13 +256,28 @@ class Collection:
     def _listed(self, entry: Entry) -> int:
         return sum(1 for have in self.haves.values() if entry in have.entries)
 
+    def _keep_row(self, row: Row) -> None:
+        self._signed[row.member, row.digest] = row.signature
+        self._versions.setdefault(row.member, []).append(row.digest)
+        if row.digest in self.bodies:
+            self._accept(row.member)
+        else:
+            self._bodyless.setdefault(row.digest, []).append(row.member)
+
+    def _accept(self, member: int) -> None:
+        """Settle which row of a member is held: the first known whose body is here and accepted."""
+        for digest in self._versions[member]:
+            if self.verdict(member, digest):
+                self._accepted[member] = digest
+                return
+
     def _keep_own_row(self, row: Row) -> None:
         self.own_row = row
-        self._signed[row.member, row.digest] = row.signature
+        self._keep_row(row)
         self._seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
 
     def _keep_own_have(self, have: Have) -> None:
         self.own_have = have
         self.due_ms = None
-        self.haves[have.member] = SignedHave(have.member, have.entries, have.signature)
+        self.haves[have.member] = have
         self._seat.note(Kind.HAVE, have.member, 0, have.digest, have.signature)

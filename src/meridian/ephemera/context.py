@@ -11,6 +11,7 @@ import enum
 import functools
 import itertools
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from meridian.ephemera.limits import MEMBERS_MAX
 from meridian.errors import InvalidInput
@@ -22,11 +23,18 @@ from meridian.primitives.ids import Address
 PROTOCOL_VERSION = 1
 """Version of frames, statements and the context digest; another version is refused."""
 
+CACHE_MAX = 8192
+"""Statements, and signers of signatures, that a context remembers."""
+
 EPOCH_MAX = (1 << 63) - 1
 VIEW_MAX = (1 << 32) - 2
 
 NO_DIGEST = bytes(32)
 """Stands where a statement has no content (WISH)."""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Kind(enum.IntEnum):
@@ -69,6 +77,14 @@ class Context:
     """SHA256(MEMBERS | version u16 | network | epoch u64 | n u32 | members)."""
     leaders: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """The order in which members lead: a permutation keyed by the digest."""
+    _indices: dict[Address, int] = field(init=False, repr=False, compare=False)
+    _statements: dict[tuple[int, int, bytes], bytes] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    # One signature is met up to four times (message, block, certificate, evidence): recover it once.
+    _signers: dict[tuple[bytes, bytes], Address | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.epoch <= EPOCH_MAX:
@@ -86,6 +102,8 @@ class Context:
             range(len(self.members)),
             key=lambda index: hashing.tagged(hashing.MEMBERS, digest, index.to_bytes(2, "big")),
         )
+        indices = {member: index for index, member in enumerate(self.members)}
+        object.__setattr__(self, "_indices", indices)
         object.__setattr__(self, "digest", digest)
         object.__setattr__(self, "leaders", tuple(order))
 
@@ -120,18 +138,27 @@ class Context:
 
     def index_of(self, address: Address) -> int | None:
         """Index of a member, or None for a stranger."""
-        try:
-            return self.members.index(address)
-        except ValueError:
-            return None
+        return self._indices.get(address)
 
     def statement(self, kind: Kind, view: int, digest: bytes) -> bytes:
         """The 32 bytes that a member signs to say `kind` about `digest` in `view`."""
-        return _statement(self.domain, self.digest, int(kind), view, digest)
+        key = (int(kind), view, digest)
+        made = self._statements.get(key)
+        if made is None:
+            made = eip712.digest(self.domain, PROTOCOL.hash(self.digest, *key))
+            _remember(self._statements, key, made)
+        return made
 
     def signed(self, member: int, kind: Kind, view: int, digest: bytes, signature: bytes) -> bool:
         """Whether `signature` is that of `members[member]` under the statement."""
-        return signed_by(self.members[member], self.statement(kind, view, digest), signature)
+        return self.signed_digest(member, self.statement(kind, view, digest), signature)
+
+    def signed_digest(self, member: int, digest: bytes, signature: bytes) -> bool:
+        """Whether `signature` (64 bytes, EIP-2098) over these 32 bytes is that of `members[member]`."""
+        key = (digest, signature)
+        if key not in self._signers:
+            _remember(self._signers, key, _recover(digest, signature))
+        return self._signers[key] == self.members[member]
 
 
 def signed_by(address: Address, digest: bytes, signature: bytes) -> bool:
@@ -139,15 +166,21 @@ def signed_by(address: Address, digest: bytes, signature: bytes) -> bool:
     return _signer(digest, signature) == address
 
 
-@functools.lru_cache(maxsize=8192)
-def _statement(domain: Domain, context: bytes, kind: int, view: int, digest: bytes) -> bytes:
-    return eip712.digest(domain, PROTOCOL.hash(context, kind, view, digest))
-
-
-# One signature is met up to four times (message, block, certificate, evidence): recover it once.
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=CACHE_MAX)
 def _signer(digest: bytes, signature: bytes) -> Address | None:
+    return _recover(digest, signature)
+
+
+def _recover(digest: bytes, signature: bytes) -> Address | None:
     try:
         return keys.recover(digest, signature)
     except InvalidInput:
         return None
+
+
+def _remember(cache: dict[K, V], key: K, value: V) -> None:
+    """Add to a bounded cache: when it is full, the oldest quarter goes."""
+    if len(cache) >= CACHE_MAX:
+        for old in list(itertools.islice(cache, CACHE_MAX // 4)):
+            del cache[old]
+    cache[key] = value

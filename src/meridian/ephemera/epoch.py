@@ -363,7 +363,7 @@ class EpochMachine:
         if reply.object == BODY:
             good = row_root(data) == reply.digest
             if good:
-                self._collection.bodies[reply.digest] = data
+                self._collection.take_body(reply.digest, data)
         else:
             good = self._agreement.blocks.take(reply.digest, data)
         if good:

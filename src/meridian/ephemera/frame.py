@@ -26,15 +26,16 @@ flag u8, certificate if flag.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from struct import Struct
 
 from meridian.ephemera.block import (
     Block,
     Certificate,
+    SignedHave,
     read_certificate,
-    read_entries,
     write_certificate,
-    write_entries,
 )
 from meridian.ephemera.context import EPOCH_MAX, PROTOCOL_VERSION, VIEW_MAX, Context, Kind
 from meridian.ephemera.limits import FRAME_BYTES_MAX, MEMBERS_MAX, PIECE_BYTES_MAX
@@ -72,10 +73,21 @@ HEADER_BYTES = 10
 REQUESTS = frozenset({Kind.FETCH, Kind.ASK})
 """Kinds that only ask; they are answered for closed epochs too."""
 
+_HEADER = Struct(">BBQ")
+_ROW = Struct(">H32s64s")
+_BALLOT = Struct(">HI32s64s")
+_REPORT = Struct(">H32s32s64s64s")
+_KINDS = {int(kind): kind for kind in Kind}
+
 
 def frame_bytes_max(kind: Kind, context: Context) -> int:
     """The longest frame of a kind among the context's members."""
-    n, entry, signature = context.n, 34, 66
+    return _bytes_max(kind, context.n)
+
+
+@functools.cache
+def _bytes_max(kind: Kind, n: int) -> int:
+    entry, signature = 34, 66
     have = 2 + 2 + entry * n + 64
     certificate = 4 + 32 + 2 + signature * n
     match kind:
@@ -141,10 +153,8 @@ def encode(message: Message, epoch: int) -> bytes:
     match message:
         case Row(member, digest, signature):
             out.u16(member).fixed(digest, 32).fixed(signature, 64)
-        case Have(member, entries, signature):
-            out.u16(member)
-            write_entries(out, entries)
-            out.fixed(signature, 64)
+        case Have(member, _, signature):
+            out.u16(member).raw(message.vector).fixed(signature, 64)
         case Propose(member, view, signature, block, justification):
             out.u16(member).u32(view).fixed(signature, 64).blob(block.encode())
             if justification is not None:
@@ -175,14 +185,12 @@ def encode(message: Message, epoch: int) -> bytes:
 def _header(frame: bytes) -> tuple[Kind, int]:
     if not HEADER_BYTES < len(frame) <= FRAME_BYTES_MAX:
         raise InvalidInput("size", f"must be {HEADER_BYTES + 1}..{FRAME_BYTES_MAX} bytes")
-    reader = Reader(frame[:HEADER_BYTES])
-    if reader.u8() != PROTOCOL_VERSION:
+    version, code, epoch = _HEADER.unpack_from(frame)
+    if version != PROTOCOL_VERSION:
         raise InvalidInput("version", f"must be {PROTOCOL_VERSION}")
-    try:
-        kind = Kind(reader.u8())
-    except ValueError:
-        raise InvalidInput("kind", "unknown") from None
-    epoch = reader.u64()
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise InvalidInput("kind", "unknown")
     if epoch > EPOCH_MAX:
         raise InvalidInput("epoch", f"must be at most {EPOCH_MAX}")
     return kind, epoch
@@ -267,17 +275,22 @@ def _read_ask(reader: Reader) -> Ask:
 
 
 def _read_report(reader: Reader) -> ReportSignature:
-    return ReportSignature(
-        reader.u16(), reader.fixed(32), reader.fixed(32), reader.fixed(64), reader.fixed(64)
-    )
+    return ReportSignature(*reader.unpack(_REPORT))
+
+
+def _read_ballot(reader: Reader) -> tuple[int, int, bytes, bytes]:
+    member, view, block_hash, signature = reader.unpack(_BALLOT)
+    if view > VIEW_MAX:
+        raise InvalidInput("view", f"must be at most {VIEW_MAX}")
+    return member, view, block_hash, signature
 
 
 _READERS: dict[Kind, Callable[[Reader], Message]] = {
-    Kind.ROW: lambda r: Row(r.u16(), r.fixed(32), r.fixed(64)),
-    Kind.HAVE: lambda r: Have(r.u16(), read_entries(r), r.fixed(64)),
+    Kind.ROW: lambda r: Row(*r.unpack(_ROW)),
+    Kind.HAVE: SignedHave.read,
     Kind.PROPOSE: _read_propose,
-    Kind.ECHO: lambda r: Echo(r.u16(), _view(r), r.fixed(32), r.fixed(64)),
-    Kind.VOTE: lambda r: Vote(r.u16(), _view(r), r.fixed(32), r.fixed(64)),
+    Kind.ECHO: lambda r: Echo(*_read_ballot(r)),
+    Kind.VOTE: lambda r: Vote(*_read_ballot(r)),
     Kind.WISH: lambda r: Wish(r.u16(), _view(r), r.fixed(64)),
     Kind.VIEW_CHANGE: lambda r: ViewChange(r.u16(), _view(r), r.fixed(64), _read_optional(r)),
     Kind.DECIDED: lambda r: Decision(read_certificate(r)),

@@ -32,6 +32,8 @@ class Ledger:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._first: dict[tuple[Kind, int], dict[int, evidence.Signed]] = {}
+        self._counts: dict[tuple[Kind, int], Counter[bytes]] = {}
+        self._reached: dict[tuple[Kind, int], bytes] = {}
         self._locks: dict[tuple[int, int], Lock | None] = {}
         self._proofs: dict[tuple[int, str], bytes] = {}
 
@@ -61,7 +63,10 @@ class Ledger:
     ) -> list[tuple[evidence.Guilt, bytes]]:
         """Keep a verified statement if it is the first; return the evidence that it makes, if any is new."""
         slot = self._first.setdefault((kind, view), {})
-        first = slot.setdefault(member, (digest, signature))
+        first = slot.get(member)
+        if first is None:
+            first = slot[member] = (digest, signature)
+            self._count(kind, view, digest)
         if first[0] != digest:
             proof = evidence.double(self._context, member, kind, view, first, (digest, signature))
             return self.prove(evidence.Guilt(member, f"double_{kind.name.lower()}"), proof)
@@ -92,21 +97,31 @@ class Ledger:
 
     def quorum(self, kind: Kind, view: int) -> tuple[bytes, tuple[tuple[int, bytes], ...]] | None:
         """The digest that a quorum stated, with exactly a quorum of signatures; None if there is none."""
-        said = self.said(kind, view)
-        if len(said) < self._context.quorum:
+        digest = self._reached.get((kind, view))
+        if digest is None:
             return None
-        digest, count = Counter(digest for digest, _ in said.values()).most_common(1)[0]
-        if count < self._context.quorum:
-            return None
-        signers = sorted((member, sig) for member, (what, sig) in said.items() if what == digest)
+        said = self.said(kind, view).items()
+        signers = sorted((member, sig) for member, (what, sig) in said if what == digest)
         return digest, tuple(signers[: self._context.quorum])
+
+    def decided_views(self, kind: Kind) -> list[int]:
+        """Views in which a quorum stated the same, ascending."""
+        return sorted(view for said, view in self._reached if said is kind)
 
     def forget_before(self, view: int) -> None:
         """Drop statements of views below the window; ROW and HAVE stay."""
         for kind, old in [key for key in self._first if key[1] < view and key[0] not in _LASTING]:
-            del self._first[kind, old]
+            del self._first[kind, old], self._counts[kind, old]
+            self._reached.pop((kind, old), None)
         for key in [key for key in self._locks if key[1] < view]:
             del self._locks[key]
+
+    def _count(self, kind: Kind, view: int, digest: bytes) -> None:
+        counts = self._counts.setdefault((kind, view), Counter())
+        counts[digest] += 1
+        # Two quorums share a correct member, so the first digest to get there is the only one.
+        if counts[digest] >= self._context.quorum:
+            self._reached.setdefault((kind, view), digest)
 
     def _find_amnesia(self, member: int) -> list[tuple[evidence.Guilt, bytes]]:
         for vote_view in self.views(Kind.VOTE):

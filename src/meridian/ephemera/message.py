@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meridian.ephemera.block import Block, Certificate, Entry, have_digest
+from meridian.ephemera.block import Block, Certificate, SignedHave
 from meridian.ephemera.context import NO_DIGEST, Kind
 from meridian.primitives import hashing
 from meridian.primitives.codec import Writer
@@ -33,18 +33,8 @@ class Row:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
-    """I hold and accept these rows. Signed digest: `have_digest(entries)`, view 0."""
-
-    member: int
-    entries: tuple[Entry, ...]
-    signature: bytes
-
-    @property
-    def digest(self) -> bytes:
-        """What the signature is about."""
-        return have_digest(self.entries)
+Have = SignedHave
+"""I hold and accept these rows. Signed digest: `have_digest(entries)`, view 0. Stands in blocks as it came."""
 
 
 @dataclass(frozen=True, slots=True)

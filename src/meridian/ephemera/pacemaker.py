@@ -72,6 +72,8 @@ class Pacemaker:
         self.deadline_ms = now_ms + self._timing.view_timeout_ms(view)
 
     def _above(self, floor: int, *, own: bool) -> list[int]:
+        if not self._wishes and self.wish <= floor:
+            return []
         wishes = dict(self._wishes)
         wishes.pop(self._own, None)
         if own:

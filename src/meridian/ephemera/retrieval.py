@@ -58,6 +58,10 @@ class Retrieval:
         """What is queued or under way."""
         return frozenset(self._items)
 
+    def wants(self, key: Key) -> bool:
+        """Whether this is queued or under way."""
+        return key in self._items
+
     def keep_only(self, keys: Iterable[Key]) -> None:
         """Give up everything else."""
         kept = set(keys)
@@ -99,6 +103,8 @@ class Retrieval:
 
     def requests(self, now_ms: int) -> list[tuple[int, Fetch]]:
         """Requests that are due, as (member, FETCH); starts queued objects while there is room."""
+        if not self._items:
+            return []
         for key, item in list(self._items.items()):
             overdue = item.due_ms is not None and item.due_ms <= now_ms
             if overdue and item.tries >= TRIES_PER_SOURCE:

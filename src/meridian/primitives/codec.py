@@ -4,7 +4,8 @@ Fixed-width big-endian integers, fixed-width byte fields, and byte strings behin
 and nothing can be written in two ways, so equal bytes mean equal values. A reader refuses what is left over.
 """
 
-from typing import Self
+from struct import Struct
+from typing import Any, Self
 
 from meridian.errors import InvalidInput
 
@@ -49,6 +50,11 @@ class Writer:
         if len(value) != width:
             raise InvalidInput("fixed", f"{len(value)} bytes where {width} are needed")
         self._parts.append(bytes(value))
+        return self
+
+    def raw(self, value: bytes) -> Self:
+        """Append what is encoded already."""
+        self._parts.append(value)
         return self
 
     def blob(self, value: bytes) -> Self:
@@ -111,6 +117,14 @@ class Reader:
                 "encoding", f"a byte string of {width} bytes passes the limit of {limit}"
             )
         return self._take(width)
+
+    def unpack(self, layout: Struct) -> tuple[Any, ...]:
+        """Read the big-endian fields of a layout at once."""
+        at = self._at
+        self._at = end = at + layout.size
+        if end > len(self._data):
+            raise InvalidInput("encoding", f"ends {end - len(self._data)} bytes too early")
+        return layout.unpack_from(self._data, at)
 
     def finish(self) -> None:
         """Refuse bytes that nobody read."""

@@ -4,6 +4,7 @@ Signatures are the 64 bytes of EIP-2098 (r, then s with the parity in its top bi
 deterministic (RFC 6979) and low-s; the other form of the same signature is refused, so a signature has one spelling.
 """
 
+import functools
 from typing import Final
 
 import coincurve
@@ -46,6 +47,8 @@ class PrivateKey:
         return f"PrivateKey(0x{self.address.hex()})"
 
 
+# A signer is met again and again; Keccak costs a tenth of a recovery.
+@functools.lru_cache(maxsize=1024)
 def address_of_public_key(uncompressed: bytes) -> Address:
     """Return the account of a 65-byte uncompressed public key."""
     return Address(keccak(uncompressed[1:])[12:])

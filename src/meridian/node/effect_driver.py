@@ -191,7 +191,7 @@ class EffectDriver(abc.ABC):
         try:
             try:
                 effects = await call()
-            except (InvalidInput, NotFound) as refusal:
+            except (InvalidInput, NotFound, Overloaded) as refusal:
                 _settle(done, refusal)
                 return
             await self._carry_out(effects)

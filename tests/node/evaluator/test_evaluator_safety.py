@@ -7,12 +7,12 @@ import pytest
 
 from meridian.errors import StorageFailure
 from meridian.node.evaluator.safety import (
-    OBSERVE_FILE,
     SAFETY_LOG,
     observe_through,
     open_safety_log,
     set_up,
 )
+from meridian.node.observe_mark import OBSERVE_FILE
 from meridian.primitives.ids import Address
 
 NETWORK, MEMBER = bytes(32), Address(b"\x11" * 20)

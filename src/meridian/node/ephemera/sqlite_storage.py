@@ -428,7 +428,9 @@ class SqliteStorage:
     def entry(self, key: bytes) -> StoredEntry | None:
         """See `Storage`."""
         rows = self._rows("SELECT value, clock, writer FROM entry WHERE key = ?", key)
-        return StoredEntry(rows[0][0], rows[0][1], Address(rows[0][2])) if rows else None
+        if not rows or not rows[0][0]:  # An empty value says that there is none any more.
+            return None
+        return StoredEntry(rows[0][0], rows[0][1], Address(rows[0][2]))
 
     def counts(self) -> StorageCounts:
         """See `Storage`."""

@@ -147,7 +147,7 @@ class Storage(Archive, Protocol):
         ...
 
     def entry(self, key: bytes) -> StoredEntry | None:
-        """Return the present value of a key."""
+        """Return the present value of a key; None if it has none, or an empty one."""
         ...
 
     def counts(self) -> StorageCounts:

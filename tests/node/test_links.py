@@ -306,8 +306,8 @@ def test_contradicting_peers_are_refused() -> None:
         mesh.make(0, peers=[*mesh.peers, replace(mesh.peers[1], address=Address(bytes(19)))])
     with pytest.raises(InvalidInput, match="network"):
         mesh.make(0, network=b"short")
-    many = [Peer(Address(i.to_bytes(20, "big")), bytes(32), "", 0) for i in range(129)]
-    with pytest.raises(InvalidInput, match="128"):
+    many = [Peer(Address(i.to_bytes(20, "big")), bytes(32), "", 0) for i in range(257)]
+    with pytest.raises(InvalidInput, match="256"):
         mesh.make(0, peers=many)
 
 

@@ -388,16 +388,32 @@ async def test_refused_commands_and_frames_are_answers_not_ends(tmp_path: Path) 
 
 
 @within(20)
+async def test_senders_that_have_gone_leave_room_for_new_ones(tmp_path: Path) -> None:
+    """Committees change: over the months an evaluator hears more peers than it may remember at once."""
+    member = Member(0, tmp_path)
+    await member.driver.start(Journal())
+    heard = 0
+    for generation in range(3):
+        for i in range(effect_driver.SENDERS_MAX):
+            member.driver.deliver(Address(bytes([generation]) * 12 + i.to_bytes(8, "big")), b"x")
+        heard += effect_driver.SENDERS_MAX
+        await until(lambda: member.driver.statistics()["frames_taken"] == heard)  # noqa: B023
+    assert member.driver.statistics()["inbox_senders_refused"] == 0
+    await member.stop()
+
+
+@within(20)
 async def test_inbox_and_commands_are_bounded(tmp_path: Path) -> None:
     """Nothing runs between the calls, so everything waits: per sender, per number of senders, per command."""
     member = Member(0, tmp_path)
     await member.driver.start(Journal())
     for i in range(effect_driver.INBOX.frames_max + 100):
         member.driver.deliver(MEMBERS[1], b"%d" % i)
-    for i in range(200):
+    others = effect_driver.SENDERS_MAX - 1
+    for i in range(others + 73):
         member.driver.deliver(Address(i.to_bytes(20, "big")), b"x")
     statistics = member.driver.statistics()
-    assert statistics["frames_waiting"] == effect_driver.INBOX.frames_max + 127
+    assert statistics["frames_waiting"] == effect_driver.INBOX.frames_max + others
     assert statistics["frames_dropped"] == 100
     assert statistics["inbox_senders_refused"] == 73
     commands = [

@@ -33,8 +33,8 @@ from meridian.primitives.ids import Address, address_text
 COMMANDS_MAX = 256
 """Commands of this process that may wait; one more is refused as Overloaded."""
 
-SENDERS_MAX = 128
-"""Peers that may have frames waiting; links know no more members than that."""
+SENDERS_MAX = 256
+"""Peers that may have frames waiting; links know no more members than that at a time."""
 
 INBOX = QueueLimits(frames_max=1024, bytes_max=8 * 1024 * 1024)
 """Frames of one peer that may wait; beyond it the oldest is forgotten, and the peer resends."""
@@ -137,18 +137,27 @@ class EffectDriver(abc.ABC):
         queue = self._inbox.get(sender)
         if queue is None:
             if len(self._inbox) >= SENDERS_MAX:
+                self._forget_idle_senders()
+            if len(self._inbox) >= SENDERS_MAX:
                 self._counters["inbox_senders_refused"] += 1
                 return
             queue = self._inbox[sender] = FrameQueue(INBOX)
         queue.put(frame)
         self._wake.set()
 
+    def _forget_idle_senders(self) -> None:
+        """Make room in the inbox: peers come and go with the committees."""
+        for sender, queue in tuple(self._inbox.items()):
+            if not queue:
+                self._counters["frames_dropped"] += self._inbox.pop(sender).dropped
+
     def statistics(self) -> Mapping[str, int]:
         """Return counters as they stand."""
         return dict(self._counters) | {
             "commands_waiting": len(self._commands),
             "frames_waiting": sum(len(queue) for queue in self._inbox.values()),
-            "frames_dropped": sum(queue.dropped for queue in self._inbox.values()),
+            "frames_dropped": self._counters["frames_dropped"]
+            + sum(queue.dropped for queue in self._inbox.values()),
         }
 
     def rejects(self) -> Mapping[str, int]:

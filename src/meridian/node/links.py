@@ -1,13 +1,14 @@
 """Links: the full mesh of authenticated TCP connections between the members of a committee.
 
 One connection per pair: the member with the lower address dials, the other listens. Reading order:
-`link_identity` (who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection`
+`link_identity` and `link_peers` (who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection`
 (one connection), and here the mesh.
 
 Law: `on_frame` hears only pinned members, under the address that they proved; `send` never waits
 and never fails because of a peer; nothing that one peer does (silence, floods, garbage, slowness)
 reaches the others or passes a bound of `LinkLimits`. Messages of one class to one peer arrive in
-order, or not at all.
+order, or not at all. The peers may change while the links run (`update_peers`): trust follows at
+once, and links of peers that stay as they are do not notice.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from meridian.errors import InvalidInput
 from meridian.node.link_connection import Connection, LinkLimits, PeerLink, tune_socket
@@ -34,13 +34,13 @@ from meridian.node.link_frames import (
 from meridian.node.link_identity import (
     LinkIdentity,
     client_context,
-    is_usable_link_key,
     presented_link_key,
     server_context,
 )
+from meridian.node.link_peers import Peer, other_peers
 from meridian.primitives.ids import Address, address_text
 
-PEERS_MAX = 128
+__all__ = ["Links", "Peer"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,17 +48,6 @@ _BACKLOG = 128
 _ACCEPT_PAUSE_MS = 100
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A member as the registry and the network file describe it. No certificate: the link key is enough."""
-
-    address: Address
-    link_key: bytes
-    """Ed25519 public key, 32 bytes, as registered."""
-    host: str
-    port: int
 
 
 class Links:
@@ -92,36 +81,36 @@ class Links:
         """
         if len(network) != 32:
             raise InvalidInput("network", f"{len(network)} bytes where 32 are needed")
-        if len(peers) > PEERS_MAX:
-            raise InvalidInput("peers", f"{len(peers)} passes the limit of {PEERS_MAX}")
-        if len({peer.address for peer in peers}) != len(peers):
-            raise InvalidInput("peers", "the same address stands twice")
-        if any(len(peer.address) != 20 for peer in peers) or len(address) != 20:
-            raise InvalidInput("peers", "an address is not 20 bytes")
+        if len(address) != 20:
+            raise InvalidInput("address", "is not 20 bytes")
         own = next((peer for peer in peers if peer.address == address), None)
-        if own is not None and own.link_key != identity.link_key:
-            raise InvalidInput("peers", "our own entry holds another link key than ours")
-        if own is None and listen is None:
-            raise InvalidInput("listen", "our own entry is missing, so say where to listen")
         self._identity = identity
         self._address = address
         self._network = network
         self._on_frame = on_frame
         self._limits = limits or LinkLimits()
+        self._totals: Counter[str] = Counter()
+        self._peers = self._others(peers)
+        if own is None and listen is None:
+            raise InvalidInput("listen", "our own entry is missing, so say where to listen")
         self._listen = listen if own is None or listen is not None else (own.host, own.port)
-        # What a member registered is data: with a key that can identify nobody, it just stays unreachable.
-        self._peers = {
-            peer.address: peer
-            for peer in peers
-            if peer.address != address and is_usable_link_key(peer.link_key)
-        }
+        self._server_tls = self._trust()
         self._links: dict[Address, PeerLink] = {}
-        self._totals: Counter[str] = Counter(
-            unusable_keys=len(peers) - len(self._peers) - (own is not None)
-        )
+        self._dialling: dict[Address, asyncio.Task[None]] = {}
         self._pending: dict[asyncio.Task[None], None] = {}
         self._listener: socket.socket | None = None
+        self._tasks: asyncio.TaskGroup | None = None
         self._main: asyncio.Task[None] | None = None
+
+    def _others(self, peers: Sequence[Peer]) -> dict[Address, Peer]:
+        """Return who can be a peer, by address; raises InvalidInput for entries that contradict each other or us."""
+        others = other_peers(peers, self._address, self._identity.link_key)
+        named = sum(peer.address != self._address for peer in peers)
+        self._totals["unusable_keys"] = named - len(others)
+        return others
+
+    def _trust(self) -> ssl.SSLContext:
+        return server_context(self._identity, [peer.link_key for peer in self._peers.values()])
 
     async def start(self) -> None:
         """Listen, and begin to dial.
@@ -148,6 +137,53 @@ class Links:
         """The port that we listen on."""
         assert self._listener is not None, "links are not started"
         return int(self._listener.getsockname()[1])
+
+    def update_peers(self, peers: Sequence[Peer]) -> None:
+        """Change the committee; nothing happens to the links of peers whose entry is as before.
+
+        A peer that is no longer named is cut and forgotten with what waits for it, so name whoever an open epoch still
+        needs. A changed key cuts the link, which comes back under the new key; a changed host or port
+        counts from the next time that we dial. Our own entry changes nothing: we listen where we listen.
+
+        Raises:
+            InvalidInput: If the peers contradict each other or our own entry; then nothing is changed.
+        """
+        before, self._peers = self._peers, self._others(peers)
+        keys_before = {peer.link_key for peer in before.values()}
+        if keys_before != {peer.link_key for peer in self._peers.values()}:
+            self._server_tls = self._trust()
+        if self._main is None:
+            return
+        for address in before.keys() - self._peers.keys():
+            self._forget(address)
+        now_s = asyncio.get_running_loop().time()
+        for address, peer in self._peers.items():
+            known = before.get(address)
+            if known is None:
+                self._links[address] = PeerLink(address, self._limits, now_s)
+            link = self._links[address]
+            rekeyed = known is not None and known.link_key != peer.link_key
+            if rekeyed and link.connection is not None:
+                link.connection.close("rekeyed")
+            if rekeyed or (known != peer and link.connection is None):
+                self._dial_anew(address)
+
+    def _forget(self, address: Address) -> None:
+        link = self._links.pop(address)
+        if link.connection is not None:
+            link.connection.close("removed")
+        task = self._dialling.pop(address, None)
+        if task is not None:
+            task.cancel()
+
+    def _dial_anew(self, address: Address) -> None:
+        """Begin to dial a peer that is ours to dial, in place of an earlier attempt."""
+        if self._tasks is None or not self._address < address:
+            return
+        earlier = self._dialling.pop(address, None)
+        if earlier is not None:
+            earlier.cancel()
+        self._dialling[address] = self._tasks.create_task(self._keep_dialled(address, earlier))
 
     def send(
         self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
@@ -204,22 +240,19 @@ class Links:
             await self.join()
 
     async def _serve(self, listener: socket.socket) -> None:
-        pinned = [peer.link_key for peer in self._peers.values()]
-        tls = server_context(self._identity, pinned)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._accept(listener, tls, tasks))
-                for peer in self._peers.values():
-                    if self._address < peer.address:
-                        tasks.create_task(self._keep_dialled(peer))
+                self._tasks = tasks
+                tasks.create_task(self._accept(listener, tasks))
+                for address in self._peers:
+                    self._dial_anew(address)
         finally:
+            self._tasks = None
             listener.close()
 
     # --- inbound ---
 
-    async def _accept(
-        self, listener: socket.socket, tls: ssl.SSLContext, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _accept(self, listener: socket.socket, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -234,7 +267,7 @@ class Links:
                 del self._pending[oldest]
                 oldest.cancel()
                 self._totals["pending_evicted"] += 1
-            task = tasks.create_task(self._admit(connected, tls))
+            task = tasks.create_task(self._admit(connected, self._server_tls))
             self._pending[task] = None
             task.add_done_callback(self._no_longer_pending)
             await asyncio.sleep(
@@ -250,7 +283,7 @@ class Links:
             async with asyncio.timeout(self._limits.handshake_ms / 1000):
                 reader, writer = await self._accept_tls(connected, tls)
                 try:
-                    link = await self._hear_hello(reader, writer)
+                    sender = await self._hear_hello(reader, writer)
                 except BaseException:
                     writer.transport.abort()
                     raise
@@ -260,11 +293,18 @@ class Links:
         task = asyncio.current_task()
         assert task is not None
         self._no_longer_pending(task)
-        while (earlier := link.connection) is not None:
+        while (link := self._links.get(sender)) is not None and link.connection is not None:
             # The dialler has one connection at a time, so an earlier one is dead and we have not noticed.
+            earlier = link.connection
             earlier.close("superseded")
             await earlier.ended.wait()
-        await self._run(link, reader, writer)
+        try:
+            self._check_key(sender, writer)  # Again: the peers may have changed while we waited.
+        except PeerFault as fault:
+            writer.transport.abort()
+            self._note_refusal("inbound", fault)
+            return
+        await self._run(self._links[sender], reader, writer)
 
     async def _accept_tls(self, connected: socket.socket, tls: ssl.SSLContext) -> Streams:
         loop = asyncio.get_running_loop()
@@ -285,28 +325,30 @@ class Links:
 
     async def _hear_hello(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> PeerLink:
+    ) -> Address:
         """Check the dialler's hello against the key that it proved, and answer."""
         hello = await self._read_hello(reader)
         if not hello.sender < self._address:
             raise PeerFault("direction", "the lower address dials")
         self._check_key(hello.sender, writer)
         writer.write(self._hello_to(hello.sender))
-        return self._links[hello.sender]
+        return hello.sender
 
     # --- outbound ---
 
-    async def _keep_dialled(self, peer: Peer) -> None:
-        """Keep one connection to a peer of higher address, reconnecting with full jitter."""
+    async def _keep_dialled(self, address: Address, earlier: asyncio.Task[None] | None) -> None:
+        """Keep one connection to a peer of higher address, reconnecting with full jitter; `earlier` did so before."""
+        if earlier is not None:
+            await asyncio.wait([earlier])
         clock = asyncio.get_running_loop().time
-        tls = client_context(self._identity, peer.link_key)
-        link = self._links[peer.address]
+        tls = client_context(self._identity, self._peers[address].link_key)
+        link = self._links[address]
         backoff_ms = self._limits.reconnect_first_ms
         while True:
             began_s = clock()
             try:
                 async with asyncio.timeout(self._limits.handshake_ms / 1000):
-                    reader, writer = await self._dial(peer, tls)
+                    reader, writer = await self._dial(self._peers[address], tls)
             except (PeerFault, OSError, EOFError, ValueError, OverflowError) as error:
                 # The last two: a registered host that is no host name, or a port that is no port.
                 link.counters["dial_failures"] += 1

@@ -92,10 +92,34 @@ class ReplicaDriver(EffectDriver):
         await self._command(call)
 
     async def close_epoch(self, epoch: int) -> None:
-        """Forget an epoch that nobody has to catch up with any more; its records stay in the log."""
+        """End an epoch's machine; its records stay in the log, and a replica with an archive answers from them."""
 
         async def call() -> Sequence[Effect]:
             self._replica.close(epoch)
+            return ()
+
+        await self._command(call)
+
+    async def answer_for(self, contexts: Sequence[Context]) -> None:
+        """Answer members that catch up about epochs that were closed before this start."""
+
+        async def call() -> Sequence[Effect]:
+            for context in contexts:
+                self._replica.answer_for(context)
+            return ()
+
+        await self._command(call)
+
+    async def forget_before(self, epoch: int) -> None:
+        """Delete the records of all epochs before `epoch`, which must be closed and final on chain.
+
+        Raises:
+            StorageFailure: The log cannot be written; the driver has ended.
+        """
+
+        async def call() -> Sequence[Effect]:
+            self._replica.forget_before(epoch)
+            await asyncio.to_thread(self._log.forget_before, epoch)
             return ()
 
         await self._command(call)

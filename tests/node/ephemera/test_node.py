@@ -12,7 +12,7 @@ from meridian.ephemera.messages.message import SignedMessage
 from meridian.errors import InvalidInput
 from meridian.node.ephemera.home import Home
 from meridian.node.ephemera.node import EphemeraNode
-from meridian.node.ephemera.storage import BlockQuery, FinalisedBlock
+from meridian.node.ephemera.storage import BlockQuery, FinalisedBlock, StoredEntry
 from meridian.node.ephemera.subscribers import Lost, Subscribers
 
 
@@ -24,6 +24,15 @@ async def finalised(node: EphemeraNode, wanted: SignedMessage) -> FinalisedBlock
             block = await node.block(found[0])
             assert block is not None
             return block
+        await asyncio.sleep(0.01)
+
+
+async def read(node: EphemeraNode, key: bytes, wanted: bytes) -> StoredEntry:
+    """Wait until the key has this value at the node."""
+    while True:
+        entry = await node.get(key)
+        if entry is not None and entry.value == wanted:
+            return entry
         await asyncio.sleep(0.01)
 
 
@@ -57,13 +66,10 @@ async def test_a_value_put_at_one_is_read_at_all(tmp_path):
     try:
         await network.nodes[0].put(b"key", b"one")
         for node in network.nodes.values():
-            while (entry := await node.get(b"key")) is None:
-                await asyncio.sleep(0.01)
-            assert (entry.value, entry.writer) == (b"one", KEYS[0].address)
+            assert (await read(node, b"key", b"one")).writer == KEYS[0].address
         await network.nodes[3].put(b"key", b"two")
         for node in network.nodes.values():
-            while (entry := await node.get(b"key")) is None or entry.value != b"two":
-                await asyncio.sleep(0.01)
+            assert (await read(node, b"key", b"two")).writer == KEYS[3].address
     finally:
         await network.stop()
 

@@ -332,10 +332,13 @@ class EphemeraNode:
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
         """Return counters and gauges of links and drivers, by part."""
-        links = self._links.statistics() if self._links is not None else {}
-        parts = dict(links) | {"blocks": self._driver.statistics(), "node": dict(self._counters)}
-        parts["rejects"] = self._driver.rejects()
-        parts["node"] |= {"subscribers": len(self._subscribers)}
+        parts: dict[str, Mapping[str, int]] = {
+            "blocks": self._driver.statistics(),
+            "rejects": self._driver.rejects(),
+            "node": dict(self._counters) | {"subscribers": len(self._subscribers)},
+        }
+        if self._links is not None:
+            parts |= self._links.statistics()
         if self._agreement is not None:
             parts["agreement"] = self._agreement.statistics()
         return parts

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from meridian.errors import Overloaded
 from meridian.node.ephemera.storage import FinalisedBlock
@@ -59,7 +59,7 @@ class Subscription:
             return lost
         return self._blocks.popleft() if self._blocks else None
 
-    def __enter__(self) -> "Subscription":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

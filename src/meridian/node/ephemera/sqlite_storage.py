@@ -1,15 +1,13 @@
 """Ephemera's storage in one SQLite database (WAL, ``synchronous=FULL``), exclusive to one process.
 
-The rules of `storage` hold, and those of `safety_log`: the first error is the last write, because
-after a failed COMMIT the disk may hold either. Blocks, message index and key-value rows are written
+The rules of `storage` hold. Blocks, message index and key-value rows are written
 in the transaction of the delivery that they follow from, so none of them can be missing after a crash.
 """
 
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, Slot
 from meridian.ephemera.context import Context
@@ -17,8 +15,8 @@ from meridian.ephemera.effects import Delivered, Persist, Record
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock
 from meridian.ephemera.messages.message import Realm
 from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry
-from meridian.errors import InvalidInput, StorageFailure
-from meridian.node.durable_file import sync_directory
+from meridian.errors import StorageFailure
+from meridian.node.ephemera.owned_database import OwnedDatabase
 from meridian.node.ephemera.storage import (
     BlockQuery,
     FinalisedBlock,
@@ -26,13 +24,11 @@ from meridian.node.ephemera.storage import (
     StoredEntry,
 )
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.ids import Address, address_text
-
-SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x4D455250  # "MERP": `file` and a wrong path are recognised.
+from meridian.primitives.ids import Address
 
 _SCHEMA: Final = """
-CREATE TABLE owner (network BLOB NOT NULL, member BLOB NOT NULL, told_through INTEGER NOT NULL) STRICT;
+CREATE TABLE progress (told_through INTEGER NOT NULL) STRICT;
+INSERT INTO progress VALUES (0);
 CREATE TABLE member_set (
     epoch INTEGER PRIMARY KEY, chain_id TEXT NOT NULL, contract BLOB NOT NULL, members BLOB NOT NULL
 ) STRICT;
@@ -67,8 +63,6 @@ _BLOCK: Final = (
     "FROM block b JOIN delivery d ON d.sequence = b.sequence "
 )
 
-T = TypeVar("T")
-
 
 class SqliteStorage:
     """The open storage of one member; see `storage.Storage` for its methods."""
@@ -85,133 +79,34 @@ class SqliteStorage:
             StorageFailure: If the file cannot be opened, is damaged, is of another schema, belongs
                 to another member or network, or is in use by another process.
         """
-        self._path = path
         self._network = network
-        self._lock = threading.Lock()
-        self._failure: str | None = None
-        self._created = False
+        self._database = OwnedDatabase(path, _SCHEMA, network=network, member=member)
+        self._write, self._rows = self._database.write, self._database.rows
+        ((self._told_through,),) = self._rows("SELECT told_through FROM progress")
         self._contexts: dict[int, Context] = {}
         self._frontiers: dict[int, dict[tuple[int, int], int]] = {}
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = sqlite3.connect(
-                path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            self._connection = connection
-            self._claim()
-            self._initialise(member)
-            self._check_owner(member)
-            self._read_member_sets()
-        except (sqlite3.Error, OSError, StorageFailure) as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, StorageFailure):
-                raise
-            raise StorageFailure(f"storage {path}: {error}") from error
-
-    # --- opening ---
-
-    def _claim(self) -> None:
-        """Take the database for this process alone, with full durability, before anything is read."""
-        self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        (mode,) = self._connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        if mode != "wal":
-            raise StorageFailure(f"storage: the file system offers journal mode {mode}, not wal")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("COMMIT")
-
-    def _initialise(self, member: Address) -> None:
-        application = self._pragma("application_id")
-        version = self._pragma("user_version")
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if (application, version, tables) == (0, 0, 0):
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; PRAGMA application_id={_APPLICATION_ID};"
-                f"PRAGMA user_version={SCHEMA_VERSION}; {_SCHEMA}"
-            )
-            self._connection.execute("INSERT INTO owner VALUES (?, ?, 0)", (self._network, member))
-            self._connection.execute("COMMIT")
-            sync_directory(self._path.parent)
-            self._created = True
-        elif application != _APPLICATION_ID:
-            raise StorageFailure(f"storage {self._path}: this is some other database")
-        elif version != SCHEMA_VERSION:
-            raise StorageFailure(
-                f"storage {self._path}: schema {version}, this program knows {SCHEMA_VERSION}"
-            )
-
-    def _pragma(self, name: str) -> int:
-        (value,) = self._connection.execute(f"PRAGMA {name}").fetchone()
-        return int(value)
-
-    def _check_owner(self, member: Address) -> None:
-        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise StorageFailure(f"storage {self._path}: damaged: {verdict}")
-        owners = self._connection.execute(
-            "SELECT network, member, told_through FROM owner"
-        ).fetchall()
-        if len(owners) != 1:
-            raise StorageFailure(f"storage {self._path}: damaged: {len(owners)} owners")
-        ((network, owner, self._told_through),) = owners
-        if network != self._network:
-            raise StorageFailure(
-                f"storage {self._path}: of network {network.hex()}, not {self._network.hex()}"
-            )
-        if owner != member:
-            raise StorageFailure(
-                f"storage {self._path}: of {address_text(owner)}, not {address_text(member)}"
-            )
-
-    def _read_member_sets(self) -> None:
-        rows = self._connection.execute("SELECT epoch, chain_id, contract, members FROM member_set")
-        for epoch, chain_id, contract, members in rows.fetchall():
-            addresses = tuple(Address(members[i : i + 20]) for i in range(0, len(members), 20))
-            domain = Domain(chain_id=int(chain_id), contract=Address(contract))
-            self._contexts[epoch] = Context(domain, self._network, epoch, addresses)
-
-    # --- the database ---
+        self._read_member_sets()
 
     @property
     def created(self) -> bool:
         """See `Storage`."""
-        return self._created
+        return self._database.created
 
     @property
     def failure(self) -> str | None:
         """See `Storage`."""
-        return self._failure
+        return self._database.failure
 
     def close(self) -> None:
         """See `Storage`."""
-        with self._lock:
-            self._failure = self._failure or "closed"
-            self._connection.close()
+        self._database.close()
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with the database; the first error ends its use."""
-        with self._lock:
-            if self._failure is not None:
-                raise StorageFailure(f"storage: unusable after: {self._failure}")
-            try:
-                return work(self._connection)
-            except (sqlite3.Error, OverflowError, InvalidInput) as error:
-                # Not rolled back and tried again: after a failed COMMIT the disk may hold either.
-                self._failure = str(error)
-                raise StorageFailure(f"storage: {error}") from error
-
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def transaction(connection: sqlite3.Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            result = work(connection)
-            connection.execute("COMMIT")
-            return result
-
-        return self._run(transaction)
-
-    def _rows(self, sql: str, *values: object) -> list[Any]:
-        return self._run(lambda connection: connection.execute(sql, values).fetchall())
+    def _read_member_sets(self) -> None:
+        rows = self._rows("SELECT epoch, chain_id, contract, members FROM member_set")
+        for epoch, chain_id, contract, members in rows:
+            addresses = tuple(Address(members[i : i + 20]) for i in range(0, len(members), 20))
+            domain = Domain(chain_id=int(chain_id), contract=Address(contract))
+            self._contexts[epoch] = Context(domain, self._network, epoch, addresses)
 
     # --- member sets and records ---
 
@@ -332,7 +227,7 @@ class SqliteStorage:
 
     def _write_told(self, connection: sqlite3.Connection, sequence: int) -> None:
         if sequence > self._told_through:
-            connection.execute("UPDATE owner SET told_through = ?", (sequence,))
+            connection.execute("UPDATE progress SET told_through = ?", (sequence,))
             self._told_through = sequence
 
     def note_told(self, sequence: int) -> None:

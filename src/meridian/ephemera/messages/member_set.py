@@ -101,15 +101,10 @@ class MemberSet:
     def start(self, records: Sequence[Record], now_ms: int, *, observer: bool) -> list[Effect]:
         """Begin, or go on from what was persisted; raises StorageFailure on unreadable records."""
         seat = self._seat
-        remembered = None
-        for record in records:
-            if record.kind == "context":
-                own = self.context.members[seat.own]
-                remembered = journal.read_context(self.context, own, record.value)
-            elif record.kind == "evidence":
-                seat.remember(record.value)
-        if records and remembered is None:
-            raise StorageFailure(f"member set {self.context.epoch}: the context record is missing")
+        try:
+            remembered = self._remember(records)
+        except InvalidInput as error:
+            raise StorageFailure(f"records of member set {self.context.epoch}: {error}") from error
         seat.observer = observer or bool(remembered)
         if remembered is None or seat.observer != remembered:
             seat.persist_context()
@@ -189,6 +184,19 @@ class MemberSet:
             refusal="" if self._producer is None else self._producer.refusal,
             heard=tuple(sorted(self._heard)),
         )
+
+    def _remember(self, records: Sequence[Record]) -> bool | None:
+        """Take back evidence; return whether this member observed, None if it is new here."""
+        observed = None
+        for record in records:
+            if record.kind == "context":
+                own = self.context.members[self._seat.own]
+                observed = journal.read_context(self.context, own, record.value)
+            elif record.kind == "evidence":
+                self._seat.remember(record.value)
+        if records and observed is None:
+            raise InvalidInput("context", "the record is missing")
+        return observed
 
     def _handle(self, member: int, message: BroadcastMessage, now_ms: int) -> None:
         broadcaster = self._broadcaster

@@ -1,0 +1,218 @@
+"""Failpoints and the proof of "durable before sent", wrapped around the log and the links of a chaos node.
+
+A failpoint is named in ``MERIDIAN_FAILPOINT``: ``persist:before:7`` ends the process (SIGKILL) before its seventh
+transaction, ``send:after:vote:2`` just after its second VOTE was handed to the links. Kinds of `persist` are those of
+records, kinds of `send` those of messages, in lower case.
+
+Production code knows nothing of this. What is written here is plain: every signed statement goes to a file before it
+goes to the links, so the checker sees what the process said up to its last instant.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from meridian.ephemera import frame as frames
+from meridian.ephemera.block import Certificate
+from meridian.ephemera.context import Context, Kind
+from meridian.ephemera.effects import Record
+from meridian.ephemera.evidence import DOUBLE_KINDS
+from meridian.ephemera.message import (
+    Message,
+    ReportSignature,
+    ViewChange,
+    Vote,
+    lock_digest,
+    propose_digest,
+    report_digest,
+)
+from meridian.errors import StorageFailure
+from meridian.node.replica_driver import Transport
+from meridian.node.safety_log import SafetyLog
+from meridian.primitives.ids import Address
+
+VARIABLE: Final = "MERIDIAN_FAILPOINT"
+SEND_GRACE_S: Final = 0.003
+"""After a send the process lives so long, that the links may hand the bytes to the kernel, or half of them."""
+
+SAID: Final = DOUBLE_KINDS | {Kind.REPORT_SIG}
+FRAME_RECORDS: Final = frozenset({"row", "have", "propose", "echo", "view_change", "report"})
+
+
+class NotDurable(Exception):
+    """A statement was about to be sent that no durable record holds: the fault that all this looks for."""
+
+
+class Failpoint:
+    """The one place at which this process is to die, or nowhere."""
+
+    def __init__(self, text: str | None) -> None:
+        self._where: tuple[str, str, str] | None = None
+        self._left = 0
+        if text:
+            point, when, *kind, count = text.split(":")
+            assert point in {"persist", "send"}
+            assert when in {"before", "after"}
+            self._where = (point, when, kind[0] if kind else "")
+            self._left = int(count)
+
+    def reached(self, point: str, when: str, kinds: Sequence[str]) -> bool:
+        """Count one passage; true at the one that is meant."""
+        if self._where is None or self._where[:2] != (point, when):
+            return False
+        if self._where[2] and self._where[2] not in kinds:
+            return False
+        self._left -= 1
+        return self._left == 0
+
+
+def die() -> None:
+    """End this process as a crash does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def append(descriptor: int, line: dict[str, Any]) -> None:
+    """Write one JSON line; what a killed process wrote is there.
+
+    Raises:
+        StorageFailure: If the disk refuses.
+    """
+    data = json.dumps(line).encode() + b"\n"
+    try:
+        written = os.write(descriptor, data)
+    except OSError as error:
+        raise StorageFailure(f"results: {error.strerror}") from error
+    if written != len(data):
+        raise StorageFailure("results: written in part")
+
+
+def open_lines(path: Path) -> int:
+    """Open a file of JSON lines to append to; a half line of a crash is closed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if end and os.pread(descriptor, 1, end - 1) != b"\n":
+        os.write(descriptor, b"\n")
+    return descriptor
+
+
+class WatchedLog:
+    """The safety log with failpoints; remembers what is durable."""
+
+    def __init__(self, log: SafetyLog, failpoint: Failpoint) -> None:
+        self._log = log
+        self._failpoint = failpoint
+        self._frames: dict[int, set[bytes]] = {}
+        self._locks: dict[int, set[tuple[int, bytes]]] = {}
+        self.decided_before: set[int] = set()
+
+    def load(self, epoch: int) -> tuple[Record, ...]:
+        """See `SafetyLog.load`."""
+        records = self._log.load(epoch)
+        self._note(records)
+        if any(record.kind == "decided" for record in records):
+            self.decided_before.add(epoch)
+        return records
+
+    def write(self, records: Sequence[Record]) -> None:
+        """See `SafetyLog.write`."""
+        kinds = [record.kind for record in records]
+        if self._failpoint.reached("persist", "before", kinds):
+            die()
+        self._log.write(records)
+        self._note(records)
+        if self._failpoint.reached("persist", "after", kinds):
+            die()
+
+    def _note(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.kind in FRAME_RECORDS:
+                self._frames.setdefault(record.epoch, set()).add(record.value)
+            elif record.kind == "lock":
+                lock = Certificate.decode(record.value)
+                self._locks.setdefault(record.epoch, set()).add((lock.view, lock.block_hash))
+
+    def protects(self, epoch: int, frame: bytes, message: Message) -> bool:
+        """Whether a statement of our own is durable; a VOTE is by its lock."""
+        if isinstance(message, Vote):
+            return (message.view, message.block_hash) in self._locks.get(epoch, ())
+        return frame in self._frames.get(epoch, ())
+
+    def forget(self, epoch: int) -> None:
+        """Forget what this object noted of a closed epoch."""
+        self._frames.pop(epoch, None)
+        self._locks.pop(epoch, None)
+        self.decided_before.discard(epoch)
+
+
+class WatchedTransport:
+    """The links with failpoints; writes down what leaves."""
+
+    def __init__(
+        self,
+        links: Transport,
+        log: WatchedLog,
+        failpoint: Failpoint,
+        own: int,
+        statements: int,
+    ) -> None:
+        self._links = links
+        self._log = log
+        self._failpoint = failpoint
+        self._own = own
+        self._statements = statements
+        self._said: dict[int, set[bytes]] = {}
+        self.contexts: dict[int, Context] = {}
+
+    def send(
+        self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
+    ) -> None:
+        """See `Links.send`."""
+        kinds = (Kind(frame[1]).name.lower(),)
+        if self._failpoint.reached("send", "before", kinds):
+            die()
+        self._write_down(frame)
+        self._links.send(address, frame, bulk, slot)
+        if self._failpoint.reached("send", "after", kinds):
+            threading.Timer(SEND_GRACE_S, die).start()
+
+    def _write_down(self, frame: bytes) -> None:
+        epoch = frames.epoch_of(frame)
+        if Kind(frame[1]) not in SAID or frame in self._said.setdefault(epoch, set()):
+            return
+        message = frames.decode(frame, self.contexts[epoch])
+        if getattr(message, "member", None) != self._own:
+            return  # passed on for somebody else
+        if not self._log.protects(epoch, frame, message):
+            raise NotDurable(f"epoch {epoch}: {message}")
+        append(self._statements, {"epoch": epoch, "run": os.getpid()} | statement(message))
+        self._said[epoch].add(frame)
+
+    def forget(self, epoch: int) -> None:
+        """Forget a closed epoch."""
+        self._said.pop(epoch, None)
+        self.contexts.pop(epoch, None)
+
+
+def statement(message: Any) -> dict[str, Any]:
+    """What a signed message says: kind, view, digest, and the lock of a VIEW_CHANGE."""
+    view = getattr(message, "view", 0)
+    line: dict[str, Any] = {"kind": type(message).__name__, "view": view}
+    match message:
+        case ReportSignature(_, attempt, digest):
+            line["digest"] = report_digest(attempt, digest).hex()
+            line["attempt"] = attempt.hex()
+        case ViewChange():
+            lock = message.lock
+            line["digest"] = lock_digest(lock).hex()
+            line["lock"] = None if lock is None else [lock[0], lock[1].hex()]
+        case _ if hasattr(message, "block"):
+            line["digest"] = propose_digest(message.block.hash).hex()
+        case _ if hasattr(message, "block_hash"):
+            line["digest"] = message.block_hash.hex()
+        case _:
+            line["digest"] = message.digest.hex()
+    return line

@@ -1,0 +1,78 @@
+"""Every `python -m tests.NAME` that a document shows exists, with these options.
+
+As for the commands of `meridian`, the lines are walked through click without running anything.
+"""
+
+import importlib
+import re
+import shlex
+import sys
+
+import click
+import pytest
+from markdown_pages import ROOT, documents, fenced, spans, without_blocks
+from test_doc_commands import SHELLS, Wrong, check
+
+LINE = re.compile(r"^(?:\$ )?(?:\S*/)?python3? -m (?P<module>tests\.\w+)(?P<rest>(?: .*)?)$")
+
+
+def programme(module: str) -> click.Command:
+    """The click command of a programme among the tests."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    try:
+        found = importlib.import_module(f"{module}.__main__")
+    except ModuleNotFoundError as error:
+        raise Wrong(f"there is no programme {module}: {error}") from None
+    assert isinstance(found.command, click.Command)
+    return found.command
+
+
+def walk(line: str, *, whole: bool) -> None:
+    match = LINE.match(line.strip())
+    assert match is not None
+    words = [w for w in shlex.split(match["rest"], comments=True) if not re.fullmatch(r"\[.*\]", w)]
+    check(programme(match["module"]), words, match["module"], whole=whole)
+
+
+def shown() -> list[tuple[str, str, bool]]:
+    """(document, line, whole) of all programmes that documents show."""
+    found = []
+    for path in documents():
+        name, text = str(path.relative_to(ROOT)), path.read_text()
+        lines = [
+            line
+            for block in fenced(text, *SHELLS)
+            for line in block.replace("\\\n", " ").split("\n")
+        ]
+        found += [(name, line, True) for line in lines if LINE.match(line.strip())]
+        found += [(name, span, False) for span in spans(without_blocks(text)) if LINE.match(span)]
+    return found
+
+
+SHOWN = shown()
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "whole"), SHOWN, ids=[f"{n}: {line}" for n, line, _ in SHOWN]
+)
+def test_every_shown_programme_exists(name, line, whole):
+    walk(line, whole=whole)
+
+
+def test_programmes_are_found_at_all():
+    assert any(name == "docs/chaos.md" and whole for name, _, whole in SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("python -m tests.vanish", "no programme tests.vanish"),
+        ("python -m tests.chaos --vanish", "no option --vanish"),
+        ("python -m tests.chaos --nodes many", "not a valid integer"),
+        ("python -m tests.chaos more", "takes 0 arguments"),
+    ],
+)
+def test_a_wrong_programme_is_found(line, reason):
+    with pytest.raises(Wrong, match=re.escape(reason)):
+        walk(line, whole=True)

@@ -17,6 +17,7 @@ from meridian.ephemera.block import (
 )
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import PROTOCOL, Context, Kind
+from meridian.ephemera.evidence_file import EvidenceFile, verify_evidence_file
 from meridian.ephemera.message import (
     BODY,
     ROW,
@@ -361,7 +362,20 @@ def _evidence() -> dict[str, Example]:
             ]
         return parts
 
+    file = EvidenceFile(CONTEXT, double).encode()
+    assert verify_evidence_file(file) == (CONTEXT, evidence.Guilt(1, "double_echo"))
     return {
+        "evidence-file": layout(
+            file,
+            ("version", "u16", 1),
+            ("chain_id", "u64", w.EVALUATIONS.chain_id),
+            ("contract", "bytes20", w.EVALUATIONS.contract),
+            ("network", "bytes32", w.NETWORK_ID),
+            ("epoch", "u64", w.EPOCH),
+            ("n", "u16", len(w.MEMBERS)),
+            *((f"member {at}", "bytes20", member) for at, member in enumerate(w.MEMBERS)),
+            ("evidence", "blob", double),
+        ),
         "frame-evidence": _framed(Accusation(double), ("evidence", "blob", double)),
         "evidence-double": layout(
             double, *head(1), ("kind", "u8", Kind.ECHO), ("view", "u32", 0), *signed(pair)

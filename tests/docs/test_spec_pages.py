@@ -13,13 +13,16 @@ from spec_world import MANIFEST, PARAMETERS, SCHEMA
 from meridian.audit import evidence, proof_document
 from meridian.contracts.statements import REGISTER_EVALUATOR, REGISTER_NODE, TRANSMISSION
 from meridian.ephemera import journal, limits
+from meridian.ephemera.closed import REQUEST_COST_BYTES
 from meridian.ephemera.context import PROTOCOL, VIEW_MAX, Kind
+from meridian.ephemera.evidence_file import EVIDENCE_FILE_BYTES_MAX
 from meridian.ephemera.frame import EVIDENCE_BYTES_MAX
 from meridian.evaluate import aggregate, function, inputs, row
 from meridian.evaluate.registry import FUNCTIONS
 from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
 from meridian.measure.receipt import RECEIPT
 from meridian.node import link_connection, link_frames, network_file
+from meridian.node.link_peers import PEERS_MAX
 from meridian.node.measure import http, intake, openapi
 from meridian.primitives import dagcbor, eip712, hashing
 from meridian.primitives.sumtree import LaneKind
@@ -337,6 +340,11 @@ LIMITS = [
     (6, f"No frame is longer than {limits.FRAME_BYTES_MAX:,} bytes"),
     (6, f"a piece of at most {limits.PIECE_BYTES_MAX:,} bytes"),
     (6, f"at most {EVIDENCE_BYTES_MAX} bytes"),
+    (6, f"A file is at most {EVIDENCE_FILE_BYTES_MAX:,} bytes"),
+    (6, f"the newest {limits.Limits().closed_epochs_max:,} that it closed"),
+    (6, f"{limits.Limits().closed_bytes_per_s_max >> 20} MiB per second"),
+    (6, f"costs {REQUEST_COST_BYTES >> 10} KiB"),
+    (6, f"at most {PEERS_MAX} others"),
     (6, f"A view is at most 2^32 - {(1 << 32) - VIEW_MAX}"),
     (6, f"a piece of at most {link_frames.CHUNK_BYTES:,} bytes"),
     (6, f"A message is at most {link_connection.LinkLimits().frame_max_bytes >> 20} MiB"),

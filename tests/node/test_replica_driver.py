@@ -243,14 +243,15 @@ async def test_a_member_that_dies_and_comes_back_from_its_log_does_not_equivocat
     """After the restart it even tries to contribute another row: what the log holds counts for ever."""
     async with Committee(tmp_path) as committee:
         first = await committee.start(0, crash_at, sent_before)
-        for i in (1, 2, 3):
-            member = await committee.start(i)
-            await member.driver.open_epoch(context())
-            await member.driver.submit_row(EPOCH, body(i))
+        others = [await committee.start(i) for i in (1, 2, 3)]
         await committee.connected()
-        await first.driver.open_epoch(context())
+        for member in (first, *others):
+            await member.driver.open_epoch(context())
+        # First of all: else the others may decide without it before it gets to where it dies.
         with pytest.raises(StorageFailure) if crash_at is Kind.ROW else nullcontext():
             await first.driver.submit_row(EPOCH, body(0))
+        for i, member in enumerate(others, start=1):
+            await member.driver.submit_row(EPOCH, body(i))
         with pytest.raises(Crash):
             await first.driver.join()
         await committee.stop(0)

@@ -9,7 +9,7 @@ from meridian.ephemera.broadcast.frame import Certified, Echo, Fetch, Payload, S
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, signed, statement
 from meridian.ephemera.evidence import verify_evidence
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock, make_block
-from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreChannel, StoreEntry
+from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry, entry_digest
 from meridian.errors import InvalidInput, Overloaded, StorageFailure
 
 QUIET = replace(SETTINGS, producer=False, sync_ms=1_000_000)
@@ -20,7 +20,8 @@ def payload_of(value: bytes) -> bytes:
 
 
 def digest_of(slot: Slot, payload: bytes) -> bytes:
-    return StoreChannel(0).digest(slot, payload)
+    del slot
+    return entry_digest(payload)
 
 
 def send_of(cluster: Cluster, slot: Slot, payload: bytes) -> Send:

@@ -53,7 +53,7 @@ class MemoryArchive:
                 self._messages.add((slot.sender, message))
         elif slot.channel == STORE_CHANNEL:
             entry = StoreEntry.decode(delivered.payload)
-            value = (entry.clock, self._context.members[slot.sender], entry.value)
+            value = entry.rank(self._context.members[slot.sender])
             self.values[entry.key] = max(value, self.values.get(entry.key, value))
 
     def frontiers(self, epoch: int) -> Mapping[tuple[int, int], int]:

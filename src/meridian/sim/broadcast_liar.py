@@ -19,7 +19,7 @@ from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, st
 from meridian.ephemera.context import Context
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock, make_block
 from meridian.ephemera.messages.message import Realm, sign_message
-from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreChannel, StoreEntry
+from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry, entry_digest
 from meridian.errors import InvalidInput
 from meridian.primitives.keys import PrivateKey
 from meridian.sim.broadcast_hosts import Post
@@ -70,7 +70,7 @@ class BroadcastLiar:
         match message:
             case Send(slot, _, payload):
                 if slot.channel == STORE_CHANNEL:
-                    self._support(slot, StoreChannel(0).digest(slot, payload))
+                    self._support(slot, entry_digest(payload))
             case Echo(_, slot, digest, _) | Vote(_, slot, digest, _):
                 self._support(slot, digest)
             case Fetch(slot, digest):
@@ -114,7 +114,7 @@ class BroadcastLiar:
 
     def _digest(self, slot: Slot, payload: bytes) -> bytes:
         if slot.channel == STORE_CHANNEL:
-            return StoreChannel(0).digest(slot, payload)
+            return entry_digest(payload)
         return MessageBlock.decode(payload).hash
 
     def _support(self, slot: Slot, digest: bytes) -> None:

@@ -108,6 +108,18 @@ def test_a_key_keeps_its_highest_clock_then_its_highest_writer_in_any_order(tmp_
     storage.close()
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_writes_with_one_clock_and_writer_are_settled_by_the_value(tmp_path, order):
+    """A Byzantine writer may make such a pair; without a total order members would keep what came first."""
+    storage = opened(tmp_path)
+    writes = [written(2, n + 1, StoreEntry(b"k", value, 2)) for n, value in enumerate((b"b", b"a"))]
+    storage.commit([writes[i] for i in order], 0)
+    entry = storage.entry(b"k")
+    assert entry is not None
+    assert entry.value == b"b"
+    storage.close()
+
+
 def test_records_of_a_delivered_slot_go_and_others_stay(tmp_path):
     storage = opened(tmp_path)
     slot = Slot(BLOCK_CHANNEL, 1, 1)

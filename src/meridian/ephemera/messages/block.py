@@ -44,7 +44,7 @@ class MessageBlockHeader:
     previous: bytes
     """Hash of the creator's block before; the context digest before the first."""
     created_ms: int
-    """Unix milliseconds by the creator's clock, greater than those of the block before."""
+    """Unix milliseconds by the creator's clock, greater than those of the block before; at most 2^63 - 1."""
     count: int
     root: bytes
     """Merkle root of the message hashes (RFC 9162 section 2.1.1, tag MESSAGE_NODE)."""
@@ -188,6 +188,10 @@ def _read_header(reader: Reader) -> MessageBlockHeader:
     )
     if not 1 <= header.height <= NUMBER_MAX:
         raise InvalidInput("block.height", f"must be 1..{NUMBER_MAX}")
+    if (
+        header.created_ms > NUMBER_MAX
+    ):  # databases hold no more, and a block must fit in all of them
+        raise InvalidInput("block.created", f"must be at most {NUMBER_MAX}")
     if header.count > MESSAGES_MAX:
         raise InvalidInput("block.count", f"must be at most {MESSAGES_MAX}")
     return header

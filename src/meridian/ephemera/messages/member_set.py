@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from meridian.ephemera import journal
 from meridian.ephemera.broadcast import frame as frames
 from meridian.ephemera.broadcast.archive import Archive
-from meridian.ephemera.broadcast.broadcaster import Broadcaster
+from meridian.ephemera.broadcast.broadcaster import Broadcaster, read_key
 from meridian.ephemera.broadcast.channel import Pace
 from meridian.ephemera.broadcast.frame import (
     Accusation,
@@ -36,7 +36,7 @@ from meridian.ephemera.messages.intake import Intake
 from meridian.ephemera.messages.message import SignedMessage
 from meridian.ephemera.messages.producer import Producer
 from meridian.ephemera.messages.settings import BlockSettings
-from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreChannel
+from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreChannel, StoreEntry
 from meridian.errors import InvalidInput, Overloaded, StorageFailure
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
@@ -79,7 +79,7 @@ class MemberSet:
         self._hooks = hooks
         self._intake = intake
         self._seat = BroadcastSeat(key, context)
-        self._store = StoreChannel(archive.store_clock())
+        self._store = StoreChannel(archive)
         self._blocks = BlockChannel(
             context,
             self._seat.own,
@@ -135,7 +135,7 @@ class MemberSet:
         self._blocks.begin()
         entry = self._store.next_entry(key, value)
         slot = self._broadcaster.next_own(STORE_CHANNEL)
-        self._store.clock = entry.clock
+        self._store.see(entry)
         self._broadcaster.submit(slot, entry.encode(), now_ms)
         return self._seat.take()
 
@@ -186,7 +186,7 @@ class MemberSet:
         )
 
     def _remember(self, records: Sequence[Record]) -> bool | None:
-        """Take back evidence; return whether this member observed, None if it is new here."""
+        """Take back evidence and own writes; return whether this member observed, None if it is new here."""
         observed = None
         for record in records:
             if record.kind == "context":
@@ -194,6 +194,9 @@ class MemberSet:
                 observed = journal.read_context(self.context, own, record.value)
             elif record.kind == "evidence":
                 self._seat.remember(record.value)
+            elif record.kind == "send" and read_key(record.key).channel == STORE_CHANNEL:
+                # It may be under way still; the next own write must be later.
+                self._store.see(StoreEntry.decode(record.value))
         if records and observed is None:
             raise InvalidInput("context", "the record is missing")
         return observed

@@ -350,10 +350,10 @@ class SqliteStorage:
 
 
 def _write_entry(connection: sqlite3.Connection, entry: StoreEntry, writer: Address) -> None:
-    """Keep the entry if its (clock, writer) is the highest of its key: the same on all members, in any order."""
+    """Keep the entry if its rank is the highest of its key (`StoreEntry.rank`): the same on all members, in any order."""
     connection.execute(
         "INSERT INTO entry VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
         " SET value = excluded.value, clock = excluded.clock, writer = excluded.writer"
-        " WHERE (excluded.clock, excluded.writer) > (entry.clock, entry.writer)",
+        " WHERE (excluded.clock, excluded.writer, excluded.value) > (entry.clock, entry.writer, entry.value)",
         (entry.key, entry.value, entry.clock, writer),
     )

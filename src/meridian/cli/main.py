@@ -7,6 +7,7 @@ import click
 
 from meridian import __version__
 from meridian.cli.audit_commands import node, proof, verify
+from meridian.cli.nym_commands import nym
 from meridian.cli.run_commands import demo, run
 from meridian.cli.serve_commands import serve
 from meridian.errors import MeridianError, StorageFailure
@@ -72,7 +73,7 @@ def main() -> None:
     """
 
 
-for command in (demo, run, verify, node, proof, serve):
+for command in (demo, run, verify, node, proof, nym, serve):
     main.add_command(command)
 
 

@@ -5,9 +5,7 @@ same data directory resumes after Ctrl-C or a crash, and when all is done, does 
 """
 
 import contextlib
-import fcntl
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from meridian.audit.evidence import State
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.journey import chain_setup, claiming, servers
 from meridian.journey.chain_setup import Accounts
+from meridian.journey.host import taken_directory
 from meridian.journey.layout import Layout
 from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
 from meridian.journey.outcome import Publications, PublishedEpoch, read_epoch, run_result
@@ -82,7 +81,7 @@ class Journey:
             show: Called with the result while the processes still run.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._lock())
+            stack.enter_context(taken_directory(self._layout.root))
             self._refuse_other_network()
             self._accounts = Accounts.load(self._layout, self._options.evaluators)
             self._fleet = stack.enter_context(servers.Fleet(self._layout, self._on_event))
@@ -121,22 +120,6 @@ class Journey:
             return result
 
     # -- set up -----------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep a second run out of the same data directory."""
-        self._layout.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._layout.root / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InvalidInput(
-                    "--data-dir", f"another run works on {self._layout.root}"
-                ) from None
-            yield
-        finally:
-            os.close(descriptor)
 
     def _sender(self, stack: contextlib.ExitStack, name: str, key: Any) -> Sender:
         path = self._layout.sender(name)

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import secrets
-import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +10,7 @@ from typing import Final, Self
 from meridian.contracts.deployment import Addresses
 from meridian.errors import NotFound
 from meridian.journey.chain_setup import Accounts
+from meridian.journey.host import HOST, free_port
 from meridian.journey.layout import Layout
 from meridian.journey.processes import Child, Event, module_command
 from meridian.networks.definition import JobSource
@@ -26,9 +25,6 @@ from meridian.node.network_file import EvaluatorEntry, NetworkFile
 from meridian.primitives.ids import Address, address_text
 
 CHAIN_ID: Final = 31337
-HOST: Final = "127.0.0.1"
-PORTS: Final = (15_000, 30_000)
-PORT_TRIES: Final = 100
 
 OnEvent = Callable[[str, Event], None]
 
@@ -114,9 +110,9 @@ class Fleet:
             known = NetworkFile.load(self._layout.root)
         except NotFound:
             known = None
-        ports = [_free(_port_of(known.measure_url) if known else 0)]
+        ports = [free_port(_port_of(known.measure_url) if known else 0)]
         for i in range(evaluators):
-            ports.append(_free(known.evaluators[i].port if known else 0, ports))
+            ports.append(free_port(known.evaluators[i].port if known else 0, ports))
         entries = [
             EvaluatorEntry(
                 address=accounts.evaluators[i].address,
@@ -259,35 +255,12 @@ def _port_of(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
 
 
-def _free(wanted: int, taken: Collection[int] = ()) -> int:
-    """Return a port on loopback that is free: the wanted one (0: none) if it is, else any that is not `taken`.
-
-    Others come from below the range that the kernel gives to outgoing connections, because some seconds pass until the
-    process that listens there has started.
-    """
-    chance = secrets.SystemRandom()
-    for port in (wanted, *(chance.randrange(*PORTS) for _ in range(PORT_TRIES))):
-        if port and port not in taken and _is_free(port):
-            return port
-    raise NotFound(f"no free port on loopback in {PORT_TRIES} tries")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
 def _port_in(path: Path) -> int:
     """Return the port that a file remembers if it is free, else a new one, which the file then remembers."""
     try:
         wanted = int(path.read_text())
     except (FileNotFoundError, ValueError):
         wanted = 0
-    port = _free(wanted)
+    port = free_port(wanted)
     path.write_text(f"{port}\n")
     return port

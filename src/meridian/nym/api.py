@@ -1,0 +1,90 @@
+"""A Nym-Api: a process with a metrics collector and a reward distributor, on one database.
+
+It may be started before the contract, and it may be killed at any time: what it measured, averaged and signed is durable
+before anybody hears of it.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meridian.errors import InvalidInput, MeridianError
+from meridian.node.keystore import load_or_create_key, load_or_create_secret
+from meridian.node.link_identity import link_identity
+from meridian.node.process import (
+    bound_recursion,
+    ready_line,
+    serve_until_stopped,
+    start_logging,
+)
+from meridian.nym.acceptance import Mode
+from meridian.nym.api_store import ApiStore
+from meridian.nym.collector import Collector
+from meridian.nym.contract_client import ContractClient, ContractClock
+from meridian.nym.distributor import Distributor
+from meridian.nym.network import NymLayout, NymNetwork
+from meridian.nym.quorum_way import QuorumWay
+from meridian.nym.standalone import StandaloneWay
+from meridian.nym.way import Way
+from meridian.primitives.ids import address_text
+
+RETRY_S: Final = 0.1
+
+
+async def serve(root: Path, number: int) -> None:
+    """Run one Nym-Api until cancelled."""
+    network = NymNetwork.load(root)
+    layout = NymLayout(root)
+    store = ApiStore(layout.api_store(number))
+    client = ContractClient(network.contract_url, network.realm.network, network.mixnodes)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(store.close)
+        await stack.enter_async_context(client)
+        way = _way(network, layout, number, store, client)
+        stack.push_async_callback(_close, way)
+        await way.start()
+        ready_line(number=number, address=address_text(network.address(number)))
+        clock = ContractClock(client)
+        await clock.first_sync(RETRY_S)
+        await way.resume(clock.epoch())
+        collector = Collector(number, network.world, store, clock, liar=number <= network.liars)
+        collector.begin()
+        distributor = Distributor(network.mixnodes, store, client, clock, collector, way)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(way.watch(), name="way")
+            group.create_task(collector.run(), name="collector")
+            group.create_task(distributor.run(group), name="distributor")
+
+
+def _way(
+    network: NymNetwork, layout: NymLayout, number: int, store: ApiStore, client: ContractClient
+) -> Way:
+    key = load_or_create_key(layout.key(f"api-{number}"))
+    if key.address != network.address(number):
+        raise InvalidInput("key", f"it is not that of Nym-Api {number}")
+    if network.mode is Mode.STANDALONE:
+        return StandaloneWay(network, number, key, client)
+    identity = link_identity(load_or_create_secret(layout.key(f"link-{number}")))
+    return QuorumWay(network, (key, identity), layout.api(number), store, client)
+
+
+async def _close(way: Way) -> None:
+    with contextlib.suppress(MeridianError):
+        await way.close()
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--number", type=click.IntRange(min=1), required=True)
+def command(data_dir: Path, number: int) -> None:
+    """Run one Nym-Api of a data directory."""
+    bound_recursion()
+    start_logging(f"nym-api-{number}")
+    raise SystemExit(serve_until_stopped(lambda: serve(data_dir, number)))
+
+
+if __name__ == "__main__":
+    command()

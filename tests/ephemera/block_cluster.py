@@ -1,0 +1,230 @@
+"""A small cluster for aimed tests of broadcast, blocks and store: `BlockReplica`s, one queue of frames, a virtual clock.
+
+Members in `byzantine` have no replica: `BlockVoice` speaks for them, and what they are sent is kept.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from cluster import DOMAIN, context, keys
+
+from meridian.ephemera.broadcast import frame as frames
+from meridian.ephemera.broadcast.frame import BroadcastMessage, Certified, Echo, Gossip, Send, Vote
+from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, statement
+from meridian.ephemera.effects import (
+    Broadcast,
+    Delivered,
+    Effect,
+    Misbehaviour,
+    Persist,
+    Record,
+    Rejected,
+)
+from meridian.ephemera.effects import Send as SendEffect
+from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock, make_block
+from meridian.ephemera.messages.hooks import AcceptAll, Hooks
+from meridian.ephemera.messages.message import Realm, SignedMessage, sign_message
+from meridian.ephemera.messages.replica import BlockReplica
+from meridian.ephemera.messages.settings import BlockSettings
+from meridian.primitives.ids import network_id
+from meridian.sim.broadcast_hosts import MemoryArchive
+
+REALM = Realm(DOMAIN, network_id("test"))
+SETTINGS = BlockSettings(interval_ms=100, resend_ms=50, fetch_ms=50, sync_ms=200)
+
+Allow = Callable[[int, int, Kind], bool]
+
+
+class BlockCluster:
+    """n members; frames pass `allow(sender, receiver, kind)`."""
+
+    def __init__(
+        self,
+        n: int = 4,
+        *,
+        byzantine: Sequence[int] = (),
+        settings: BlockSettings = SETTINGS,
+        hooks: Callable[[], Hooks] = AcceptAll,
+    ) -> None:
+        self.context = context(n)
+        self.keys = keys(n)
+        self.correct = [i for i in range(n) if i not in byzantine]
+        self.settings = settings
+        self.hooks = [hooks() for _ in range(n)]
+        self.now_ms = 1_000
+        self.queue: deque[tuple[int, int, bytes]] = deque()
+        self.disks: list[dict[tuple[str, bytes], Record]] = [{} for _ in range(n)]
+        self.archives = [MemoryArchive(self.context) for _ in range(n)]
+        self.seen: list[list[Effect]] = [[] for _ in range(n)]
+        self.down: set[int] = set()
+        self.allow: Allow = lambda a, b, kind: True
+        self.sent: list[tuple[int, int, BroadcastMessage]] = []
+        self.replicas = [self.new(i) for i in range(n)]
+        self.voice = BlockVoice(n)
+        for i in self.correct:
+            self.do(i, self.replicas[i].open(self.context, [], self.now_ms))
+
+    def new(self, i: int) -> BlockReplica:
+        return BlockReplica(self.keys[i], REALM, self.settings, self.hooks[i], self.archives[i])
+
+    def restart(self, i: int) -> None:
+        """Come back with what is durable: the records and the archive."""
+        self.down.discard(i)
+        self.replicas[i] = self.new(i)
+        self.do(i, self.replicas[i].open(self.context, list(self.disks[i].values()), self.now_ms))
+
+    def message(self, i: int, data: bytes, **more) -> SignedMessage:
+        return self.voice.message(i, data, **more)
+
+    def submit(self, i: int, data: bytes | SignedMessage) -> SignedMessage:
+        made = data if isinstance(data, SignedMessage) else self.message(i, data)
+        self.do(i, self.replicas[i].submit(made, self.now_ms))
+        return made
+
+    def put(self, i: int, key: bytes, value: bytes) -> None:
+        self.do(i, self.replicas[i].put(key, value, self.now_ms))
+
+    def do(self, i: int, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            self.seen[i].append(effect)
+            match effect:
+                case Persist(record):
+                    self.disks[i][record.kind, record.key] = record
+                case Delivered():
+                    self.archives[i].add(effect)
+                    for kind in ("send", "payload", "echo", "vote"):
+                        self.disks[i].pop((kind, effect.slot.key()), None)
+                case SendEffect(to, frame, _):
+                    self.post(i, self.context.members.index(to), frame)
+                case Broadcast(members, frame):
+                    for to in members:
+                        self.post(i, self.context.members.index(to), frame)
+        return effects
+
+    def post(self, i: int, j: int, frame: bytes) -> None:
+        if self.allow(i, j, Kind(frame[1])):
+            self.sent.append((i, j, frames.decode(frame, self.context)))
+            self.queue.append((i, j, frame))
+
+    def inject(self, i: int, j: int, said: BroadcastMessage | bytes) -> list[Effect]:
+        """Member i says something to member j, which acts on it."""
+        frame = said if isinstance(said, bytes) else frames.encode(said, self.context.epoch)
+        return self.do(j, self.replicas[j].receive(self.context.members[i], frame, self.now_ms))
+
+    def tell(self, i: int, said: BroadcastMessage, to: Sequence[int] | None = None) -> None:
+        """Member i says something to all correct members, or to some."""
+        for j in self.correct if to is None else to:
+            if j != i:
+                self.inject(i, j, said)
+
+    def flow(self) -> None:
+        """Let all frames arrive; the clock stands still."""
+        while self.queue:
+            i, j, frame = self.queue.popleft()
+            if i in self.down or j in self.down or j not in self.correct:
+                continue
+            sender = self.context.members[i]
+            self.do(j, self.replicas[j].receive(sender, frame, self.now_ms))
+
+    def run(self, for_ms: int, done: Callable[[], bool] = lambda: False) -> None:
+        """Let frames arrive and the clock go on, from deadline to deadline."""
+        until_ms = self.now_ms + for_ms
+        while True:
+            self.flow()
+            if done():
+                return
+            awake = [i for i in self.correct if i not in self.down]
+            due = {i: self.replicas[i].next_deadline_ms() for i in awake}
+            first = min((d for d in due.values() if d is not None), default=None)
+            if first is None or first > until_ms:
+                self.now_ms = until_ms
+                return
+            self.now_ms = max(self.now_ms, first)
+            for i, deadline in due.items():
+                if deadline is not None and deadline <= self.now_ms:
+                    self.do(i, self.replicas[i].tick(self.now_ms, self.now_ms))
+
+    def delivered(self, i: int, channel: int = BLOCK_CHANNEL) -> dict[Slot, bytes]:
+        """What member i delivered: slot -> digest."""
+        found = self.archives[i].deliveries
+        return {slot: found[slot][1].digest for slot in sorted(found) if slot.channel == channel}
+
+    def blocks(self, i: int, creator: int | None = None) -> list[MessageBlock]:
+        """Delivered blocks at member i, of one creator or of all."""
+        found = self.archives[i].deliveries
+        return [
+            MessageBlock.decode(found[slot][0])
+            for slot in sorted(found)
+            if slot.channel == BLOCK_CHANNEL and creator in {None, slot.sender}
+        ]
+
+    def said(self, i: int, kind: type) -> list:
+        """Everything of a type that member i sent to anybody, each statement once."""
+        found = [said for sender, _, said in self.sent if sender == i and isinstance(said, kind)]
+        return list(dict.fromkeys(found))
+
+    def effects(self, i: int, kind: type) -> list:
+        return [effect for effect in self.seen[i] if isinstance(effect, kind)]
+
+    def rejected(self, i: int) -> list[Rejected]:
+        return self.effects(i, Rejected)
+
+    def guilt(self, i: int) -> list[Misbehaviour]:
+        return self.effects(i, Misbehaviour)
+
+    def unfinished(self, i: int) -> tuple[Slot, ...]:
+        return self.replicas[i].status().member_sets[-1].unfinished
+
+    def all_equal(self, members: Sequence[int] | None = None) -> bool:
+        """Whether members delivered the same, and something."""
+        found = [self.delivered(i) for i in (self.correct if members is None else members)]
+        return bool(found[0]) and all(other == found[0] for other in found)
+
+
+class BlockVoice:
+    """Says anything in the name of any member: what real signatures allow it to say."""
+
+    def __init__(self, n: int = 4) -> None:
+        self.context = context(n)
+        self.keys = keys(n)
+
+    def message(self, i: int, data: bytes, *, number: int = 1, label: str = "test"):
+        return sign_message(
+            REALM, self.keys[i], number=number, created_ms=1, label=label, data=data
+        )
+
+    def block(
+        self,
+        creator: int,
+        messages: Sequence[SignedMessage],
+        *,
+        height: int = 1,
+        previous: bytes | None = None,
+        created_ms: int = 5,
+    ) -> MessageBlock:
+        before = self.context.digest if previous is None else previous
+        return make_block(self.context, creator, height, before, created_ms, messages)
+
+    def sign(self, i: int, kind: Kind, slot: Slot, digest: bytes) -> bytes:
+        return self.keys[i].sign(statement(self.context, kind, slot, digest))
+
+    def send(self, block: MessageBlock, signer: int | None = None) -> Send:
+        """The SEND of a block, signed by its creator or by somebody else."""
+        slot = block.header.slot
+        who = slot.sender if signer is None else signer
+        return Send(slot, self.sign(who, Kind.SEND, slot, block.hash), block.encode())
+
+    def echo(self, i: int, slot: Slot, digest: bytes) -> Echo:
+        return Echo(i, slot, digest, self.sign(i, Kind.ECHO, slot, digest))
+
+    def vote(self, i: int, slot: Slot, digest: bytes) -> Vote:
+        return Vote(i, slot, digest, self.sign(i, Kind.VOTE, slot, digest))
+
+    def gossip(self, message: SignedMessage) -> Gossip:
+        return Gossip(message.encode())
+
+    def certified(
+        self, slot: Slot, digest: bytes, members: Sequence[int], kind: Kind = Kind.VOTE
+    ) -> Certified:
+        votes = tuple((i, self.sign(i, kind, slot, digest)) for i in members)
+        return Certified(DeliveryCertificate(slot, digest, votes))

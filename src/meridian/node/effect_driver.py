@@ -4,8 +4,9 @@ One task does everything, one input after the other: a command of this process, 
 or the passing of a deadline goes into the pure core, and the effects that come out are carried out
 in their order. It is the only place that shows a core a clock (milliseconds, monotonic).
 
-Law: consecutive durable effects (`Persist`, `Delivered`) are one transaction, and that transaction is
-durable before the next effect of any other kind is touched. An error of the storage, or any error
+Law: what one command, one deadline, or one round of frames (at most one of every peer) makes durable
+(`Persist`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
+the round is touched; so a message leaves after what it needs, and perhaps after more. An error of the storage, or any error
 that is not somebody's bad input, ends the driver before anything else is sent, and for good: the
 process should end too, and come back from its storage.
 """
@@ -72,6 +73,7 @@ class EffectDriver(abc.ABC):
         self._on_misbehaviour = on_misbehaviour
         self._commands: deque[tuple[Call, asyncio.Future[None]]] = deque()
         self._inbox: dict[Address, FrameQueue] = {}
+        self._ready: dict[Address, FrameQueue] = {}
         self._wake = asyncio.Event()
         self._counters = Counter(
             dict.fromkeys(
@@ -143,6 +145,7 @@ class EffectDriver(abc.ABC):
                 return
             queue = self._inbox[sender] = FrameQueue(INBOX)
         queue.put(frame)
+        self._ready[sender] = queue
         self._wake.set()
 
     def _forget_idle_senders(self) -> None:
@@ -213,11 +216,15 @@ class EffectDriver(abc.ABC):
 
     async def _take_frames(self) -> None:
         """Take one frame of every peer that has some: a busy peer gets no more turns than the others."""
-        for sender, queue in tuple(self._inbox.items()):
+        effects: list[Effect] = []
+        for sender, queue in tuple(self._ready.items()):
             frame = queue.take()
+            if not queue:
+                del self._ready[sender]
             if frame is not None:
                 self._counters["frames_taken"] += 1
-                await self._carry_out(self._receive(sender, frame, self._now_ms()))
+                effects += self._receive(sender, frame, self._now_ms())
+        await self._carry_out(effects)
 
     async def _take_time(self) -> None:
         deadline_ms = self._next_deadline_ms()
@@ -226,35 +233,29 @@ class EffectDriver(abc.ABC):
 
     async def _wait(self) -> None:
         """Let the links run, and sleep if there is nothing to do before the next deadline."""
-        if self._commands or any(self._inbox.values()):
+        if self._commands or self._ready:
             await asyncio.sleep(0)
             return
         deadline_ms = self._next_deadline_ms()
-        wait_ms = None
-        if deadline_ms is not None:
-            wait_ms = max(_WAIT_MIN_MS, deadline_ms - self._now_ms())
+        if deadline_ms is None:
+            await self._wake.wait()
+            return
+        wait_ms = max(_WAIT_MIN_MS, deadline_ms - self._now_ms())
+        alarm = asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
         try:
-            async with asyncio.timeout(None if wait_ms is None else wait_ms / 1000):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
-        run: list[Persist | Delivered] = []
-        for effect in effects:
-            if isinstance(effect, Persist | Delivered):
-                run.append(effect)
-                continue
-            await self._make_durable(run)
-            run = []
-            self._perform(effect)
-        await self._make_durable(run)
-
-    async def _make_durable(self, run: Sequence[Persist | Delivered]) -> None:
+        run = [effect for effect in effects if isinstance(effect, Persist | Delivered)]
         if run:
             await self._store(run)
             self._counters["transactions"] += 1
             self._counters["records"] += len(run)
+        for effect in effects:
+            if not isinstance(effect, Persist | Delivered):
+                self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

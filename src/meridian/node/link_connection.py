@@ -12,16 +12,16 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meridian.node.link_frames import (
     CHUNK_BYTES,
+    FrameParser,
     Kind,
     PeerFault,
     encode_frame,
-    read_frame,
 )
 from meridian.node.link_queue import FrameQueue, QueueLimits, TokenBucket
 from meridian.primitives.ids import Address, address_text
@@ -118,6 +118,7 @@ class Connection:
         self._ping_due = False
         self._pong_due = False
         self._bulk_out: memoryview | None = None
+        self._bulk_in = bytearray()
         self._close_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
 
@@ -152,26 +153,29 @@ class Connection:
             _log.info("link to %s ended: %s", address_text(self._link.address), fault)
 
     async def _receive(self) -> None:
-        counters = self._link.counters
-        bulk_in = bytearray()
-        frames = 0
+        parser = FrameParser(self._limits.frame_max_bytes)
         while True:
-            kind, payload = await read_frame(
-                self._reader, self._limits.frame_max_bytes, self._note_alive
-            )
-            counters["frames_in"] += 1
-            counters["bytes_in"] += len(payload)
-            await self._throttle(len(payload))
+            chunk = await self._reader.read(CHUNK_BYTES)
+            if not chunk:
+                raise PeerFault("garbage" if parser.inside else "closed")
+            self._note_alive()
+            frames = parser.feed(chunk)
+            for first in range(0, len(frames), _FRAMES_PER_TURN):
+                if first:
+                    await asyncio.sleep(0)  # The other peers want their turn.
+                await self._take(frames[first : first + _FRAMES_PER_TURN])
+
+    async def _take(self, frames: Sequence[tuple[Kind, bytes]]) -> None:
+        payload_bytes = sum(len(payload) for _, payload in frames)
+        self._link.counters["frames_in"] += len(frames)
+        self._link.counters["bytes_in"] += payload_bytes
+        await self._throttle(len(frames), payload_bytes)
+        for kind, payload in frames:
             match kind:
                 case Kind.SMALL:
                     self._deliver(payload)
                 case Kind.BULK_PART | Kind.BULK_END:
-                    if len(bulk_in) + len(payload) > self._limits.frame_max_bytes:
-                        raise PeerFault("length", "a bulk message passes the limit")
-                    bulk_in += payload
-                    if kind is Kind.BULK_END:
-                        message, bulk_in = bytes(bulk_in), bytearray()
-                        self._deliver(message)
+                    self._take_bulk(payload, last=kind is Kind.BULK_END)
                 case Kind.PING:
                     self._pong_due = True
                     self._link.wake.set()
@@ -179,19 +183,24 @@ class Connection:
                     pass
                 case Kind.HELLO:
                     raise PeerFault("garbage", "a second hello")
-            frames += 1
-            if frames % _FRAMES_PER_TURN == 0:
-                # Buffered frames are read without suspending; the other peers want their turn.
-                await asyncio.sleep(0)
+
+    def _take_bulk(self, payload: bytes, *, last: bool) -> None:
+        if len(self._bulk_in) + len(payload) > self._limits.frame_max_bytes:
+            raise PeerFault("length", "a bulk message passes the limit")
+        self._bulk_in += payload
+        if last:
+            message, self._bulk_in = bytes(self._bulk_in), bytearray()
+            self._deliver(message)
 
     def _note_alive(self) -> None:
         self._heard_at_s = self._clock()
 
-    async def _throttle(self, payload_bytes: int) -> None:
+    async def _throttle(self, frames: int, payload_bytes: int) -> None:
         """Spend the peer's allowance; beyond it we simply read later, and TCP makes the peer wait."""
         now_s = self._clock()
         delay_s = max(
-            self._link.messages.delay_s(1, now_s), self._link.bytes.delay_s(payload_bytes, now_s)
+            self._link.messages.delay_s(frames, now_s),
+            self._link.bytes.delay_s(payload_bytes, now_s),
         )
         if delay_s > 0:
             self._link.counters["throttled"] += 1
@@ -207,20 +216,36 @@ class Connection:
             raise PeerFault("indigestible", type(error).__name__) from None
 
     async def _send(self) -> None:
+        transport = self._writer.transport
         while True:
-            piece = self._next_piece()
-            if piece is None:
+            batch = self._next_batch()
+            if not batch:
                 self._link.wake.clear()
                 await self._link.wake.wait()
                 continue
-            self._writer.write(piece)
-            self._link.counters["frames_out"] += 1
-            self._link.counters["bytes_out"] += len(piece)
+            self._writer.write(batch)
+            if transport.get_write_buffer_size() <= CHUNK_BYTES and not transport.is_closing():
+                await asyncio.sleep(0)  # The others want their turn.
+                continue
             try:
                 async with asyncio.timeout(self._limits.dead_ms / 1000):
                     await self._writer.drain()
             except TimeoutError:
                 raise PeerFault("stalled", "the peer takes no bytes") from None
+
+    def _next_batch(self) -> bytes:
+        """Return what to write next: all that waits, as far as a piece of a bulk message is long."""
+        pieces: list[bytes] = []
+        batch_bytes = 0
+        while batch_bytes < CHUNK_BYTES:
+            piece = self._next_piece()
+            if piece is None:
+                break
+            pieces.append(piece)
+            batch_bytes += len(piece)
+        self._link.counters["frames_out"] += len(pieces)
+        self._link.counters["bytes_out"] += batch_bytes
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _next_piece(self) -> bytes | None:
         """Return the bytes to write next: pong, ping, small messages, then one piece of a bulk message."""

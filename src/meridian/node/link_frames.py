@@ -38,6 +38,9 @@ class Kind(IntEnum):
     """The last piece of a large message."""
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+
+
 class PeerFault(RemoteFault):
     """One connection must end; `reason` is a short constant that the counters and the log know."""
 
@@ -86,6 +89,52 @@ def encode_frame(kind: Kind, payload: bytes = b"") -> bytes:
     return (len(payload) + 1).to_bytes(4, "big") + bytes((kind,)) + payload
 
 
+class FrameParser:
+    """Cuts what arrives into frames; holds no more than one chunk and one admissible frame."""
+
+    __slots__ = ("_buffer", "_payload_max_bytes")
+
+    def __init__(self, payload_max_bytes: int) -> None:
+        self._payload_max_bytes = payload_max_bytes
+        self._buffer = bytearray()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the beginning of a frame waits for its rest."""
+        return bool(self._buffer)
+
+    def feed(self, chunk: bytes) -> list[tuple[Kind, bytes]]:
+        """Take a chunk; return the frames that it completes, in order.
+
+        Raises:
+            PeerFault: On an inadmissible length or an unknown kind, as soon as the header is here.
+        """
+        self._buffer += chunk
+        frames: list[tuple[Kind, bytes]] = []
+        at, arrived = 0, len(self._buffer)
+        with memoryview(self._buffer) as view:
+            while arrived - at >= HEADER_BYTES:
+                kind, payload_bytes = _judge(view[at : at + HEADER_BYTES], self._payload_max_bytes)
+                end = at + HEADER_BYTES + payload_bytes
+                if end > arrived:
+                    break
+                frames.append((kind, bytes(view[at + HEADER_BYTES : end])))
+                at = end
+        del self._buffer[:at]
+        return frames
+
+
+def _judge(header: bytes | memoryview, payload_max_bytes: int) -> tuple[Kind, int]:
+    """Kind and payload length of a frame; raises PeerFault."""
+    payload_bytes = int.from_bytes(header[:4], "big") - 1
+    if not 0 <= payload_bytes <= payload_max_bytes:
+        raise PeerFault("length", f"{payload_bytes} bytes announced, {payload_max_bytes} allowed")
+    kind = _KINDS.get(header[4])
+    if kind is None:
+        raise PeerFault("garbage", f"frame kind {header[4]}")
+    return kind, payload_bytes
+
+
 async def read_frame(
     reader: asyncio.StreamReader, payload_max_bytes: int, progressed: Callable[[], None]
 ) -> tuple[Kind, bytes]:
@@ -99,13 +148,7 @@ async def read_frame(
     except asyncio.IncompleteReadError as error:
         raise PeerFault("garbage" if error.partial else "closed") from None
     progressed()
-    payload_bytes = int.from_bytes(header[:4], "big") - 1
-    if not 0 <= payload_bytes <= payload_max_bytes:
-        raise PeerFault("length", f"{payload_bytes} bytes announced, {payload_max_bytes} allowed")
-    try:
-        kind = Kind(header[4])
-    except ValueError:
-        raise PeerFault("garbage", f"frame kind {header[4]}") from None
+    kind, payload_bytes = _judge(header, payload_max_bytes)
     payload = bytearray()
     while len(payload) < payload_bytes:
         chunk = await reader.read(min(CHUNK_BYTES, payload_bytes - len(payload)))

@@ -226,7 +226,9 @@ def test_a_restarted_member_serves_the_rows_that_its_have_lists():
     cluster, voice, me = ready(4)
     other = next(i for i in range(4) if i != me)
     row = voice.row(other, b"body %d" % other)
+    held = cluster.replicas[me].status(EPOCH).rows
     cluster.restart(me)
+    assert cluster.replicas[me].status(EPOCH).rows == held > 1
     for thing, member in ((BODY, 0), (ROW, other)):
         [send] = cluster.inject(other, me, Fetch(thing, member, row.digest, 0))
         assert isinstance(send, Send)

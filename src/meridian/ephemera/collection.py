@@ -73,7 +73,7 @@ class Collection:
         if row is not None:
             self._keep_own_row(row)
         for other in listed:
-            self._signed[other.member, other.digest] = other.signature
+            self._keep_row(other)
             self._seat.note(Kind.ROW, other.member, 0, other.digest, other.signature)
         if have is not None:
             self._keep_own_have(have)
@@ -257,6 +257,8 @@ class Collection:
         return sum(1 for have in self.haves.values() if entry in have.entries)
 
     def _keep_row(self, row: Row) -> None:
+        if (row.member, row.digest) in self._signed:
+            return
         self._signed[row.member, row.digest] = row.signature
         self._versions.setdefault(row.member, []).append(row.digest)
         if row.digest in self.bodies:

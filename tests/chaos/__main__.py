@@ -30,7 +30,7 @@ from .world import World, unmount_leftovers
 HEAD_START_S: Final = 4.0
 HEAD_START_PER_NODE_S: Final = 0.4
 LOOK_S: Final = 1.0
-KEEP_EPOCHS: Final = 40
+KEEP_EPOCHS: Final = 100
 
 
 def say(text: str) -> None:
@@ -103,7 +103,7 @@ class Run:
         wanted = set(range(last + 1))
         deadline = time.monotonic() + self._bound_s + 1
         while time.monotonic() < deadline:
-            if all(epochs >= wanted for epochs in self.world.decided.values()):
+            if all(epochs >= wanted for epochs in self.world.attested.values()):
                 return
             time.sleep(0.1)
 

@@ -87,6 +87,7 @@ class Checker:
         self._results = [read_lines(config.results(i)) for i in range(config.n)]
         self._decided: list[dict[int, float]] = [{} for _ in range(config.n)]
         """By node: epoch -> when it was decided first."""
+        self._attested: list[set[int]] = [set() for _ in range(config.n)]
         self._blocks: dict[int, Block] = {}
 
     def judge(self, last_epoch: int, ended_s: float, bound_s: float) -> Findings:
@@ -184,6 +185,7 @@ class Checker:
                 if block is None or block.hash != digest:
                     self._wrong(f"epoch {epoch}: node {node} attests another block")
                 self._found.attestations += 1
+                self._attested[node].add(epoch)
 
     def _check_statements(self) -> None:
         for node in range(self._config.n):
@@ -243,6 +245,8 @@ class Checker:
             clean = self._clean(node, ended_s)
             for epoch in range(last_epoch + 1):
                 self._check_epoch(node, epoch, clean, bound_s)
+                if epoch not in self._attested[node]:
+                    self._wrong(f"epoch {epoch}: node {node} has no attested report")
 
     def _clean(self, node: int, ended_s: float) -> list[tuple[float, float]]:
         """The times in which no fault held a node, in order."""

@@ -22,8 +22,10 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
 KIB: Final = 1024
-OPEN_EPOCHS_MAX: Final = 96
+OPEN_EPOCHS_MAX: Final = 48
 """Epochs that a node holds open, decided or not."""
+OPEN_DECIDED: Final = 8
+"""Decided epochs that a node leaves open; older ones are answered for from its archive."""
 
 
 class RunConfig(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class RunConfig(msgspec.Struct, frozen=True):
     """The same moment on the monotonic clock of the machine, which no fault touches."""
     epoch_ms: int
     keep_epochs: int
-    """Decided epochs that stay open for members that catch up."""
+    """Epochs that are kept for members that catch up; who was away for longer has lost them."""
     directory: str
 
     @staticmethod

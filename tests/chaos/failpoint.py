@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from meridian.ephemera.message import (
     report_digest,
 )
 from meridian.errors import StorageFailure
-from meridian.node.replica_driver import Transport
+from meridian.node.effect_driver import Transport
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address
 
@@ -117,6 +117,14 @@ class WatchedLog:
             self.decided_before.add(epoch)
         return records
 
+    def records(self, epoch: int, kind: str, key: bytes | None = None) -> tuple[Record, ...]:
+        """See `SafetyLog.records`."""
+        return self._log.records(epoch, kind, key)
+
+    def forget_before(self, epoch: int) -> None:
+        """See `SafetyLog.forget_before`."""
+        self._log.forget_before(epoch)
+
     def write(self, records: Sequence[Record]) -> None:
         """See `SafetyLog.write`."""
         kinds = [record.kind for record in records]
@@ -136,10 +144,12 @@ class WatchedLog:
                 self._locks.setdefault(record.epoch, set()).add((lock.view, lock.block_hash))
 
     def protects(self, epoch: int, frame: bytes, message: Message) -> bool:
-        """Whether a statement of our own is durable; a VOTE is by its lock."""
+        """Whether a statement of our own is durable; a VOTE is by its lock, that of a closed epoch by what it left."""
         if isinstance(message, Vote):
             return (message.view, message.block_hash) in self._locks.get(epoch, ())
-        return frame in self._frames.get(epoch, ())
+        if frame in self._frames.get(epoch, ()):
+            return True
+        return any(frame in record.value for record in self._log.load(epoch))
 
     def forget(self, epoch: int) -> None:
         """Forget what this object noted of a closed epoch."""
@@ -158,14 +168,15 @@ class WatchedTransport:
         failpoint: Failpoint,
         own: int,
         statements: int,
+        context: Callable[[int], Context],
     ) -> None:
         self._links = links
         self._log = log
         self._failpoint = failpoint
         self._own = own
         self._statements = statements
+        self._context = context
         self._said: dict[int, set[bytes]] = {}
-        self.contexts: dict[int, Context] = {}
 
     def send(
         self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
@@ -183,7 +194,7 @@ class WatchedTransport:
         epoch = frames.epoch_of(frame)
         if Kind(frame[1]) not in SAID or frame in self._said.setdefault(epoch, set()):
             return
-        message = frames.decode(frame, self.contexts[epoch])
+        message = frames.decode(frame, self._context(epoch))
         if getattr(message, "member", None) != self._own:
             return  # passed on for somebody else
         if not self._log.protects(epoch, frame, message):
@@ -192,9 +203,9 @@ class WatchedTransport:
         self._said[epoch].add(frame)
 
     def forget(self, epoch: int) -> None:
-        """Forget a closed epoch."""
-        self._said.pop(epoch, None)
-        self.contexts.pop(epoch, None)
+        """Forget a closed epoch, and what was answered about older ones."""
+        for old in [known for known in self._said if known <= epoch]:
+            del self._said[old]
 
 
 def statement(message: Any) -> dict[str, Any]:

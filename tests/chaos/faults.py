@@ -45,6 +45,7 @@ class Faults:
         self._failpoints = itertools.cycle(failpoints)
         self._kinds: dict[str, Callable[[FaultRecord], None]] = {
             "killed": self._killed,
+            "away": self._away,
             "failpoint": self._failpoint,
             "paused": self._paused,
             "isolated": self._isolated,
@@ -118,6 +119,12 @@ class Faults:
     def _killed(self, record: FaultRecord) -> None:
         self._world.kill(record.node)
         record.note = f"{self._hold(0, 6):.1f} s away"
+        self._world.start(record.node)
+
+    def _away(self, record: FaultRecord) -> None:
+        """Away for longer than epochs stay open: it catches up from the archives of the others."""
+        self._world.kill(record.node)
+        record.note = f"{self._hold(20, 45):.1f} s away"
         self._world.start(record.node)
 
     def _failpoint(self, record: FaultRecord) -> None:
@@ -195,7 +202,7 @@ class Faults:
         self._come_back_observing(record)
 
     def _come_back_observing(self, record: FaultRecord) -> None:
-        """It must know by itself that it may have forgotten; until its epochs are decided it is one of the f."""
+        """It must know by itself that it may have forgotten; until its epochs are done it is one of the f."""
         world, node = self._world, record.node
         running = world.config.epoch_at(time.monotonic())
         through = int(world.start(node)["observe_through"])
@@ -203,7 +210,7 @@ class Faults:
             world.problem(
                 node, f"signs after {record.kind}: it observes through {through}, not {running}"
             )
-        world.wait_until_observed_are_decided(node, through)
+        world.wait_until_observed_are_done(node, through)
 
     # --- network and clock -----------------------------------------------------------------------
 

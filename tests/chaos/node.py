@@ -22,6 +22,7 @@ from meridian.node.replica_driver import ReplicaDriver
 from .committee import (
     LIMITS,
     LINK_LIMITS,
+    OPEN_DECIDED,
     OPEN_EPOCHS_MAX,
     TIMING,
     Committee,
@@ -51,7 +52,7 @@ class ChaosNode:
         )
         self._log = WatchedLog(self._safety, failpoint)
         self._driver = ReplicaDriver(
-            Replica(self._key, TIMING, LIMITS, Rows()),
+            Replica(self._key, TIMING, LIMITS, Rows(), archive=self._log),
             self._log,  # type: ignore[arg-type]
             on_decided=self._on_decided,
             on_attested=self._on_attested,
@@ -66,10 +67,12 @@ class ChaosNode:
             limits=LINK_LIMITS,
         )
         statements = open_lines(config.statements(number))
-        self._transport = WatchedTransport(self._links, self._log, failpoint, number, statements)
+        self._transport = WatchedTransport(
+            self._links, self._log, failpoint, number, statements, self._committee.context
+        )
         self._observe_through = -1
         self._open: dict[int, bool] = {}
-        """Open epochs; true when decided."""
+        """Open epochs; true when decided and attested."""
         self._to_sign: list[tuple[int, bytes]] = []
         self._wake = asyncio.Event()
 
@@ -88,7 +91,6 @@ class ChaosNode:
         if not again:
             line["block"] = effect.block.encode().hex()
         self._write(line)
-        self._open[effect.epoch] = True
         self._to_sign.append((effect.epoch, effect.block.hash))
         self._wake.set()
         event_line("decided", epoch=effect.epoch)
@@ -102,6 +104,8 @@ class ChaosNode:
                 "signatures": [[a.hex(), s.hex()] for a, s in effect.signatures],
             }
         )
+        self._open[effect.epoch] = True
+        event_line("attested", epoch=effect.epoch)
 
     def _on_misbehaviour(self, effect: Misbehaviour) -> None:
         self._write(
@@ -152,12 +156,17 @@ class ChaosNode:
 
     async def _follow(self) -> None:
         """Open the epochs that the clock says have begun, sign reports, close what nobody needs any more."""
-        following = max(0, self._config.epoch_by_wall_clock() - self._config.keep_epochs)
+        now = self._config.epoch_by_wall_clock()
+        kept = range(max(0, now - self._config.keep_epochs), max(0, now - OPEN_DECIDED))
+        done = [epoch for epoch in kept if self._log.records(epoch, "attested")]
+        await self._driver.answer_for([self._committee.context(epoch) for epoch in done])
+        following = kept.start
         while True:
             self._wake.clear()
             now = self._config.epoch_by_wall_clock()
             while following <= now and len(self._open) < OPEN_EPOCHS_MAX:
-                await self._begin(following)
+                if following not in done:
+                    await self._begin(following)
                 following += 1
                 await self._tidy()
             while self._to_sign:
@@ -174,23 +183,22 @@ class ChaosNode:
         context = self._committee.context(epoch)
         observer = epoch <= self._observe_through
         self._open[epoch] = False
-        self._transport.contexts[epoch] = context
         await self._driver.open_epoch(context, observer=observer)
         if not observer:
             await self._driver.submit_row(epoch, row_body(epoch, self._key.address))
 
     async def _tidy(self) -> None:
-        """Close decided epochs that are old, and forget the records of those that are closed long since."""
-        newest = max(self._open)
+        """Close what is done, and forget what nobody can have to catch up with any more."""
+        newest = max(self._open, default=0)
         for epoch in sorted(self._open):
-            if self._open[epoch] and epoch < newest - self._config.keep_epochs:
+            if self._open[epoch] and epoch < newest - OPEN_DECIDED:
                 await self._driver.close_epoch(epoch)
                 del self._open[epoch]
                 self._log.forget(epoch)
                 self._transport.forget(epoch)
-        oldest = min(self._open) - self._config.keep_epochs
+        oldest = min(self._open, default=0) - 2 * self._config.keep_epochs
         if oldest > 0 and newest % 16 == 0:
-            await asyncio.to_thread(self._safety.forget_before, oldest)
+            await self._driver.forget_before(oldest)
 
 
 async def _serve(config: RunConfig, number: int) -> None:

@@ -223,8 +223,8 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
         def send(self, address, frame, bulk=False, slot=None):
             left.append(frame)
 
-    transport = WatchedTransport(Out(), log, Failpoint(None), 0, open_lines(config.statements(0)))
-    transport.contexts[2] = context
+    lines = open_lines(config.statements(0))
+    transport = WatchedTransport(Out(), log, Failpoint(None), 0, lines, committee.context)
     digest = bytes(32)
     signature = committee.keys[0].sign(context.statement(Kind.ROW, 0, digest))
     frame = frames.encode(Row(0, digest, signature), 2)

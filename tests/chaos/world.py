@@ -19,7 +19,8 @@ import msgspec
 
 from meridian.errors import StorageFailure
 from meridian.journey.processes import Child, Event, module_command
-from meridian.node.evaluator.safety import OBSERVE_FILE, SAFETY_LOG, set_up
+from meridian.node.evaluator.safety import SAFETY_LOG, set_up
+from meridian.node.observe_mark import OBSERVE_FILE
 
 from .committee import Committee, RunConfig
 from .failpoint import VARIABLE
@@ -85,6 +86,7 @@ class World:
         self.config_file = self.directory / "run.json"
         self.ending = threading.Event()
         self.decided: dict[int, set[int]] = {i: set() for i in range(config.n)}
+        self.attested: dict[int, set[int]] = {i: set() for i in range(config.n)}
         self.faults: list[FaultRecord] = []
         self.samples: list[Sample] = []
         self.problems: list[str] = []
@@ -130,8 +132,9 @@ class World:
     # --- processes -------------------------------------------------------------------------------
 
     def _on_event(self, name: str, event: Event) -> None:
-        if event.get("event") == "decided":
-            self.decided[int(name.split("-")[1])].add(event["epoch"])
+        known = {"decided": self.decided, "attested": self.attested}.get(event.get("event", ""))
+        if known is not None:
+            known[int(name.split("-")[1])].add(event["epoch"])
 
     def _command(self, i: int, variables: Iterable[str], module: str, *more: str) -> list[str]:
         inside = self.network.inside(i) if self.network else []
@@ -298,13 +301,13 @@ class World:
         fault(record)
         record.end_s = time.monotonic()
 
-    def wait_until_observed_are_decided(self, i: int, through: int) -> None:
-        """Wait until a node that only observes knows the decision of every epoch in which it does."""
+    def wait_until_observed_are_done(self, i: int, through: int) -> None:
+        """Wait until a node that only observes knows decision and report of every epoch in which it does."""
         first = max(0, through - self.config.keep_epochs + 1)
         deadline = time.monotonic() + 60
-        while not self.decided[i].issuperset(range(first, through + 1)):
+        while not self.attested[i].issuperset(range(first, through + 1)):
             if time.monotonic() > deadline:
-                self.problem(i, f"does not learn all decisions through epoch {through}")
+                self.problem(i, f"does not learn all decisions and reports through epoch {through}")
                 return
             self.wait(0.1)
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import spec_agreement
+import spec_broadcast
 import spec_evaluation
 import spec_measure
 import spec_reward
@@ -30,6 +31,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "07-report-and-claims.md": spec_reward.reports,
     "08-contracts.md": spec_reward.contracts,
     "09-publication-and-proofs.md": spec_reward.files,
+    "10-broadcast-and-blocks.md": spec_broadcast.broadcast,
 }
 
 BLOCK = re.compile(r"^```example name=(?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,5 +1,6 @@
 """The pages of docs/spec say what the code does: examples, field tables, tables of names, limits."""
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -13,10 +14,20 @@ from spec_world import MANIFEST, PARAMETERS, SCHEMA
 from meridian.audit import evidence, proof_document
 from meridian.contracts.statements import REGISTER_EVALUATOR, REGISTER_NODE, TRANSMISSION
 from meridian.ephemera import journal, limits
+from meridian.ephemera.broadcast import broadcaster, seat, serving, slot
+from meridian.ephemera.broadcast import frame as broadcast_frame
 from meridian.ephemera.closed import REQUEST_COST_BYTES
 from meridian.ephemera.context import PROTOCOL, VIEW_MAX, Kind
 from meridian.ephemera.evidence_file import EVIDENCE_FILE_BYTES_MAX
 from meridian.ephemera.frame import EVIDENCE_BYTES_MAX
+from meridian.ephemera.messages import (
+    block,
+    block_channel,
+    member_set,
+    message,
+    settings,
+    store_channel,
+)
 from meridian.evaluate import aggregate, function, inputs, row
 from meridian.evaluate.registry import FUNCTIONS
 from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
@@ -47,8 +58,8 @@ def test_every_example_is_what_the_code_computes(name):
     text = (SPEC / name).read_text()
     shown = blocks(text)
     assert shown.keys() == examples(name).keys(), "examples that are not shown, or not computed"
-    for example, block in shown.items():
-        assert block == rendered(examples(name)[example]), f"{name}: {example}: {REFRESH}"
+    for example, text_shown in shown.items():
+        assert text_shown == rendered(examples(name)[example]), f"{name}: {example}: {REFRESH}"
     assert refreshed(name, text) == text
 
 
@@ -127,7 +138,13 @@ def test_the_field_tables_are_found():
 
 @pytest.mark.parametrize(
     ("number", "struct"),
-    [(4, RECEIPT), (7, REPORT), (7, TRANSMISSION)],
+    [
+        (4, RECEIPT),
+        (7, REPORT),
+        (7, TRANSMISSION),
+        (10, slot.BROADCAST),
+        (10, message.MESSAGE),
+    ],
     ids=lambda v: str(getattr(v, "name", v)),
 )
 def test_a_signed_struct_has_its_fields_in_order(number, struct):
@@ -141,7 +158,10 @@ def test_a_signed_struct_has_its_fields_in_order(number, struct):
 
 def test_all_signed_structs_are_listed():
     listed = table(page(1), "Signatures", "struct").codes()
-    structs = (RECEIPT, REPORT, TRANSMISSION, REGISTER_NODE, REGISTER_EVALUATOR, PROTOCOL)
+    structs = (
+        *(RECEIPT, REPORT, TRANSMISSION, REGISTER_NODE, REGISTER_EVALUATOR, PROTOCOL),
+        *(slot.BROADCAST, message.MESSAGE),
+    )
     assert sorted(listed) == sorted(struct.name for struct in structs)
 
 
@@ -295,6 +315,46 @@ def test_kinds_of_durable_records():
     )
 
 
+def test_kinds_and_channels_of_the_broadcast_are_those_of_the_code():
+    kinds = {row_[0]: int(row_[1]) for row_ in table(page(10), "Frames", "kind").rows}
+    assert kinds == {kind.name: kind.value for kind in slot.Kind}
+    shown = examples("10-broadcast-and-blocks.md").keys()
+    assert {f"broadcast-{kind.name.lower()}" for kind in slot.Kind} <= shown
+    channels = {
+        row_[0]: int(row_[1]) for row_ in table(page(10), "Member sets and slots", "channel").rows
+    }
+    assert channels == {"blocks": block.BLOCK_CHANNEL, "store": store_channel.STORE_CHANNEL}
+
+
+def test_kinds_of_records_of_the_broadcast():
+    source = inspect.getsource(broadcaster) + inspect.getsource(seat)
+    written = set(re.findall(r'persist\(\s*"(\w+)"', source))
+    assert len(re.findall(r"persist\(kind", source)) == 1, "one place: ECHO and VOTE"
+    ballots = {slot.Kind.ECHO.name.lower(), slot.Kind.VOTE.name.lower()}
+    assert set(table(page(10), "What is durable", "kind").codes()) == written | ballots
+
+
+def test_limits_of_the_broadcast_are_those_of_the_code():
+    modules = (broadcast_frame, message, block, store_channel, serving, broadcaster, member_set)
+    rows = table(page(10), "Limits", "limit").rows
+    assert len(rows) >= 15
+    for row_ in rows:
+        (name,) = spans(row_[0])
+        found = {vars(module)[name] for module in modules if name in vars(module)}
+        assert found == {int(row_[1].replace(",", ""))}, name
+
+
+def test_settings_of_the_broadcast_are_those_of_the_code():
+    listed = {spans(row_[0])[0]: row_[1] for row_ in table(page(10), "Limits", "setting").rows}
+    defaults = {}
+    for item in (settings.BlockSettings(), settings.MempoolLimits()):
+        for field in dataclasses.fields(item):
+            if field.name not in {"clients", "mempool"}:
+                value = getattr(item, field.name)
+                defaults[field.name] = "yes" if value is True else f"{value:,}"
+    assert listed == defaults
+
+
 def test_http_interface_is_the_described_one():
     described = {}
     for path, operations in openapi.document()["paths"].items():
@@ -348,6 +408,20 @@ LIMITS = [
     (6, f"A view is at most 2^32 - {(1 << 32) - VIEW_MAX}"),
     (6, f"a piece of at most {link_frames.CHUNK_BYTES:,} bytes"),
     (6, f"A message is at most {link_connection.LinkLimits().frame_max_bytes >> 20} MiB"),
+    (10, f"at most {broadcast_frame.PAYLOAD_BYTES_MAX >> 20} MiB"),
+    (10, f"at most {broadcast_frame.CHANNELS_MAX} \u00d7 n entries"),
+    (10, f"at most {serving.CERTIFICATES_MAX} for one FRONTIER"),
+    (10, f"up to {broadcaster.BACKOFF_MAX} times"),
+    (10, f"at most {member_set.TOLD_MAX} times"),
+    (10, f"the next {block_channel.BlockChannel.sends_ahead_max} of its sender (blocks)"),
+    (10, f"the next {store_channel.StoreChannel.sends_ahead_max} (store)"),
+    (10, f"at most 2^{store_channel.CLOCK_AHEAD_MAX.bit_length() - 1} beyond the highest"),
+    (10, f"at most {message.LABEL_BYTES_MAX} bytes of UTF-8"),
+    (10, f"at most {message.DATA_BYTES_MAX:,} bytes"),
+    (10, f"messages, at most {block.MESSAGES_MAX:,}"),
+    (10, f"a block is at most {block.BLOCK_BYTES_MAX:,} bytes"),
+    (10, f"1 to {store_channel.KEY_BYTES_MAX} bytes"),
+    (10, f"at most {store_channel.VALUE_BYTES_MAX:,} bytes"),
     (7, f"at most 2^{CLAIMS_MAX.bit_length() - 1}"),
     (9, f"beyond {proof_document.FILE_BYTES_MAX >> 20} MiB"),
 ]

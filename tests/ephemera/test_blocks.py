@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from broadcast_cluster import REALM, SETTINGS, Cluster, context_of, keys_of, message_of
 
+from meridian.ephemera.broadcast.frame import Echo
 from meridian.ephemera.effects import Rejected
 from meridian.ephemera.messages.hooks import Accept, AcceptAll, Reject, RejectAndRemove
 from meridian.ephemera.messages.message import sign_message
@@ -113,6 +114,23 @@ def test_a_registered_client_may_send():
     cluster.submit(0, message_of(client))
     cluster.pass_time(300)
     assert [m.sender for m in cluster.nodes[3].blocks(0)[0].messages] == [client.address]
+
+
+def test_a_member_that_does_not_know_the_client_does_not_echo_but_delivers():
+    """Lists of clients are settings and may differ for a while; what a quorum accepted is final for all."""
+    client = keys_of(1, first=50)[0]
+    cluster = scripted(clients=frozenset({client.address}), producer=False)
+    for index, settings in ((0, {"producer": True}), (3, {"clients": frozenset()})):
+        node = cluster.nodes[index]
+        node.settings = replace(node.settings, **settings)
+        cluster.start(index)
+    said = []
+    cluster.drop = lambda sender, to, message: said.append((sender, type(message))) or False
+    cluster.submit(0, message_of(client))
+    cluster.pass_time(300)
+    assert (3, Echo) not in said
+    assert (2, Echo) in said
+    assert [len(node.blocks(0)) for node in cluster.nodes] == [1] * 4
 
 
 def test_a_flood_of_one_member_fills_only_its_share():

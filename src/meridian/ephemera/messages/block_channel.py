@@ -98,17 +98,14 @@ class BlockChannel:
         return header.hash
 
     def verify(self, slot: Slot, payload: bytes) -> None:
-        """Header, messages and signatures hold together, and every sender is known."""
+        """Header, messages and signatures hold together."""
         del slot  # `digest` has compared it with the header
         block = MessageBlock.decode(payload)
         block.verify(self._context)
-        for message in block.messages:
-            if message.sender not in self._senders:
-                raise InvalidInput("block.sender", "a message is of a stranger")
         self._keep(block)
 
     def accepts(self, slot: Slot, payload: bytes) -> bool:
-        """It extends the creator's chain, repeats nothing, and the application accepts it."""
+        """It extends the creator's chain, repeats nothing, all senders are known, and the application accepts it."""
         block = self.block(payload)
         previous, created_ms = self.head(slot.sender)
         if block.header.previous != previous or block.header.created_ms <= created_ms:
@@ -118,6 +115,8 @@ class BlockChannel:
             return False
         if slot.sender == self._own:
             return True  # the application was asked when it was made
+        if any(message.sender not in self._senders for message in block.messages):
+            return False  # not in `verify`: clients are a setting, and what a quorum accepted is final here too
         verdict = self._hooks.check_block(block, own=False)
         if isinstance(verdict, RejectAndRemove):
             self._remove(frozenset(hashes) if verdict.messages is None else verdict.messages)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-from meridian.journey.servers import _free
+from meridian.journey.host import free_port
 from meridian.primitives.quorum import faults_max
 
 from .checker import Checker, Findings, percentile
@@ -239,7 +239,7 @@ def loopback(nodes: int) -> tuple[tuple[str, int], ...]:
     """Ports for nodes without a network of their own."""
     ports: list[int] = []
     for _ in range(nodes):
-        ports.append(_free(0, ports))
+        ports.append(free_port(0, ports))
     return tuple(("127.0.0.1", port) for port in ports)
 
 

@@ -120,6 +120,26 @@ def _directory(data_dir: Path | None) -> Path:
 
 
 @nym.command()
+@_system
+def compare(*, as_json: bool, data_dir: Path | None, **values: Any) -> None:
+    """Run every way on one seed, honest and with f Nym-Apis that lie, and print the difference."""
+    from meridian.cli.nym_tables import print_comparison
+    from meridian.nym.acceptance import Mode
+    from meridian.nym.compare import Comparison
+    from meridian.nym.run import NymOptions
+
+    options = NymOptions(data_dir=_directory(data_dir), mode=Mode.STANDALONE, **values)
+    with ProgressDisplay() as display:
+        result = Comparison(options, display).run()
+    if as_json:
+        click.echo(json.dumps(result.document | {"data_dir": str(options.data_dir)}))
+    else:
+        print_comparison(result.document)
+    if result.problems:
+        raise click.exceptions.Exit(BROKEN)
+
+
+@nym.command()
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

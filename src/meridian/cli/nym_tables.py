@@ -16,6 +16,7 @@ from meridian.nym.stored import Evidence
 WIDTH: Final = 118
 """Columns where the output is no terminal."""
 
+MIXNODES_SHOWN: Final = 20
 _MARKS: Final = {State.HOLDS: "[green]✓[/green]", State.BROKEN: "[red]✗[/red]"}
 
 
@@ -74,6 +75,41 @@ def print_evidence(evidence: Evidence) -> None:
         console.print(f"{mark} {link.name}: {escape(link.detail)}", soft_wrap=True)
         for item in link.items:
             console.print(f"    {escape(item)}", soft_wrap=True)
+
+
+def print_comparison(document: Mapping[str, Any]) -> None:
+    """Print how far each way was from the truth, and who could move what."""
+    console = _console()
+    table = Table(
+        title="Distance of accepted values from the truth, in percent points",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("mixnode")
+    for run in document["runs"]:
+        liars = f"{run['liars']} lying" if run["liars"] else "honest"
+        table.add_column(f"{run['mode']}\n{liars}\nmax / mean", justify="right")
+    for node in range(min(document["mixnodes"], MIXNODES_SHOWN)):
+        table.add_row(str(node), *(_both(run["mixnodes"][node]) for run in document["runs"]))
+    table.add_section()
+    table.add_row("all", *(_both(run["deviation"]) for run in document["runs"]))
+    table.add_row("no value", *(str(run["missing"]) for run in document["runs"]))
+    outside = [str(run["outside_honest_range"]) for run in document["runs"]]
+    table.add_row("outside honest range", *outside)
+    console.print()
+    console.print(table)
+    bias = Table(title="What the liars moved", title_justify="left", title_style="bold")
+    for name in ("way", "max / mean", "who could bias what"):
+        bias.add_column(name)
+    for way, found in document["bias"].items():
+        bias.add_row(way, _both(found), found["who"])
+    console.print(bias)
+    for problem in document["problems"]:
+        console.print(f"[red]problem[/red]: {escape(problem)}", soft_wrap=True)
+
+
+def _both(deviation: Mapping[str, int | None]) -> str:
+    return f"{in_points(deviation['greatest'])} / {in_points(deviation['mean'])}"
 
 
 def in_points(value: int | None) -> str:

@@ -8,9 +8,10 @@ import enum
 from dataclasses import dataclass
 from itertools import pairwise
 
+from meridian.ephemera.messages.message import Realm
 from meridian.errors import InvalidInput
 from meridian.evaluate.aggregate import AGGREGATES
-from meridian.nym.rewards import NO_BLOCK, Realm, Submission, submission_digest
+from meridian.nym.rewards import NO_BLOCK, Submission, submission_digest
 from meridian.primitives import quorum
 from meridian.primitives.ids import Address, address_text
 from meridian.primitives.keys import signed_by

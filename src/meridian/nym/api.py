@@ -27,6 +27,7 @@ from meridian.nym.contract_client import ContractClient, ContractClock
 from meridian.nym.distributor import Distributor
 from meridian.nym.network import NymLayout, NymNetwork
 from meridian.nym.quorum_way import QuorumWay
+from meridian.nym.race_way import RaceWay
 from meridian.nym.standalone import StandaloneWay
 from meridian.nym.way import Way
 from meridian.primitives.ids import address_text
@@ -68,6 +69,8 @@ def _way(
     if network.mode is Mode.STANDALONE:
         return StandaloneWay(network, number, key, client)
     identity = link_identity(load_or_create_secret(layout.key(f"link-{number}")))
+    if network.mode is Mode.RACE:
+        return RaceWay(network, (key, identity), layout.ephemera(number), store, client)
     return QuorumWay(network, (key, identity), layout.api(number), store, client)
 
 

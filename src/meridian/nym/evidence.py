@@ -11,10 +11,13 @@ from typing import Final
 
 from meridian.audit.evidence import Broken, Finding, Link, Step, first_broken, run_steps
 from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
+from meridian.ephemera.broadcast.slot import DeliveryCertificate, verify_delivery
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context
+from meridian.ephemera.messages.block import HEADER_BYTES, MessageBlock, MessageBlockHeader
 from meridian.errors import InvalidInput
 from meridian.nym.acceptance import Mode, Terms, check_submission
+from meridian.nym.race_rules import check_rows
 from meridian.nym.rewards import Submission
 from meridian.nym.rows import Row, aggregate, decode_row, percent
 from meridian.primitives.ids import Address, address_text
@@ -82,8 +85,12 @@ def check_certificate(case: Case) -> Finding:
     if certificate.block_hash != case.accepted.report.block_hash:
         raise Broken("it is about another block")
     verify_certificate(case.context, certificate)
+    return _signed_by(case, [member for member, _ in certificate.votes])
+
+
+def _signed_by(case: Case, voters: Sequence[int]) -> Finding:
     members = case.context.members
-    case.signers = tuple(members[member] for member, _ in certificate.votes)
+    case.signers = tuple(members[voter] for voter in voters)
     return Finding(
         f"signed by {len(case.signers)} of {len(members)} Nym-Apis",
         tuple(address_text(signer) for signer in case.signers),
@@ -139,11 +146,52 @@ def _same(case: Case, ours: Sequence[int | None], what: str) -> Finding:
     return Finding(f"all {len(ours)} values follow: {what}")
 
 
+def check_own_block(case: Case) -> Finding:
+    """The stored block is the one in the report, and the winner made it."""
+    header = MessageBlockHeader.decode(case.block_bytes[:HEADER_BYTES])
+    if header.hash != case.accepted.report.block_hash:
+        raise Broken("its hash is not the one in the accepted report")
+    if header.context != case.context.digest or header.creator >= case.context.n:
+        raise Broken("it is of another member set or network")
+    creator = case.context.members[header.creator]
+    if creator != case.accepted.sender:
+        raise Broken(f"{address_text(creator)} made it, not the winner")
+    return Finding(f"{header.hash.hex()[:16]}… made by the winner, height {header.height}")
+
+
+def check_delivery(case: Case) -> Finding:
+    """A quorum voted for the block in its slot."""
+    header = MessageBlockHeader.decode(case.block_bytes[:HEADER_BYTES])
+    certificate = DeliveryCertificate.decode(case.certificate_bytes)
+    if (certificate.slot, certificate.digest) != (header.slot, header.hash):
+        raise Broken("it is about another block")
+    verify_delivery(case.context, certificate)
+    return _signed_by(case, [member for member, _ in certificate.votes])
+
+
+def check_signed_messages(case: Case) -> Finding:
+    """Every message of the block is signed by its sender for this epoch, and holds a row."""
+    block = MessageBlock.decode(case.block_bytes)
+    block.verify(case.context)
+    rows = check_rows(block.messages, case.context.members, case.terms.mixnodes)
+    if any(row.epoch != case.epoch for row in rows.values()):
+        raise Broken(f"they are not of epoch {case.epoch}")
+    case.rows = rows
+    return sent_by(case)
+
+
 QUORUM_STEPS: Final = (
     Step(ACCEPTED, (), check_accepted),
     Step(BLOCK, (ACCEPTED,), check_block),
     Step(CERTIFICATE, (ACCEPTED,), check_certificate),
     Step(MESSAGES, (BLOCK,), check_messages),
+    Step(RESULT, (MESSAGES,), check_result),
+)
+RACE_STEPS: Final = (
+    Step(ACCEPTED, (), check_accepted),
+    Step(BLOCK, (ACCEPTED,), check_own_block),
+    Step(CERTIFICATE, (BLOCK,), check_delivery),
+    Step(MESSAGES, (BLOCK,), check_signed_messages),
     Step(RESULT, (MESSAGES,), check_result),
 )
 STANDALONE_STEPS: Final = (
@@ -152,10 +200,16 @@ STANDALONE_STEPS: Final = (
 )
 
 
+STEPS: Final = {
+    Mode.STANDALONE: STANDALONE_STEPS,
+    Mode.RACE: RACE_STEPS,
+    Mode.QUORUM: QUORUM_STEPS,
+}
+
+
 def check_case(case: Case) -> list[Link]:
     """Check every link of an epoch."""
-    steps = STANDALONE_STEPS if case.terms.mode is Mode.STANDALONE else QUORUM_STEPS
-    return run_steps(case, steps)
+    return run_steps(case, STEPS[case.terms.mode])
 
 
 def verdict(links: Sequence[Link]) -> tuple[bool, str]:

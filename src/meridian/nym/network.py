@@ -10,13 +10,13 @@ from typing import Annotated, Final, Self
 import msgspec
 
 from meridian.ephemera.context import Context
+from meridian.ephemera.messages.message import Realm
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.aggregate import AGGREGATES
 from meridian.node.durable_file import read_whole, write_durably
 from meridian.node.links import Peer
 from meridian.nym.acceptance import Mode, Terms
 from meridian.nym.mixnodes import World
-from meridian.nym.rewards import Realm
 from meridian.nym.rows import MIXNODES_MAX
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import sha256
@@ -28,6 +28,8 @@ HOST: Final = "127.0.0.1"
 CHAIN_ID: Final = 31337
 """The simulated contract stands on no chain; signatures bind this number all the same."""
 APIS_MAX: Final = 31
+MEMBER_SET: Final = 0
+"""Number of the one member set of `race`: the Nym-Apis of a system never change."""
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
@@ -125,10 +127,10 @@ class NymNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             for entry in self.apis
         ]
 
-    def context(self, epoch: int) -> Context:
-        """Return the protocol's context of an epoch."""
+    def context(self, number: int) -> Context:
+        """Return the protocol's context: of an epoch in `quorum`, of the one member set 0 in `race`."""
         realm = self.realm
-        return Context(realm.domain, realm.network, epoch, self.members)
+        return Context(realm.domain, realm.network, number, self.members)
 
     def save(self, root: Path) -> None:
         """Write the file into a data directory, durably."""
@@ -175,6 +177,10 @@ class NymLayout:
     def api_store(self, number: int) -> Path:
         """Return the database of a Nym-Api."""
         return self.api(number) / "nym-api.sqlite"
+
+    def ephemera(self, number: int) -> Path:
+        """Return the directory of a Nym-Api's Ephemera node (`race`)."""
+        return self.api(number) / "ephemera"
 
     def key(self, name: str) -> Path:
         """Return the file of a secret key."""

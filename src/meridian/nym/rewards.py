@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from meridian.ephemera.messages.message import Realm
 from meridian.errors import InvalidInput
 from meridian.nym.rows import VALUE_MAX, Values
 from meridian.primitives import eip712
 from meridian.primitives.codec import Writer
-from meridian.primitives.eip712 import Domain, StructType
+from meridian.primitives.eip712 import StructType
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
@@ -37,15 +38,6 @@ SUBMISSION: Final = StructType(
 
 NO_BLOCK: Final = bytes(32)
 """`block_hash` where one Nym-Api computes alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Realm:
-    """Where signatures are valid."""
-
-    domain: Domain
-    network: bytes
-    """32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

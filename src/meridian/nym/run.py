@@ -15,6 +15,7 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.journey.host import free_port, taken_directory
 from meridian.journey.processes import Child, Event, module_command
 from meridian.journey.run import Watcher
+from meridian.node.ephemera.home import Home
 from meridian.node.evaluator.safety import set_up
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
@@ -144,11 +145,17 @@ class NymRun:
         if known is not None:
             _refuse_other(known, network)
         network.save(root)
-        if network.mode is not Mode.STANDALONE:
-            for number in network.numbers:
-                self._layout.api(number).parent.mkdir(parents=True, exist_ok=True)
-                set_up(self._layout.api(number), network.realm.network, network.address(number))
+        for number in network.numbers:
+            self._set_up(network, number)
         return network
+
+    def _set_up(self, network: NymNetwork, number: int) -> None:
+        """Make the directory of a Nym-Api that has never signed anything."""
+        own, member = network.realm.network, network.address(number)
+        if network.mode is Mode.QUORUM:
+            set_up(self._layout.api(number), own, member)
+        elif network.mode is Mode.RACE:
+            Home.set_up(self._layout.ephemera(number), network=own, member=member)
 
     @property
     def _numbers(self) -> range:

@@ -15,7 +15,7 @@ from meridian.nym.api_store import Finding
 from meridian.nym.contract_store import Accepted
 from meridian.nym.database import ReadOnlyDatabase
 from meridian.nym.evidence import Case, check_case
-from meridian.nym.network import NymLayout, NymNetwork
+from meridian.nym.network import MEMBER_SET, NymLayout, NymNetwork
 from meridian.nym.rewards import Submission
 from meridian.nym.rows import Row
 from meridian.primitives.ids import Address
@@ -129,7 +129,7 @@ class StoredSystem:
 
     def _case(self, epoch: int, submission: Submission, **evidence: Any) -> Case:
         network = self.network
-        context = network.context(epoch)
+        context = network.context(MEMBER_SET if network.mode is Mode.RACE else epoch)
         return Case(network.terms, epoch, network.aggregate, context, submission, **evidence)
 
     def _cases(self, epoch: int, submission: Submission) -> Iterator[tuple[int, Case]]:

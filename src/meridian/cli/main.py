@@ -7,6 +7,7 @@ import click
 
 from meridian import __version__
 from meridian.cli.audit_commands import node, proof, verify
+from meridian.cli.ephemera_commands import ephemera
 from meridian.cli.nym_commands import nym
 from meridian.cli.run_commands import demo, run
 from meridian.cli.serve_commands import serve
@@ -73,7 +74,7 @@ def main() -> None:
     """
 
 
-for command in (demo, run, verify, node, proof, nym, serve):
+for command in (demo, run, verify, node, proof, nym, ephemera, serve):
     main.add_command(command)
 
 

@@ -331,7 +331,7 @@ class SqliteStorage:
         """See `Storage`."""
         creators = self._rows("SELECT creator, count(*) FROM block GROUP BY creator")
         ((entries,),) = self._rows("SELECT count(*) FROM entry")
-        ((deliveries,),) = self._rows("SELECT count(*) FROM delivery")
+        ((deliveries,),) = self._rows("SELECT coalesce(max(sequence), 0) FROM delivery")
         by_creator = {Address(creator): count for creator, count in creators}
         return StorageCounts(sum(by_creator.values()), entries, deliveries, by_creator)
 

@@ -349,6 +349,8 @@ def damaged(records: list[Record]) -> list[list[Record]]:
     ]
     cases.append([r for r in records if r.kind != "context"])
     cases.append([*records, Record(EPOCH, "unknown", b"", b"")])
+    # Found by fuzzing: it came up as a refused command, and the node went on.
+    cases.append([*records, Record(EPOCH, "evidence", b"\0\1double_echo", b"damaged")])
     cases.append([*records, Record(EPOCH + 1, "view", b"", bytes(8))])
     return cases
 

@@ -115,8 +115,8 @@ class EpochMachine:
         if memory is None or seat.observer != memory.observer:
             seat.persist_context()
         if memory is not None:
-            for proof in memory.evidence:
-                seat.ledger.prove(evidence.verify_evidence(self._context, proof), proof)
+            for guilt, proof in memory.evidence:
+                seat.ledger.prove(guilt, proof)
             self._collection.restore(memory.row, memory.have, memory.listed, memory.bodies)
             self._agreement.restore(memory, now_ms)
             self._attestation.restore(memory.reports, memory.attested)

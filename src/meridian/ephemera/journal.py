@@ -28,6 +28,7 @@ from meridian.ephemera import frame as frames
 from meridian.ephemera.block import Block, Certificate
 from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Record
+from meridian.ephemera.evidence import Guilt, verify_evidence
 from meridian.ephemera.limits import FRAME_BYTES_MAX
 from meridian.ephemera.message import (
     Echo,
@@ -64,7 +65,7 @@ class Memory:
     decided: Certificate | None = None
     reports: dict[bytes, ReportSignature] = field(default_factory=dict)
     attested: dict[bytes, list[ReportSignature]] = field(default_factory=dict)
-    evidence: list[bytes] = field(default_factory=list)
+    evidence: list[tuple[Guilt, bytes]] = field(default_factory=list)
 
 
 def context_value(context: Context, own: Address, *, observer: bool) -> bytes:
@@ -151,7 +152,7 @@ def _read(memory: Memory, context: Context, own: Address, record: Record) -> Non
         case "attested":
             memory.attested[record.key] = _read_attested(context, value)
         case "evidence":
-            memory.evidence.append(value)
+            memory.evidence.append((verify_evidence(context, value), value))
         case _:
             raise InvalidInput("kind", f"{record.kind!r} is unknown")
 

@@ -1,0 +1,249 @@
+"""The fuzz targets: each takes any bytes, and raises only when the code under it breaks a promise.
+
+The promises: a parser raises nothing but its own refusal; what it takes has one spelling; what verifies was signed; a
+replica takes every frame without an error, says nothing twice and never accuses itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ephemera.cluster import EPOCH, AcceptAll, keys
+from meridian.ephemera import frame as frames
+from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
+from meridian.ephemera.broadcast import frame as broadcast_frames
+from meridian.ephemera.broadcast.slot import DeliveryCertificate, verify_delivery
+from meridian.ephemera.context import Kind
+from meridian.ephemera.effects import Broadcast, Effect, Misbehaviour, Send
+from meridian.ephemera.evidence import DOUBLE_KINDS, verify_evidence
+from meridian.ephemera.journal import remember
+from meridian.ephemera.messages.block import MessageBlock
+from meridian.ephemera.messages.message import SignedMessage
+from meridian.ephemera.replica import Replica
+from meridian.errors import InvalidInput, StorageFailure
+from meridian.node.link_frames import (
+    HEADER_BYTES,
+    HELLO_BYTES,
+    PeerFault,
+    decode_hello,
+    encode_frame,
+    read_frame,
+)
+from meridian.node.link_frames import (
+    Kind as LinkKind,
+)
+from meridian.primitives.codec import Reader
+
+from . import corpus
+
+LINK_FRAME_BYTES_MAX: Final = 1 << 16
+STEPS_MAX: Final = 200
+
+
+class Broken(AssertionError):
+    """A promise was broken."""
+
+
+def promise(holds: bool, what: str) -> None:
+    """Raise `Broken` unless it holds."""
+    if not holds:
+        raise Broken(what)
+
+
+def fuzz_frame(data: bytes) -> None:
+    """The decoder of protocol frames."""
+    try:
+        epoch = frames.epoch_of(data)
+        message = frames.decode(data, corpus.VOICE.context)
+    except InvalidInput:
+        return
+    promise(frames.encode(message, epoch) == data, "a frame has two spellings")
+
+
+def fuzz_link(data: bytes) -> None:
+    """The reader of link frames, and the hello."""
+    reader = asyncio.StreamReader(loop=_LOOP)
+    reader.feed_data(data)
+    reader.feed_eof()
+    at = 0
+    while True:
+        try:
+            kind, payload = _finish(read_frame(reader, LINK_FRAME_BYTES_MAX, lambda: None))
+        except PeerFault:
+            break
+        promise(len(payload) <= LINK_FRAME_BYTES_MAX, "a payload passes the limit")
+        frame = encode_frame(kind, payload)
+        promise(data[at : at + len(frame)] == frame, "a link frame has two spellings")
+        at += len(frame)
+        if kind is LinkKind.HELLO:
+            try:
+                hello = decode_hello(payload)
+            except PeerFault:
+                continue
+            promise(hello.encode() == payload, "a hello has two spellings")
+            promise(len(payload) == HELLO_BYTES, "a hello of another length")
+    promise(at <= len(data), "more was read than there was")
+    promise(len(data) - at < HEADER_BYTES or at < len(data), "the end was passed")
+
+
+def fuzz_certificate(data: bytes) -> None:
+    """Decoder and verifier of blocks and certificates."""
+    context = corpus.VOICE.context
+    if not data:
+        return
+    try:
+        if data[0] == 0:
+            block = Block.decode(data[1:])
+            promise(block.encode() == data[1:], "a block has two spellings")
+            verify_block(context, block)
+            signatures = [row.signature for row in block.rows]
+            signatures += [have.signature for have in block.haves]
+            promise(len(block.rows) >= context.rows_min, "a block of too few rows verifies")
+        else:
+            certificate = Certificate.decode(data[1:])
+            promise(certificate.encode() == data[1:], "a certificate has two spellings")
+            verify_certificate(context, certificate, Kind.VOTE if data[0] == 1 else Kind.ECHO)
+            signatures = [signature for _, signature in certificate.votes]
+            promise(len(signatures) >= context.quorum, "a certificate without quorum verifies")
+    except InvalidInput:
+        return
+    promise(set(signatures) <= corpus.signed_pairs(), "a forgery verifies")
+
+
+def fuzz_journal(data: bytes) -> None:
+    """The reader of safety records."""
+    try:
+        records = corpus.read_records(data, EPOCH)
+    except InvalidInput:
+        return
+    own = corpus.VOICE.context.members[corpus.OWN]
+    try:
+        remember(corpus.VOICE.context, own, records)
+        # What can be read can be gone on from, or is refused: nothing else may happen at a start.
+        _replica().open(corpus.VOICE.context, records, 0)
+    except StorageFailure:
+        return
+
+
+def fuzz_evidence(data: bytes) -> None:
+    """The verifier of evidence."""
+    try:
+        guilt = verify_evidence(corpus.VOICE.context, data)
+    except InvalidInput:
+        return
+    promise(guilt.member == 1, f"member {guilt.member} is framed")
+    promise(data in corpus.proofs(), "evidence has two spellings")
+
+
+def fuzz_replica(data: bytes) -> None:
+    """A whole member with its real key, which hears frames of anybody."""
+    replica, said = _replica(), {}
+    effects = replica.open(corpus.VOICE.context, [], 0)
+    effects += replica.submit_row(EPOCH, corpus.BODIES[corpus.OWN], 0)
+    reader, now_ms = Reader(data), 0
+    for _ in range(STEPS_MAX):
+        try:
+            sender, frame = reader.u8() % 4, reader.fixed(reader.u16())
+        except InvalidInput:
+            break
+        now_ms += 1 + sender
+        effects += replica.receive(corpus.VOICE.context.members[sender], frame, now_ms)
+        due_ms = replica.next_deadline_ms()
+        if due_ms is not None and due_ms <= now_ms:
+            effects += replica.tick(now_ms)
+    promise(len(effects) < 100 * STEPS_MAX, "effects without end")
+    for effect in effects:
+        _note(effect, said)
+
+
+def _note(effect: Effect, said: dict[tuple[int, int], bytes]) -> None:
+    """A member says one thing of a kind in a view, and never accuses itself."""
+    if isinstance(effect, Misbehaviour):
+        promise(effect.member != corpus.OWN, "a correct member accuses itself")
+    if not isinstance(effect, Send | Broadcast):
+        return
+    kind = Kind(effect.frame[1])
+    if kind not in DOUBLE_KINDS:
+        return
+    message: Any = frames.decode(effect.frame, corpus.VOICE.context)
+    if message.member == corpus.OWN:
+        key = (int(kind), getattr(message, "view", 0))
+        promise(said.setdefault(key, effect.frame) == effect.frame, f"two {kind.name}s in a view")
+
+
+def fuzz_broadcast(data: bytes) -> None:
+    """Decoders and verifiers of the reliable broadcast: frames, certificates, blocks, messages."""
+    context = corpus.BROADCAST_CONTEXT
+    if not data:
+        return
+    selector, rest = data[0], data[1:]
+    try:
+        if selector == 0:
+            message = broadcast_frames.decode(rest, context)
+            encoded = broadcast_frames.encode(message, broadcast_frames.epoch_of(rest))
+        elif selector == 1:
+            certificate = DeliveryCertificate.decode(rest)
+            encoded = certificate.encode()
+            verify_delivery(context, certificate)
+            promise(rest in _genuine(), "a forged delivery verifies")
+        elif selector == 2:
+            block = MessageBlock.decode(rest)
+            encoded = block.encode()
+            block.verify(context)
+        else:
+            encoded = SignedMessage.decode(rest).encode()
+    except InvalidInput:
+        return
+    promise(encoded == rest, "two spellings")
+
+
+def _genuine() -> frozenset[bytes]:
+    return frozenset(data[1:] for data in TARGETS["broadcast"].seeds())
+
+
+def _replica() -> Replica:
+    return Replica(keys(4)[corpus.OWN], corpus.TIMING, corpus.LIMITS, AcceptAll())
+
+
+_LOOP: Final = asyncio.new_event_loop()
+
+
+def _finish(task: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that has all that it needs and never waits."""
+    try:
+        task.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise Broken("it waits although the stream has ended")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One function under fuzzing."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    longest: int
+
+
+def _cached(make: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
+    made: list[bytes] = []
+
+    def seeds() -> list[bytes]:
+        if not made:
+            made.extend(make())
+        return made
+
+    return seeds
+
+
+TARGETS: Final = {
+    "frame": Target(fuzz_frame, _cached(corpus.golden), 2_048),
+    "link": Target(fuzz_link, _cached(corpus.link_streams), 70_000),
+    "certificate": Target(fuzz_certificate, _cached(corpus.certificates), 4_096),
+    "journal": Target(fuzz_journal, _cached(corpus.journals), 16_384),
+    "evidence": Target(fuzz_evidence, _cached(corpus.proofs), 512),
+    "replica": Target(fuzz_replica, _cached(corpus.scripts), 32_768),
+    "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
+}

@@ -112,7 +112,8 @@ def journals() -> list[bytes]:
     """What member 0 had persisted after each of its transactions, and each record beside the first."""
     kept = records()
     prefixes = [write_records(kept[: i + 1]) for i in range(1, len(kept))]
-    return prefixes + [write_records([kept[0], record]) for record in kept[1:]]
+    pairs = [write_records([kept[0], record]) for record in kept[1:]]
+    return list(dict.fromkeys(prefixes + pairs))
 
 
 def scripts() -> list[bytes]:

@@ -32,6 +32,8 @@ from meridian.sim.broadcast_hosts import MemoryArchive
 REALM = Realm(DOMAIN, network_id("test"))
 SETTINGS = BlockSettings(interval_ms=100, resend_ms=50, fetch_ms=50, sync_ms=200)
 
+STEPS_MAX = 3_000
+
 Allow = Callable[[int, int, Kind], bool]
 
 
@@ -129,7 +131,7 @@ class BlockCluster:
     def run(self, for_ms: int, done: Callable[[], bool] = lambda: False) -> None:
         """Let frames arrive and the clock go on, from deadline to deadline."""
         until_ms = self.now_ms + for_ms
-        while True:
+        for _ in range(STEPS_MAX):
             self.flow()
             if done():
                 return
@@ -143,6 +145,7 @@ class BlockCluster:
             for i, deadline in due.items():
                 if deadline is not None and deadline <= self.now_ms:
                     self.do(i, self.replicas[i].tick(self.now_ms, self.now_ms))
+        raise AssertionError("the members are busy without end")
 
     def delivered(self, i: int, channel: int = BLOCK_CHANNEL) -> dict[Slot, bytes]:
         """What member i delivered: slot -> digest."""

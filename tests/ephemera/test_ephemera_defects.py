@@ -103,7 +103,8 @@ def test_4_1_3_an_echo_of_an_honest_member_is_not_its_vote():
     for vote in forged:
         for i in cluster.correct:
             if i != vote.member:
-                assert cluster.inject(LIAR, i, vote)[0].field == "signature"
+                [effect] = cluster.inject(LIAR, i, vote)
+                assert effect.field == "signature"
     votes = tuple((m, echo.signature) for m, echo in sorted(heard.items()))
     certificate = frames.Certified(frames.DeliveryCertificate(slot, forged[0].digest, votes))
     for i in cluster.correct:
@@ -395,6 +396,21 @@ def test_4_3_what_was_said_is_durable_and_said_again_after_a_restart():
         assert set(before[i]) <= set(cluster.said(i, Echo))
         assert len({e.slot: e for e in cluster.said(i, Echo)}) == len(cluster.said(i, Echo))
         assert not cluster.guilt(i)
+
+
+def test_4_3_a_restarted_member_echoes_no_second_block():
+    """It echoed A, crashed, and is shown B of the same height: it says A again, never B."""
+    cluster = BlockCluster(4, byzantine=[LIAR])
+    cluster.allow = lambda a, b, kind: False
+    a, b = (cluster.voice.block(LIAR, [cluster.message(LIAR, data)]) for data in (b"a", b"b"))
+    for block in (a, b):
+        cluster.tell(LIAR, cluster.voice.send(block))
+        for i in cluster.correct:
+            cluster.restart(i)
+    cluster.allow = lambda a, b, kind: True
+    cluster.run(300)
+    for i in cluster.correct:
+        assert {echo.digest for echo in cluster.said(i, Echo)} == {a.hash}
 
 
 def test_4_3_a_message_outlives_the_member_that_took_it():

@@ -267,8 +267,9 @@ def test_D9_a_block_of_unsound_messages_is_refused(flaw):
     cluster.tell(LIAR, cluster.voice.send(cluster.voice.block(LIAR, unsound)))
     cluster.run(1_000)
     for i in cluster.correct:
-        assert len(cluster.rejected(i)) == 1
         assert not cluster.said(i, Echo)
+        # Who may send is each member's setting, so a stranger's message is no proof against the block.
+        assert len(cluster.rejected(i)) == (flaw != "stranger")
 
 
 def test_D10_a_flood_of_hashes_makes_nobody_forget_what_it_delivered():

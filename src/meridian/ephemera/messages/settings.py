@@ -55,7 +55,8 @@ class BlockSettings:
     mempool: MempoolLimits = field(default_factory=MempoolLimits)
 
     def __post_init__(self) -> None:
-        for name in ("interval_ms", "resend_ms", "fetch_ms", "sync_ms", "slots_ahead_max"):
+        waits = ("interval_ms", "resend_ms", "fetch_ms", "sync_ms")
+        for name in (*waits, "slots_ahead_max", "member_sets_max"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "must be at least 1")
         if not 1 <= self.block_messages_max <= MESSAGES_MAX:

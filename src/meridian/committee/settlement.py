@@ -125,6 +125,25 @@ class Settlement:
         self._proposals = {}
         return Settled(proposal, before)
 
+    def pass_over(self, epoch: int, digest: bytes, previous: bytes, claims: ClaimsState) -> None:
+        """Take note of an accepted report of an epoch in which we had no seat.
+
+        Args:
+            epoch: The epoch.
+            digest: Of the report.
+            previous: Digest of the one before it.
+            claims: The claims after it; the caller has compared their root with the chain.
+
+        Raises:
+            InvalidInput: If it does not follow the head, or the epoch has an accepted report already.
+        """
+        if previous != self._head:
+            raise InvalidInput("previous", "the report does not follow the head")
+        if epoch in self._accepted:
+            raise InvalidInput("epoch", f"{epoch} has an accepted report already")
+        self._claims, self._head, self._proposals = claims, digest, {}
+        self._accepted.add(epoch)
+
     def open_proposals(self) -> list[Proposal]:
         """Return, for each decided epoch without an accepted report, the report on top of the head."""
         epochs = sorted(self._blocks.keys() & self._terms.keys())

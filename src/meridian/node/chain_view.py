@@ -1,6 +1,6 @@
 """The contracts of one network as typed values: what a process reads from the chain, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from meridian.contracts.artefact import load
@@ -51,6 +51,24 @@ class RegisteredNode:
     key: NodeKey
     operator: Address
     payee: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredEvaluator:
+    """An evaluator's latest registration: one `EvaluatorRegistered` event, and whether it has left since."""
+
+    address: Address
+    link_key: bytes
+    endpoint: str
+    """Where its peers reach it: ``host:port``, as it registered it."""
+    is_active: bool
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port; port 0, which nobody listens on, where the endpoint names none."""
+        host, _, port = self.endpoint.rpartition(":")
+        number = int(port) if port.isascii() and port.isdigit() else 0
+        return host.strip("[]"), number if number < 1 << 16 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +148,20 @@ class ChainView:
     def nodes(self, from_block: int | None = None) -> dict[NodeKey, RegisteredNode]:
         """Return every node that ever registered, by key, with its latest registration."""
         return {node.key: node for node in self.registrations(from_block)}
+
+    def follow_evaluators(
+        self, known: dict[Address, RegisteredEvaluator], from_block: int | None = None
+    ) -> None:
+        """Bring what is known of evaluators up to date with what happened since a block."""
+        events = self._events(self.registry, "EvaluatorRegistered", from_block)
+        events += self._events(self.registry, "EvaluatorLeft", from_block)
+        for event in sorted(events, key=lambda event: (event.block, event.log_index)):
+            address = _address(event.args["evaluator"])
+            if event.name == "EvaluatorRegistered":
+                key, endpoint = bytes(event.args["link_key"]), str(event.args["endpoint"])
+                known[address] = RegisteredEvaluator(address, key, endpoint, is_active=True)
+            elif address in known:
+                known[address] = replace(known[address], is_active=False)
 
     def claims(self, from_block: int | None = None) -> list[Claimed]:
         """Return the payments made, oldest first."""

@@ -66,6 +66,17 @@ def set_first_mark(database: Path) -> None:
     _write(database, -1)
 
 
+def raise_mark(database: Path, through: int) -> None:
+    """Sign nothing more up to an epoch: before the records of what was signed there are deleted.
+
+    Raises:
+        StorageFailure: If the mark cannot be read or written.
+    """
+    last, _ = _read(database.parent)
+    if through > last:
+        _write(database, through)
+
+
 def _read(directory: Path) -> tuple[int, str | None]:
     """Return the last epoch to observe and the database that the mark was made for; None if there is no mark."""
     path = directory / OBSERVE_FILE

@@ -8,6 +8,7 @@ import pytest
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Transmission
 from meridian.errors import InvalidInput, RemoteFault
+from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import AcceptedReport
 from meridian.node.evaluator.chain_access import ChainAccess
 from node.evaluator.evaluator_committee import Committee, access_of
@@ -211,3 +212,25 @@ def test_a_transaction_that_the_endpoint_has_forgotten_is_a_fault_and_no_crash(
     monkeypatch.setattr(net.endpoint, "call", forgetful)
     with pytest.raises(RemoteFault, match="is not shown"):
         access.accepted_signatures(report)
+
+
+def test_news_follow_who_registers_and_who_leaves(access: ChainAccess, net: Net) -> None:
+    known = access.news().evaluators
+    entries = {entry.address: entry for entry in net.network.evaluators}
+    assert known.keys() == entries.keys()
+    for address, one in known.items():
+        entry = entries[address]
+        assert (one.link_key, one.place, one.is_active) == (
+            entry.link_key,
+            (entry.host, entry.port),
+            True,
+        )
+    leaver = net.accounts.evaluators[0]
+    sender = Sender(net.endpoint, leaver, net.root / "leaver.sqlite")
+    registry = net.view.registry
+    sender.transact(registry.address, registry.encode("leave_evaluator"), purpose="leave")
+    sender.close()
+    for _ in range(2):
+        known = access.news().evaluators
+        assert [a for a, one in known.items() if not one.is_active] == [leaver.address]
+        assert known[leaver.address].link_key == entries[leaver.address].link_key

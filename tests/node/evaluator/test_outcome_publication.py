@@ -9,12 +9,15 @@ import pytest
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import State
 from meridian.audit.record import OutcomeRecord
+from meridian.committee.settlement import Settlement
+from meridian.errors import InvalidInput
 from meridian.journey.outcome import Publications, read_epoch, run_result
 from meridian.measure.epoch_log import verifier_of
 from meridian.measure.manifest import Manifest
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import PublishedSource, network_values
 from meridian.node.evaluator.publish import Evidence, publish_outcome
+from meridian.node.evaluator.resume import claims_of_others
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.seal import record_of
 from meridian.primitives.cid import cid_text, parse_cid
@@ -146,3 +149,26 @@ def test_a_damaged_copy_is_passed_over_for_a_whole_one(published: Net, tmp_path:
     (bad / "objects" / cid_text(digest)).write_bytes(b"something else")
     data = Publications([bad, good]).object(digest)
     assert data == Publication(good).get(digest)
+
+
+def test_who_had_no_seat_goes_on_from_the_claims_that_others_published(
+    published: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A joiner computes its first report on claims that it had no part in; the root on chain proves them."""
+    access = access_of(published, 0, monkeypatch, tmp_path / "joiner.sqlite")
+    reports = access.news().reports
+    access.close()
+    empty, public = tmp_path / "empty", published.root / "evaluators/1/public"
+    joiner = Settlement(published.network.domain(published.network.contracts.evaluations))
+    for report in reports:
+        claims = claims_of_others([empty, published.root / "measure/public", public], report)
+        assert claims is not None
+        assert claims.reward_root == report.reward_root
+        joiner.pass_over(report.epoch, report.report_hash, report.previous, claims)
+    assert joiner.head == reports[-1].report_hash
+    assert not empty.exists()
+    with pytest.raises(InvalidInput, match="previous"):
+        joiner.pass_over(9, reports[0].report_hash, reports[0].previous, claims)
+    assert claims_of_others([empty], reports[0]) is None
+    forged = replace(reports[0], reward_root=bytes(32))
+    assert claims_of_others([public], forged) is None

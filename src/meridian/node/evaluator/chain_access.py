@@ -11,7 +11,7 @@ from meridian.contracts.statements import Transmission
 from meridian.errors import InvalidInput, RemoteFault, Reverted
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment, RegisteredEvaluator
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey, recover
@@ -29,6 +29,8 @@ class ChainNews:
     """The last commitment of each epoch; with one aggregator the only one."""
     reports: list[AcceptedReport] = field(default_factory=list)
     """In the order of their chain."""
+    evaluators: dict[Address, RegisteredEvaluator] = field(default_factory=dict)
+    """Everybody who ever registered, with the latest registration."""
 
 
 class ChainAccess:
@@ -52,6 +54,7 @@ class ChainAccess:
         """Return what is on chain; reads only the blocks since the last call."""
         head = int(self._rpc.call("eth_blockNumber"), 16)
         if head >= self._next_block:
+            self.view.follow_evaluators(self._news.evaluators, self._next_block)
             known = {report.report_hash for report in self._news.reports}
             for commitment in self.view.committed(self._next_block):
                 self._news.commitments[commitment.epoch] = commitment

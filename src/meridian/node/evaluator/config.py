@@ -8,6 +8,7 @@ import msgspec
 from meridian.errors import InvalidInput
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+_Retained = Annotated[int, msgspec.Meta(ge=64, le=1_000_000)]
 _Pause = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
@@ -28,6 +29,8 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How often the chain is asked for news."""
     stage_ms: _Pause = 3_000
     """How long a member waits for the one before it to transmit."""
+    retained_epochs: _Retained = 4_096
+    """Published epochs whose records are kept, so that members that were away can catch up."""
 
     @classmethod
     def load(cls, path: Path) -> Self:

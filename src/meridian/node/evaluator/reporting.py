@@ -69,6 +69,8 @@ class Reporter:
             state = epochs[proposal.epoch]
             if state.barred is not None:
                 continue
+            if not state.is_open:
+                return  # it is opened first: `open_epochs`
             if proposal.digest not in state.signed:
                 state.signed.add(proposal.digest)
                 if proposal.epoch > observe_through:

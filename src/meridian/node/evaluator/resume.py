@@ -1,11 +1,12 @@
-"""Where an evaluator goes on after a restart: from the epochs that it had already published.
+"""Where an evaluator goes on after a restart, and after epochs in which it had no seat: from what is published.
 
 Nothing is believed for being on our own disk: an object must hash to its name, a record must carry the report that the
 chain accepted, and the claims must have the reward root that stands there. Where that ends, the work begins again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -83,3 +84,16 @@ def claims_after(
     if claims.reward_root != reward_root:
         raise InvalidInput("claims", "they do not have the reward root on chain")
     return claims
+
+
+def claims_of_others(directories: Iterable[Path], report: AcceptedReport) -> ClaimsState | None:
+    """Return the claims after a report that we had no part in, from any publication that has them; else None."""
+    for directory in directories:
+        if not (directory / "epochs").is_dir():
+            continue
+        publication = Publication(directory)
+        try:
+            return claims_after(publication, _published(publication, report), report.reward_root)
+        except (NotFound, InvalidInput, StorageFailure):
+            continue  # whoever publishes nonsense is passed over: the root on chain decides
+    return None

@@ -26,6 +26,11 @@ def observe_through(data_dir: Path, safety: SafetyLog, committed: Iterable[int])
     return observe_mark.observe_through(data_dir / SAFETY_LOG, committed, created=safety.created)
 
 
+def forget_through(data_dir: Path, epoch: int) -> None:
+    """Sign nothing more up to this epoch, whose records are about to be deleted; see `observe_mark.raise_mark`."""
+    observe_mark.raise_mark(data_dir / SAFETY_LOG, epoch)
+
+
 def set_up(data_dir: Path, network: bytes, member: Address) -> None:
     """Make the directory of an evaluator that has never signed anything; does nothing where there is one."""
     if data_dir.exists():

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -27,16 +27,22 @@ from meridian.errors import (
     Reverted,
     StorageFailure,
 )
-from meridian.evaluate.row import RowHeader
-from meridian.node.chain_view import AcceptedReport
+from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
+from meridian.node.evaluator.open_epochs import OPEN_MAX, OpenEpochs, may_evaluate
+from meridian.node.evaluator.peers import AddressHints, peers_of
 from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.reporting import RETRY_S, Reporter
-from meridian.node.evaluator.resume import PublishedEpoch, claims_after, published_epochs
-from meridian.node.evaluator.safety import observe_through, open_safety_log
-from meridian.node.evaluator.state import Disagreement, EpochState, waiting_for
+from meridian.node.evaluator.resume import (
+    PublishedEpoch,
+    claims_after,
+    claims_of_others,
+    published_epochs,
+)
+from meridian.node.evaluator.safety import open_safety_log
+from meridian.node.evaluator.state import Disagreement, EpochState
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
@@ -54,11 +60,6 @@ from meridian.node.replica_driver import ReplicaDriver
 from meridian.primitives.ids import Address
 
 log = logging.getLogger(__name__)
-
-WAITING_AFTER_S: Final = 3.0
-KEPT_EPOCHS: Final = 128
-"""Published epochs that stay open for slower members."""
-OPEN_EPOCHS_MAX: Final = 256
 
 
 class EvaluatorService:
@@ -79,12 +80,23 @@ class EvaluatorService:
         self._epochs: dict[int, EpochState] = {}
         self._news = ChainNews()
         self._settled_reports = 0
-        self._observe_through = -1
+        self._hints = AddressHints(config.network_dir, self._network)
+        self._peers: list[Peer] = []
         self._wake = asyncio.Event()
         self._work_turn = asyncio.Semaphore(1)
         self._safety = open_safety_log(config.data_dir, self._network.network_id, self._key.address)
         self._driver = self._make_driver()
         self._links = self._make_links()
+        self._open_epochs = OpenEpochs(
+            self._epochs,
+            self._driver,
+            self._rules,
+            self._safety,
+            data_dir=config.data_dir,
+            retained=config.retained_epochs,
+            context=self._context,
+            on_opened=self._wake.set,
+        )
         self._reporter = Reporter(
             address=self._key.address,
             driver=self._driver,
@@ -92,12 +104,18 @@ class EvaluatorService:
             chain=self._chain,
             on_chain=self._on_chain,
             stage_ms=config.stage_ms,
-            wake=self._wake.set,
+            wake=self._go_on,
         )
 
     def _make_driver(self) -> ReplicaDriver:
         return ReplicaDriver(
-            Replica(self._key, Timing(), Limits(epochs_max=OPEN_EPOCHS_MAX), self._rules),
+            Replica(
+                self._key,
+                Timing(),
+                Limits(epochs_max=OPEN_MAX, closed_epochs_max=self._config.retained_epochs),
+                self._rules,
+                archive=self._safety,
+            ),
             self._safety,
             on_decided=self._on_decided,
             on_attested=self._on_attested,
@@ -107,12 +125,15 @@ class EvaluatorService:
     def _make_links(self) -> Links:
         return Links(
             link_identity(load_or_create_secret(self._config.link_key_file)),
-            [Peer(e.address, e.link_key, e.host, e.port) for e in self._network.evaluators],
+            [],  # the chain names them: `_follow_peers`
             self._driver.deliver,
             address=self._key.address,
             network=self._network.network_id,
             listen=(self._config.listen_host, self._config.listen_port),
         )
+
+    def _context(self, epoch: int, members: tuple[Address, ...]) -> Context:
+        return Context(self._domain, self._network.network_id, epoch, members)
 
     # -- what the protocol tells us ---------------------------------------------------------------
 
@@ -129,7 +150,7 @@ class EvaluatorService:
         ]
         self._settlement.decided(effect.epoch, effect.block.hash, rows)
         event_line("decided", epoch=effect.epoch, view=effect.certificate.view, rows=len(rows))
-        self._wake.set()
+        self._go_on()
 
     def _on_attested(self, effect: Attested) -> None:
         self._epochs[effect.epoch].attested[effect.digest] = effect
@@ -156,23 +177,20 @@ class EvaluatorService:
             StorageFailure: If the safety log fails: nothing may be signed any more.
         """
         await self._first_news()
-        committed = tuple(self._news.commitments)
-        self._observe_through = await asyncio.to_thread(
-            observe_through, self._config.data_dir, self._safety, committed
-        )
+        await self._open_epochs.remember(self._news.commitments)
         resumed = await self._on_chain(self._resume)
+        self._follow_peers()
         await self._links.start()
         await self._driver.start(self._links)
-        for epoch in resumed[-KEPT_EPOCHS:]:
-            observer = epoch.header.epoch <= self._observe_through
-            await self._open(epoch.header, epoch.members, observer=observer)
+        await self._open_epochs.answer_for([(e.header.epoch, e.members) for e in resumed])
         async with asyncio.TaskGroup() as group:
             group.create_task(self._driver.join(), name="driver")
             group.create_task(self._links.join(), name="links")
             ready_line(address="0x" + self._key.address.hex(), port=self._config.listen_port)
             group.create_task(self._follow(group), name="follow")
+            group.create_task(self._open_epochs.run(), name="open epochs")
             group.create_task(self._settle(group), name="settle")
-            group.create_task(self._watch(), name="watch")
+            group.create_task(self._open_epochs.watch(self._key.address), name="watch")
 
     async def _first_news(self) -> None:
         """Wait for the chain: an evaluator may be started before it."""
@@ -208,39 +226,48 @@ class EvaluatorService:
             for epoch in sorted(self._news.commitments.keys() - self._epochs.keys()):
                 self._epochs[epoch] = EpochState(self._news.commitments[epoch])
                 group.create_task(self._work(epoch), name=f"epoch-{epoch}")
+            self._follow_peers()
             self._wake.set()
             await asyncio.sleep(self._config.poll_ms / 1000)
 
+    def _follow_peers(self) -> None:
+        """Have links to whom the chain names now, and to who has left as long as an open epoch needs them."""
+        needed = {m for state in self._epochs.values() if state.is_open for m in state.members}
+        peers = peers_of(self._news.evaluators, self._hints.entries(), needed, self._key.address)
+        if peers != self._peers:
+            self._peers = peers
+            self._links.update_peers(peers)
+            log.info("peers: %d", len(peers))
+
     async def _work(self, epoch: int) -> None:
-        """Work one epoch up to our own row."""
+        """Work one epoch up to our own row; `_keep_open` contributes it."""
         state = self._epochs[epoch]
         loop = asyncio.get_running_loop()
+        while not may_evaluate(self._epochs, epoch):  # noqa: ASYNC110 - others make room, by publishing
+            await asyncio.sleep(RETRY_S)
         started = loop.time()
         work = await self._prepare(state)
-        if self._key.address not in work.terms.members:
+        if work is None:
             log.info("epoch %d: we are not a member", epoch)
+            state.is_outside = True
+            self._go_on()
             return
+        state.members = work.terms.members
         state.work = work
         event_line(
             "evaluated", epoch=epoch, jobs=len(work.observation.evaluation.verdicts),
             nodes=len(work.node_ids), seconds=round(loop.time() - started, 2),
         )  # fmt: skip
         self._settlement.prepare(work.terms)
-        observer = epoch <= self._observe_through
-        while not await self._make_room(epoch):  # noqa: ASYNC110 - others make the room, by publishing
-            await asyncio.sleep(RETRY_S)
-        state.opened_at_s = loop.time()
-        await self._open(work.terms.header, work.terms.members, observer=observer)
-        if not observer:
-            await self._driver.submit_row(epoch, work.observation.body)
+        self._go_on()
 
-    async def _prepare(self, state: EpochState) -> EpochWork:
-        """Fetch, check and evaluate, again and again until it works; what is wrong is said once."""
+    async def _prepare(self, state: EpochState) -> EpochWork | None:
+        """Fetch, check and evaluate, again and again until it works; what is wrong is said once. None: not ours."""
         said = ""
         while True:
             try:
                 async with self._work_turn:  # one at a time; a failing one lets the others pass
-                    return await self._prepare_once(state)
+                    return await asyncio.to_thread(self._prepare_once, state.commitment)
             except (InvalidInput, NotFound, RemoteFault, Reverted) as problem:
                 if str(problem) != said:
                     said = str(problem)
@@ -248,10 +275,13 @@ class EvaluatorService:
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
             await asyncio.sleep(RETRY_S)
 
-    async def _prepare_once(self, state: EpochState) -> EpochWork:
-        return await asyncio.to_thread(  # beside the chain's own calls: it may take long
-            prepare,
-            state.commitment,
+    def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
+        """In a thread, beside the chain's own calls: it may take long."""
+        members = self._chain.view.committee(commitment.epoch)
+        if members and self._key.address not in members:
+            return None
+        return prepare(
+            commitment,
             self._chain.view,
             self._network.network_id,
             self._network.calendar,
@@ -272,26 +302,17 @@ class EvaluatorService:
         numbers = [epoch.header.epoch for epoch in published]
         self._settlement.resume(numbers, last.report_hash, claims)
         self._settled_reports = len(published)
-        for number in numbers:
-            self._epochs[number] = EpochState(self._news.commitments[number], published=True)
+        for epoch in published:
+            number = epoch.header.epoch
+            self._epochs[number] = EpochState(
+                self._news.commitments[number], members=epoch.members, published=True
+            )
         return published
 
-    async def _open(
-        self, header: RowHeader, members: tuple[Address, ...], *, observer: bool
-    ) -> None:
-        self._rules.expect(header)
-        context = Context(self._domain, self._network.network_id, header.epoch, members)
-        self._epochs[header.epoch].is_open = True
-        await self._driver.open_epoch(context, observer=observer)
-
-    async def _make_room(self, newest: int) -> bool:
-        """Close published epochs that no slower member is likely to need; tell whether one more may be opened."""
-        for epoch, state in sorted(self._epochs.items()):
-            if state.is_open and state.published and epoch <= newest - KEPT_EPOCHS:
-                state.is_open = False
-                await self._driver.close_epoch(epoch)
-                self._rules.forget(epoch)
-        return sum(state.is_open for state in self._epochs.values()) < OPEN_EPOCHS_MAX
+    def _go_on(self) -> None:
+        """Let both loops look again at what can be done."""
+        self._open_epochs.look_again()
+        self._wake.set()
 
     # -- from decisions to accepted reports -------------------------------------------------------
 
@@ -313,13 +334,15 @@ class EvaluatorService:
             if not await self._reproduce(reports[self._settled_reports]):
                 return
             self._settled_reports += 1
-        await self._reporter.round(self._epochs, self._observe_through, group)
+        await self._reporter.round(self._epochs, self._open_epochs.observe_through, group)
 
     async def _reproduce(self, report: AcceptedReport) -> bool:
         """Compare an accepted report with our own; return False until we can."""
         state = self._epochs.get(report.epoch)
         if state is None:
             return False  # its commitment has not been read yet
+        if state.is_outside:
+            return await self._pass_over(report)
         if state.settled is not None:  # reproduced before, but not published: the chain was away
             return await self._publish(report, state, state.settled)
         result = self._settlement.accept(report.epoch, report.report_hash, report.previous)
@@ -336,6 +359,15 @@ class EvaluatorService:
             )
         state.settled = result
         return await self._publish(report, state, result)
+
+    async def _pass_over(self, report: AcceptedReport) -> bool:
+        """Go on behind a report of an epoch in which we had no seat; return False until somebody published its claims."""
+        directories = self._network.directories(self._config.network_dir)
+        claims = await asyncio.to_thread(claims_of_others, directories, report)
+        if claims is None:
+            return False
+        self._settlement.pass_over(report.epoch, report.report_hash, report.previous, claims)
+        return True
 
     async def _signatures(
         self, report: AcceptedReport, state: EpochState
@@ -379,20 +411,8 @@ class EvaluatorService:
         )  # large, and not needed any more
         state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
+        self._open_epochs.look_again()
         return True
-
-    async def _watch(self) -> None:
-        """Say what undecided epochs wait for."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(WAITING_AFTER_S)
-            for epoch, state in sorted(self._epochs.items()):
-                late = state.opened_at_s and loop.time() - state.opened_at_s > WAITING_AFTER_S
-                if late and state.decided is None and not state.published:
-                    status = self._driver.status(epoch)
-                    event_line(
-                        "waiting", epoch=epoch, **waiting_for(state, status, self._key.address)
-                    )
 
 
 async def _serve(config: EvaluatorConfig) -> None:

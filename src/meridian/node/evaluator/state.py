@@ -22,6 +22,10 @@ class EpochState:
     """Where an epoch stands with us."""
 
     commitment: Commitment
+    members: tuple[Address, ...] = ()
+    """Once they are known to us."""
+    is_outside: bool = False
+    """We are not a member."""
     work: EpochWork | None = None
     decided: Decided | None = None
     is_open: bool = False
@@ -37,6 +41,11 @@ class EpochState:
     """Report digest -> signatures."""
     signed: set[bytes] = field(default_factory=set)
     transmissions: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether we have a row to give and the epoch's report is still to come."""
+        return self.work is not None and not self.published and self.barred is None
 
 
 def waiting_for(state: EpochState, status: EpochStatus, ours: Address) -> dict[str, object]:

@@ -301,6 +301,39 @@ def test_an_observer_stays_one_after_another_restart():
     assert not [kind for i, _, kind, _ in cluster.sent if i == 3 and kind is not Kind.ASK]
 
 
+def test_a_member_restored_from_an_old_backup_observes_until_the_next_epoch():
+    """Its records stop before its HAVE; what it signed after them it would say again, and differently."""
+    cluster, me = Cluster(4), 3
+    cluster.open(range(4))
+    cluster.submit(me, b"the first body")
+    backup = dict(cluster.disks[me])
+    assert any(record.kind == "row" for record in backup.values())
+    for i in range(3):
+        cluster.submit(i, b"body %d" % i)
+    cluster.run(cluster.now_ms + 350)
+    assert any(i == me and kind is Kind.HAVE for i, _, kind, _ in cluster.sent)
+    cluster.disks[me] = dict(backup)
+    cluster.replicas[me] = cluster.new(me)
+    records = list(backup.values())
+    cluster.sent.clear()
+    cluster.seen[me].clear()
+    restored = cluster.replicas[me].open(cluster.context, records, cluster.now_ms, observer=True)
+    cluster.do(me, restored)
+    cluster.submit(me, b"another body")
+    settle(cluster, range(4))
+    cluster.restart(me)
+    assert cluster.replicas[me].status(EPOCH).observer
+    assert cluster.decided(me) == cluster.decided(0)
+    signed = set(Kind) - {Kind.ASK, Kind.FETCH, Kind.FETCH_REPLY, Kind.DECIDED, Kind.EVIDENCE}
+    assert not [kind for i, _, kind, _ in cluster.sent if i == me and kind in signed]
+    # The next epoch is one in which it signed nothing before: it is a member again.
+    later = context(4, EPOCH + 1)
+    told = cluster.replicas[me].open(later, [], cluster.now_ms)
+    told += cluster.replicas[me].submit_row(EPOCH + 1, b"next", cluster.now_ms)
+    assert not cluster.replicas[me].status(EPOCH + 1).observer
+    assert any(isinstance(e, Broadcast) and e.frame[1] == Kind.ROW for e in told)
+
+
 @pytest.mark.parametrize("what", ["row", "echo", "wish", "propose"])
 def test_an_own_statement_that_is_not_remembered_makes_an_observer(what):
     """Somebody signs with this key, or the disk is an old one: stop signing before it becomes two."""

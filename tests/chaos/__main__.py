@@ -132,6 +132,11 @@ def summary(run: Run, found: Findings, settings: dict[str, Any]) -> dict[str, An
             "max": max(found.clean_ms, default=0),
             "slowest_after_fault": found.slowest_ms,
         },
+        "queues_most": {
+            name: count
+            for name, count in sorted(run.world.queues_most.items())
+            if name in {"inbox", "small_bytes", "bulk_bytes", "pending"}
+        },
         "memory": [
             {
                 "node": m.node,

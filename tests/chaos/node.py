@@ -33,6 +33,7 @@ from .committee import (
 from .failpoint import VARIABLE, Failpoint, WatchedLog, WatchedTransport, append, open_lines
 
 ATTEMPT = bytes(32)
+TELL_S = 0.5
 LOOK_S = 0.2
 """How often the wall clock is read at least: it may jump."""
 
@@ -144,7 +145,26 @@ class ChaosNode:
             group.create_task(self._driver.join(), name="driver")
             group.create_task(self._links.join(), name="links")
             group.create_task(self._follow(), name="follow")
+            group.create_task(self._tell(), name="tell")
             ready_line(number=self._number, observe_through=self._observe_through)
+
+    async def _tell(self) -> None:
+        """Say now and then what waits in the queues; whoever started us looks at the bounds."""
+        while True:
+            links = self._links.statistics()
+            peers = [counters for name, counters in links.items() if name != "links"]
+            driver = self._driver.statistics()
+            event_line(
+                "queues",
+                inbox=driver["frames_waiting"],
+                dropped=driver["frames_dropped"],
+                rejected=driver["frames_rejected"],
+                small_bytes=sum(peer["small_waiting_bytes"] for peer in peers),
+                bulk_bytes=sum(peer["bulk_waiting_bytes"] for peer in peers),
+                connected=links["links"]["connected"],
+                pending=links["links"]["pending"],
+            )
+            await asyncio.sleep(TELL_S)
 
     async def close(self) -> None:
         """Stop driver and links; release the safety log."""

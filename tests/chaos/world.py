@@ -87,6 +87,9 @@ class World:
         self.ending = threading.Event()
         self.decided: dict[int, set[int]] = {i: set() for i in range(config.n)}
         self.attested: dict[int, set[int]] = {i: set() for i in range(config.n)}
+        self.queues: dict[int, Event] = {}
+        """What each node last said about its queues."""
+        self.queues_most: dict[str, int] = {}
         self.faults: list[FaultRecord] = []
         self.samples: list[Sample] = []
         self.problems: list[str] = []
@@ -132,9 +135,17 @@ class World:
     # --- processes -------------------------------------------------------------------------------
 
     def _on_event(self, name: str, event: Event) -> None:
-        known = {"decided": self.decided, "attested": self.attested}.get(event.get("event", ""))
-        if known is not None:
-            known[int(name.split("-")[1])].add(event["epoch"])
+        number = int(name.split("-")[1])
+        match event.get("event"):
+            case "decided":
+                self.decided[number].add(event["epoch"])
+            case "attested":
+                self.attested[number].add(event["epoch"])
+            case "queues":
+                self.queues[number] = event
+                for what, value in event.items():
+                    if what != "event":
+                        self.queues_most[what] = max(value, self.queues_most.get(what, 0))
 
     def _command(self, i: int, variables: Iterable[str], module: str, *more: str) -> list[str]:
         inside = self.network.inside(i) if self.network else []
@@ -179,6 +190,10 @@ class World:
         child.stop()
         if child._process.returncode != 0:
             self.problem(i, f"ended with exit code {child._process.returncode} after SIGTERM")
+
+    def pid(self, i: int) -> int:
+        """The process id of a node."""
+        return self._children[i].pid
 
     def signal(self, i: int, number: int) -> None:
         """Send a signal to a node."""

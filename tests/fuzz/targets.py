@@ -23,8 +23,8 @@ from meridian.ephemera.messages.message import SignedMessage
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.link_frames import (
-    HEADER_BYTES,
     HELLO_BYTES,
+    FrameParser,
     PeerFault,
     decode_hello,
     encode_frame,
@@ -62,16 +62,10 @@ def fuzz_frame(data: bytes) -> None:
 
 
 def fuzz_link(data: bytes) -> None:
-    """The reader of link frames, and the hello."""
-    reader = asyncio.StreamReader(loop=_LOOP)
-    reader.feed_data(data)
-    reader.feed_eof()
+    """The reader of link frames, the parser that takes them from chunks, and the hello."""
+    read = _read_all(data)
     at = 0
-    while True:
-        try:
-            kind, payload = _finish(read_frame(reader, LINK_FRAME_BYTES_MAX, lambda: None))
-        except PeerFault:
-            break
+    for kind, payload in read:
         promise(len(payload) <= LINK_FRAME_BYTES_MAX, "a payload passes the limit")
         frame = encode_frame(kind, payload)
         promise(data[at : at + len(frame)] == frame, "a link frame has two spellings")
@@ -83,8 +77,32 @@ def fuzz_link(data: bytes) -> None:
                 continue
             promise(hello.encode() == payload, "a hello has two spellings")
             promise(len(payload) == HELLO_BYTES, "a hello of another length")
-    promise(at <= len(data), "more was read than there was")
-    promise(len(data) - at < HEADER_BYTES or at < len(data), "the end was passed")
+    for chunk_bytes in (1 + len(data), 1 + sum(data[:3]) % 97):
+        parsed, faulty = _parse_all(data, chunk_bytes)
+        promise(parsed == read[: len(parsed)], "the parser reads other frames")
+        promise(faulty or parsed == read, "the parser leaves frames out")
+
+
+def _read_all(data: bytes) -> list[tuple[LinkKind, bytes]]:
+    reader = asyncio.StreamReader(loop=_LOOP)
+    reader.feed_data(data)
+    reader.feed_eof()
+    found = []
+    while True:
+        try:
+            found.append(_finish(read_frame(reader, LINK_FRAME_BYTES_MAX, lambda: None)))
+        except PeerFault:
+            return found
+
+
+def _parse_all(data: bytes, chunk_bytes: int) -> tuple[list[tuple[LinkKind, bytes]], bool]:
+    parser, found = FrameParser(LINK_FRAME_BYTES_MAX), []
+    for first in range(0, len(data), chunk_bytes):
+        try:
+            found += parser.feed(data[first : first + chunk_bytes])
+        except PeerFault:
+            return found, True
+    return found, False
 
 
 def fuzz_certificate(data: bytes) -> None:

@@ -192,7 +192,7 @@ def _framed(message: Message, *parts: Part, **derived: bytes) -> Layout:
 
 
 def _frames() -> dict[str, Example]:
-    row, have = ROWS[1], HAVES[2]
+    row, have, body = ROWS[1], HAVES[2], w.BODIES[1]
     leader, next_leader = CONTEXT.leader(0), CONTEXT.leader(1)
     propose_signature = sign(leader, Kind.PROPOSE, 0, propose_digest(BLOCK.hash))
     echo, vote = sign(0, Kind.ECHO, 0, BLOCK.hash), sign(3, Kind.VOTE, 0, BLOCK.hash)
@@ -220,10 +220,12 @@ def _frames() -> dict[str, Example]:
     head = [("member", "u16", 0), ("view", "u32", 0)]
     return {
         "frame-row": _framed(
-            Row(1, row.digest, row.signature),
+            Row(1, row.digest, row.signature, body),
             ("member", "u16", 1),
             ("digest", "bytes32", row.digest),
             ("signature", "bytes64", row.signature),
+            ("flag", "u8", 1),
+            ("body", "blob", body),
         ),
         "frame-have": _framed(
             Have(2, ENTRIES, have.signature),

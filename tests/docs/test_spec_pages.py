@@ -398,6 +398,7 @@ LIMITS = [
     (5, f"number of nodes, at most 2^{row.NODES_MAX.bit_length() - 1}"),
     (6, f"at most {limits.MEMBERS_MAX}."),
     (6, f"No frame is longer than {limits.FRAME_BYTES_MAX:,} bytes"),
+    (6, f"comes along has at most {limits.PUSHED_BODY_BYTES_MAX:,} bytes"),
     (6, f"a piece of at most {limits.PIECE_BYTES_MAX:,} bytes"),
     (6, f"at most {EVIDENCE_BYTES_MAX} bytes"),
     (6, f"A file is at most {EVIDENCE_FILE_BYTES_MAX:,} bytes"),

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import Block, Certificate, SignedHave, SignedRow, have_digest
@@ -89,11 +90,18 @@ class DiskArchive:
 class Cluster:
     """n replicas; frames pass `allow(sender, receiver, kind)`; crashed members take part in nothing."""
 
-    def __init__(self, n: int, *, timing: Timing | None = None, limits: Limits | None = None):
+    def __init__(
+        self,
+        n: int,
+        *,
+        timing: Timing | None = None,
+        limits: Limits | None = None,
+        pushed_body_bytes: int = 0,
+    ):
         self.context = context(n)
         self.keys = keys(n)
         self.timing = timing or Timing()
-        self.limits = limits or Limits()
+        self.limits = replace(limits or Limits(), pushed_body_bytes=pushed_body_bytes)
         self.now_ms = 0
         self.queue: deque[tuple[int, int, bytes]] = deque()
         self.disks: list[dict[tuple[int, str, bytes], Record]] = [{} for _ in range(n)]

@@ -1,6 +1,7 @@
 """Frames: golden bytes, one spelling, refusal of anything else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def examples():
     )
     return {
         "ROW": voice.row(1, b"body 1"),
+        "ROW with body": replace(voice.row(1, b"body 1"), body=b"body 1"),
         "HAVE": voice.have(2, [(0, bytes(32)), (1, b"\x01" * 32), (3, b"\x03" * 32)]),
         "PROPOSE": voice.propose(0, block),
         "PROPOSE with lock": voice.propose(1, block, voice.justification(1, [0, 1, 3], {1: lock})),

@@ -102,7 +102,13 @@ def have_without_bodies(patch: Patch) -> None:
             rows.setdefault(member, digest)
         return tuple(sorted(rows.items()))
 
+    persist = collection.Collection.persist_bodies
     patch.setattr(collection.Collection, "held", held)
+    patch.setattr(
+        collection.Collection,
+        "persist_bodies",
+        lambda self, digests: persist(self, [d for d in digests if d in self.bodies]),
+    )
 
 
 MUTANTS = {

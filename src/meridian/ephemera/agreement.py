@@ -262,7 +262,11 @@ class Agreement:
         self.grace_ms = None
         self._collection.due_ms = None
         self._seat.persist("decided", b"", certificate.encode())
-        self._seat.broadcast(Decision(certificate))
+        # Whoever has voted for it is about to decide too; what it still lacks after a loss, it asks for.
+        votes = self._seat.ledger.said(Kind.VOTE, certificate.view)
+        for member in range(self._context.n):
+            if member not in votes or votes[member][0] != certificate.block_hash:
+                self._seat.send(member, Decision(certificate))
 
     def _try_join(self) -> bool:
         if self._seat.observer or not self.pacemaker.join():

@@ -3,8 +3,8 @@
 A row counts when its signature is valid, its body is here and the application accepts it; only then does it
 stand in the own HAVE, and it is durable with its body before the HAVE is sent. So f + 1 listings of a row include
 a correct member from whom the body can be fetched, after a crash too, and the inclusion rule can never demand
-what nobody can deliver. Bodies are content-addressed and travel by FETCH only: evaluators that agree have equal
-bodies, and then nothing is fetched at all.
+what nobody can deliver. Bodies are content-addressed: a short one comes along with its row, others travel by FETCH,
+and evaluators that agree have equal bodies, so that nothing is fetched at all.
 
 Bounds: two signed versions per member and those that f + 1 HAVEs list; one HAVE per member; bodies and
 verdicts of these and of kept blocks only.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from meridian.ephemera import journal
 from meridian.ephemera.application import Application
@@ -100,12 +101,23 @@ class Collection:
         seat.persist_message("row", row)
         self._keep_own_row(row)
         seat.retrieval.done((BODY, digest))
-        seat.broadcast(row)
+        self.send_own_row()
+
+    def send_own_row(self) -> None:
+        """Send the own row, with its body if that is short: one round trip less for everybody."""
+        row = self.own_row
+        if row is not None:
+            body = self.bodies.get(row.digest)
+            short = body is not None and len(body) <= self._seat.limits.pushed_body_bytes
+            self._seat.broadcast(replace(row, body=body if short else None))
 
     def on_row(self, sender: int, row: Row) -> None:
         """A signed row, from its member or passed on."""
         seat, entry = self._seat, (row.member, row.digest)
+        if row.body is not None and row_root(row.body) != row.digest:
+            raise InvalidInput("body", "does not have the root that the row names")
         if entry in self._signed:
+            self._take_pushed(row)
             return
         finding = seat.ledger.examine(Kind.ROW, row.member, 0, row.digest, row.signature)
         if finding is Finding.KNOWN:
@@ -115,6 +127,7 @@ class Collection:
         versions = len(self._versions.get(row.member, ()))
         if versions < ROW_VERSIONS_MAX or self._listed(entry) >= seat.context.amplify:
             self._keep_row(row)
+            self._take_pushed(row)
             self.want_body(row.digest, [row.member, sender])
 
     def on_have(self, have: Have) -> None:
@@ -255,6 +268,12 @@ class Collection:
 
     def _listed(self, entry: Entry) -> int:
         return sum(1 for have in self.haves.values() if entry in have.entries)
+
+    def _take_pushed(self, row: Row) -> None:
+        """The body that came along with a kept row."""
+        if row.body is not None and row.digest not in self.bodies:
+            self.take_body(row.digest, row.body)
+            self._seat.retrieval.done((BODY, row.digest))
 
     def _keep_row(self, row: Row) -> None:
         if (row.member, row.digest) in self._signed:

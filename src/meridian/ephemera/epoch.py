@@ -301,8 +301,7 @@ class EpochMachine:
         seat, decided = self._seat, self._agreement.certificate is not None
         if not decided:
             if not seat.observer:
-                if self._collection.own_row is not None:
-                    seat.broadcast(self._collection.own_row)
+                self._collection.send_own_row()
                 if self._collection.own_have is not None:
                     seat.broadcast(self._collection.own_have)
                 self._agreement.resend()

@@ -6,7 +6,7 @@ checked before anything is parsed, and parsing raises nothing but InvalidInput.
 
 | kind | content |
 |---|---|
-| ROW | index u16, digest 32, signature |
+| ROW | index u16, digest 32, signature, flag u8, body blob if flag |
 | HAVE | index u16, vector, signature |
 | PROPOSE | index u16, view u32, signature, block blob, justification (view > 0) |
 | ECHO, VOTE | index u16, view u32, block hash 32, signature |
@@ -38,7 +38,12 @@ from meridian.ephemera.block import (
     write_certificate,
 )
 from meridian.ephemera.context import EPOCH_MAX, PROTOCOL_VERSION, VIEW_MAX, Context, Kind
-from meridian.ephemera.limits import FRAME_BYTES_MAX, MEMBERS_MAX, PIECE_BYTES_MAX
+from meridian.ephemera.limits import (
+    FRAME_BYTES_MAX,
+    MEMBERS_MAX,
+    PIECE_BYTES_MAX,
+    PUSHED_BODY_BYTES_MAX,
+)
 from meridian.ephemera.message import (
     BLOCK,
     BODY,
@@ -91,7 +96,9 @@ def _bytes_max(kind: Kind, n: int) -> int:
     have = 2 + 2 + entry * n + 64
     certificate = 4 + 32 + 2 + signature * n
     match kind:
-        case Kind.ROW | Kind.ECHO | Kind.VOTE | Kind.WISH | Kind.FETCH | Kind.ASK:
+        case Kind.ROW:
+            content = 98 + 1 + 4 + PUSHED_BODY_BYTES_MAX
+        case Kind.ECHO | Kind.VOTE | Kind.WISH | Kind.FETCH | Kind.ASK:
             content = 102
         case Kind.HAVE:
             content = have
@@ -151,8 +158,10 @@ def encode(message: Message, epoch: int) -> bytes:
     kind = KINDS[type(message)]
     out = Writer().u8(PROTOCOL_VERSION).u8(kind).u64(epoch)
     match message:
-        case Row(member, digest, signature):
-            out.u16(member).fixed(digest, 32).fixed(signature, 64)
+        case Row(member, digest, signature, body):
+            out.u16(member).fixed(digest, 32).fixed(signature, 64).u8(int(body is not None))
+            if body is not None:
+                out.blob(body)
         case Have(member, _, signature):
             out.u16(member).raw(message.vector).fixed(signature, 64)
         case Propose(member, view, signature, block, justification):
@@ -278,6 +287,12 @@ def _read_report(reader: Reader) -> ReportSignature:
     return ReportSignature(*reader.unpack(_REPORT))
 
 
+def _read_row(reader: Reader) -> Row:
+    member, digest, signature = reader.unpack(_ROW)
+    body = reader.blob(PUSHED_BODY_BYTES_MAX) if _flag(reader) else None
+    return Row(member, digest, signature, body)
+
+
 def _read_ballot(reader: Reader) -> tuple[int, int, bytes, bytes]:
     member, view, block_hash, signature = reader.unpack(_BALLOT)
     if view > VIEW_MAX:
@@ -286,7 +301,7 @@ def _read_ballot(reader: Reader) -> tuple[int, int, bytes, bytes]:
 
 
 _READERS: dict[Kind, Callable[[Reader], Message]] = {
-    Kind.ROW: lambda r: Row(*r.unpack(_ROW)),
+    Kind.ROW: _read_row,
     Kind.HAVE: SignedHave.read,
     Kind.PROPOSE: _read_propose,
     Kind.ECHO: lambda r: Echo(*_read_ballot(r)),

@@ -16,6 +16,9 @@ MEMBERS_MAX = 128
 PIECE_BYTES_MAX = 1 << 20
 """Bytes of a body or block in one FETCH_REPLY."""
 
+PUSHED_BODY_BYTES_MAX = 4 << 10
+"""Bytes of a body that may come along with its ROW."""
+
 FRAME_BYTES_MAX = PIECE_BYTES_MAX + 256
 """No frame of the protocol is longer; links refuse longer ones before they allocate."""
 
@@ -56,6 +59,8 @@ class Limits:
     """Bytes of one row body."""
     piece_bytes: int = PIECE_BYTES_MAX
     """Bytes per FETCH_REPLY; equal for all members of a network."""
+    pushed_body_bytes: int = PUSHED_BODY_BYTES_MAX
+    """The own body goes along with the own ROW if it is not longer; a longer one is fetched."""
     epochs_max: int = 16
     """Epochs open at once."""
     views_ahead_max: int = 8
@@ -80,6 +85,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 1 <= self.piece_bytes <= PIECE_BYTES_MAX:
             raise InvalidInput("piece_bytes", f"must be 1..{PIECE_BYTES_MAX}")
+        if not 0 <= self.pushed_body_bytes <= PUSHED_BODY_BYTES_MAX:
+            raise InvalidInput("pushed_body_bytes", f"must be 0..{PUSHED_BODY_BYTES_MAX}")
         for name in (
             "body_bytes_max",
             "epochs_max",

@@ -31,6 +31,8 @@ class Row:
     member: int
     digest: bytes
     signature: bytes
+    body: bytes | None = None
+    """A short body comes along and need not be fetched; checked against the root, not signed."""
 
 
 Have = SignedHave

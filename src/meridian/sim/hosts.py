@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from meridian.ephemera.context import Context
 from meridian.ephemera.effects import (
@@ -28,8 +28,11 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 from meridian.sim.faults import Plan
 
-LIMITS = Limits(body_bytes_max=4_096, piece_bytes=64)
+LIMITS = Limits(body_bytes_max=4_096, piece_bytes=64, pushed_body_bytes=0)
 """Small pieces, so that bodies come in several."""
+
+PUSHING = replace(LIMITS, pushed_body_bytes=4_096)
+"""Every fourth world: bodies come along with their rows."""
 
 ATTEMPT = hashing.sha256(b"attempt 1")
 
@@ -133,7 +136,8 @@ class Host:
         return now_ms * self._rate // 1000 + self._offset_ms
 
     def _new_replica(self) -> Replica:
-        return Replica(self._key, self._plan.timing, LIMITS, Rows())
+        limits = PUSHING if self._plan.seed % 4 == 3 else LIMITS
+        return Replica(self._key, self._plan.timing, limits, Rows())
 
     def _do(self, now_ms: int, effects: list[Effect]) -> None:
         crash = self.may_crash and now_ms < self._plan.calm_ms

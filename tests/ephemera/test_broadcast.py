@@ -5,8 +5,23 @@ from dataclasses import replace
 import pytest
 from broadcast_cluster import NETWORK, SETTINGS, Cluster, keys_of, message_of
 
-from meridian.ephemera.broadcast.frame import Certified, Echo, Fetch, Payload, Send, Vote
-from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, signed, statement
+from meridian.ephemera.broadcast.frame import (
+    Certified,
+    Echo,
+    Fetch,
+    Frontier,
+    Payload,
+    Send,
+    Vote,
+)
+from meridian.ephemera.broadcast.slot import (
+    NUMBER_MAX,
+    DeliveryCertificate,
+    Kind,
+    Slot,
+    signed,
+    statement,
+)
 from meridian.ephemera.evidence import verify_evidence
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock, make_block
 from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry, entry_digest
@@ -295,6 +310,32 @@ def test_a_member_away_for_300_slots_catches_up():
     assert len(late.deliveries) == 300
     assert late.deliveries.keys() == early.deliveries.keys()
     assert late.values == early.values
+
+
+@pytest.mark.parametrize("gives", [0, 1])
+def test_a_liar_about_its_frontier_does_not_hold_up_who_catches_up(gives):
+    """It claims to have everything again and again, and gives nothing, or one certificate for each question."""
+    cluster = Cluster(4, settings=replace(SETTINGS, producer=False, sync_ms=2_000))
+    cluster.silent = {3}
+    for number in range(200):
+        cluster.put(0, b"key", b"%d" % number)
+    cluster.silent = set()
+    left = [0]
+
+    def stingy(sender, to, message):
+        if (sender, to) == (3, 1) and isinstance(message, Frontier):
+            left[0] = gives
+        if (sender, to) == (1, 3) and isinstance(message, Certified):
+            left[0] -= 1
+            return left[0] < 0
+        return (sender, to) == (1, 3) and not isinstance(message, Payload)
+
+    cluster.drop = stingy
+    everything = tuple((c, m, NUMBER_MAX) for c in (1, 2) for m in range(4))
+    for _ in range(100):
+        cluster.give(3, 1, Frontier(everything))
+        cluster.pass_time(100)
+    assert len(cluster.nodes[3].archive.deliveries) == 200
 
 
 def test_a_dead_minority_holds_nothing_up_and_a_dead_majority_all():

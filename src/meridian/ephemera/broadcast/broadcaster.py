@@ -60,8 +60,12 @@ class Broadcaster:
         self._frontiers: dict[Chain, int] = {}
         self._delivered_ms: dict[Chain, int] = {}
         self._serving = Serving(seat, archive, pace)
-        self._ahead: dict[Chain, tuple[int, int]] = {}
-        """(number, member) of the highest frontier that another member claims, if above ours."""
+        self._ahead: dict[int, dict[Chain, int]] = {}
+        """member -> the frontiers that it claims, where they are above ours."""
+        self._helper: int | None = None
+        """Who gave us the last certificate that was news."""
+        self._asked = 0
+        """The member that was asked last because it was its turn."""
         self._sync_ms = 0
         self._sync_turn = 0
         self._deliveries = 0
@@ -160,8 +164,8 @@ class Broadcaster:
             instance.record(kind, ballot.member, ballot.digest, ballot.signature)
             self._advance(slot, now_ms)
 
-    def on_certified(self, certificate: Certificate, now_ms: int) -> None:
-        """A certificate, from anybody."""
+    def on_certified(self, member: int, certificate: Certificate, now_ms: int) -> None:
+        """A certificate, passed on by any member."""
         slot = certificate.slot
         if not self._in_window(slot, None, now_ms):
             return
@@ -169,6 +173,7 @@ class Broadcaster:
         if known is not None and known.certificate is not None:
             return
         verify_delivery(self._seat.context, certificate)
+        self._helper = member
         self._open(slot, now_ms).certificate = certificate
         self._advance(slot, now_ms)
 
@@ -198,10 +203,7 @@ class Broadcaster:
         """How far another member is: send what it lacks, and ask for what we lack."""
         theirs = {(channel, sender): number for channel, sender, number in frontier.entries}
         self._serving.certificates(member, theirs, self._frontiers, now_ms)
-        for chain, number in theirs.items():
-            known = self._ahead.get(chain, (0, 0))[0]
-            if chain[0] in self._channels and number > max(known, self.frontier(*chain)):
-                self._ahead[chain] = (number, member)
+        self._ahead[member] = {c: number for c, number in theirs.items() if c[0] in self._channels}
         self._catch_up(now_ms)
 
     def on_accusation(self, accusation: Accusation) -> None:
@@ -329,17 +331,31 @@ class Broadcaster:
     # ---- catching up
 
     def _catch_up(self, now_ms: int) -> None:
-        """Ask who is ahead for more, as soon as nothing that it proved is left to deliver."""
-        self._ahead = {c: v for c, v in self._ahead.items() if v[0] > self.frontier(*c)}
+        """Ask who is ahead for more, as soon as nothing that it proved is left to deliver.
+
+        A claim may be a lie, and a liar must not keep us from asking the others: we ask who helped last, and whose
+        turn it is. Without progress since the last question to a member, only the clock asks it again.
+        """
         waiting = {
             (slot.channel, slot.sender)
             for slot, instance in self._instances.items()
             if instance.certificate is not None
         }
-        for chain, (_, member) in self._ahead.items():
-            # Without progress since the last question, only the clock asks again: a claim may be a lie.
-            if chain not in waiting and self._synced_at.get(member) != self._deliveries:
+        ahead = [member for member in tuple(self._ahead) if self._is_ahead(member, waiting)]
+        turns = sorted(ahead, key=lambda member: (member <= self._asked, member))
+        chosen = [member for member in (self._helper, *turns[:1]) if member in ahead]
+        self._asked = turns[0] if turns else self._asked
+        for member in chosen:
+            if self._synced_at.get(member) != self._deliveries:
                 self._sync(member, now_ms)
+
+    def _is_ahead(self, member: int, waiting: set[Chain]) -> bool:
+        """Whether a member claims more of a chain of which nothing is left to deliver; forgets claims that we reached."""
+        claims = self._ahead[member]
+        if any(n > self.frontier(*c) for c, n in claims.items() if c not in waiting):
+            return True
+        self._ahead[member] = {c: n for c, n in claims.items() if n > self.frontier(*c)}
+        return False
 
     def _sync(self, member: int, now_ms: int) -> None:
         self._sync_ms = now_ms + self._pace.sync_ms

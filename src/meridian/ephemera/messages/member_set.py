@@ -211,7 +211,7 @@ class MemberSet:
             case Vote():
                 broadcaster.on_ballot(Kind.VOTE, message, now_ms)
             case Certified(certificate):
-                broadcaster.on_certified(certificate, now_ms)
+                broadcaster.on_certified(member, certificate, now_ms)
             case Fetch():
                 broadcaster.on_fetch(member, message, now_ms)
             case Payload():

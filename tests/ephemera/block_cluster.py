@@ -49,6 +49,7 @@ class BlockCluster:
         hooks: Callable[[], Hooks] = AcceptAll,
     ) -> None:
         self.context = context(n)
+        self.realm = REALM
         self.keys = keys(n)
         self.correct = [i for i in range(n) if i not in byzantine]
         self.settings = settings

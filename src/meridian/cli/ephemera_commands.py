@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -126,15 +126,32 @@ def init_config(directory: Path, network: str, *, as_json: bool, **given: Any) -
     show_default=True,
     help="How often every node tries a block.",
 )
+@click.option(
+    "--host-pattern",
+    metavar="PATTERN",
+    help="Each node on a host of its own, such as node-{}; all on the same ports.",
+)
 @json_option
 def init_local_cluster(
-    nodes: int, directory: Path, port: int, api_port: int, interval_ms: int, *, as_json: bool
+    nodes: int,
+    directory: Path,
+    port: int,
+    api_port: int,
+    interval_ms: int,
+    host_pattern: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Make N nodes on this machine with one members file. Prints the line that starts each."""
     from meridian.node.ephemera import setup
 
     made = setup.init_local_cluster(
-        directory, nodes, first_port=port, first_api_port=api_port, interval_ms=interval_ms
+        directory,
+        nodes,
+        host_pattern=host_pattern,
+        first_port=port,
+        first_api_port=api_port,
+        interval_ms=interval_ms,
     )
     lines = [
         {
@@ -292,12 +309,20 @@ def submit(
     help="Only after this sequence.",
 )
 @click.option("--limit", type=click.IntRange(1), help="End after so many blocks.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.File("w"),
+    default="-",
+    help="File for what is shown; standard output without it.",
+)
 @json_option
 def blocks(
     url: str,
     creator: str | None,
     after: int,
     limit: int | None,
+    output: TextIO,
     *,
     follow: bool,
     as_json: bool,
@@ -306,11 +331,17 @@ def blocks(
     query: dict[str, str | int] = {"after": after}
     if creator is not None:
         query["creator"] = creator
-    _ask(_print_blocks(url, query, limit, follow=follow, as_json=as_json))
+    _ask(_print_blocks(url, query, limit, output, follow=follow, as_json=as_json))
 
 
 async def _print_blocks(
-    url: str, query: dict[str, str | int], limit: int | None, *, follow: bool, as_json: bool
+    url: str,
+    query: dict[str, str | int],
+    limit: int | None,
+    output: TextIO,
+    *,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     import msgspec
 
@@ -324,12 +355,13 @@ async def _print_blocks(
         nonlocal shown
         found = verify_block_document(document)
         if as_json:
-            click.echo(msgspec.json.encode(document).decode())
+            click.echo(msgspec.json.encode(document).decode(), file=output)
         else:
             header = found.block.header
             click.echo(
                 f"{found.sequence:>6}  {address_text(found.creator)}  height {header.height:>5}"
-                f"  {header.count:>4} messages  {found.block.hash.hex()}"
+                f"  {header.count:>4} messages  {found.block.hash.hex()}",
+                file=output,
             )
         shown += 1
         return limit is not None and shown >= limit

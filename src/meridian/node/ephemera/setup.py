@@ -22,6 +22,9 @@ from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text, network
 LOCAL_CHAIN_ID: Final = 31_337
 """Stands where there is no chain."""
 
+LOOPBACK: Final = "127.0.0.1"
+ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - in a container there is no other way
+
 MEMBERS_FILE: Final = "members.toml"
 
 
@@ -99,12 +102,21 @@ def init_local_cluster(
     directory: Path,
     n: int,
     *,
-    host: str = "127.0.0.1",
+    host_pattern: str | None = None,
     first_port: int = 3000,
     first_api_port: int = 7000,
     interval_ms: int = 1_000,
 ) -> list[LocalNode]:
-    """Make the directories of `n` nodes on one machine, and the members file that they share.
+    """Make the directories of `n` nodes, and the members file that they share.
+
+    Args:
+        directory: Where.
+        n: How many.
+        host_pattern: Without it all are on loopback, on ports that follow each other. With it, such as
+            ``node-{}``, each is on a host (or in a container) of its own, all on the same ports.
+        first_port: Port of the first node's links.
+        first_api_port: Port of the first node's API.
+        interval_ms: How often every node tries a block.
 
     Raises:
         InvalidInput: If there is a cluster already, or ports or `n` are out of range.
@@ -119,20 +131,24 @@ def init_local_cluster(
     nodes, members = [], []
     for i in range(n):
         name = f"node-{i + 1}"
+        host = LOOPBACK if host_pattern is None else host_pattern.format(i + 1)
+        listen = LOOPBACK if host_pattern is None else ALL_ADDRESSES
+        step = i if host_pattern is None else 0
         values: dict[str, object] = {
             "node.name": name,
-            "links.host": host,
-            "links.port": first_port + i,
-            "api.host": host,
-            "api.port": first_api_port + i,
+            "links.host": listen,
+            "links.port": first_port + step,
+            "links.public_host": "" if host_pattern is None else host,
+            "api.host": listen,
+            "api.port": first_api_port + step,
             "blocks.interval_ms": interval_ms,
             "membership.file": f"../{MEMBERS_FILE}",
             "membership.refresh_ms": 5_000,
         }
         keys = init_config(directory / name, network, values)
-        url = f"http://{host}:{first_api_port + i}"
+        url = f"http://{host}:{first_api_port + step}"
         nodes.append(LocalNode(name, directory / name / CONFIG_FILE, url, keys))
-        members.append((name, Peer(keys.address, keys.link_key, host, first_port + i)))
+        members.append((name, Peer(keys.address, keys.link_key, host, first_port + step)))
     realm = Realm(Domain(chain_id=LOCAL_CHAIN_ID, contract=ZERO_ADDRESS), network_id(network))
     write_members(members_file, number=1, network=network, realm=realm, members=members)
     return nodes

@@ -1,6 +1,6 @@
 """The vectors of the Rust Ephemera: what we keep gives its values, and what we do not keep gives others, with the reason.
 
-Decision record 12 says why. The file was computed from the original's rules; nothing in it is secret.
+Decision record 15 says why. The file was computed from the original's rules; nothing in it is secret.
 """
 
 import hashlib

@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from meridian.ephemera.limits import MEMBERS_MAX
 from meridian.ephemera.messages.mempool import Mempool
-from meridian.ephemera.messages.message import SignedMessage
+from meridian.ephemera.messages.message import DATA_BYTES_MAX, MESSAGE_BYTES_MAX, SignedMessage
 from meridian.ephemera.messages.settings import BlockSettings, MempoolLimits
 from meridian.errors import InvalidInput, Overloaded
 from meridian.primitives.hashing import sha256
@@ -64,6 +65,27 @@ def test_one_sender_leaves_room_for_others():
         with pytest.raises(Overloaded, match="this sender"):
             add(mempool, message(9, sender))
     assert len(mempool) == 4
+
+
+def test_large_messages_of_one_sender_leave_room_for_those_of_127_others():
+    """256 messages of 256 KiB would be all the bytes there are; 128 shares fit together."""
+    mempool = Mempool(ROOMY)
+    share = ROOMY.per_sender_bytes_max
+    assert MEMBERS_MAX * share <= ROOMY.bytes_max
+    most = DATA_BYTES_MAX - 200
+    for sender in range(MEMBERS_MAX):
+        for number in range(2):
+            add(mempool, message(number, sender, most))
+        with pytest.raises(Overloaded, match="this sender"):
+            add(mempool, message(2, sender, most))
+    assert len(mempool) == 2 * MEMBERS_MAX
+    mempool.remove([mempool.oldest()[0].hash])
+    add(mempool, message(3, 0, most))
+
+
+def test_the_largest_message_fits_whatever_the_limits_are():
+    for bytes_max in (1, 1 << 20, 64 << 20):
+        assert MempoolLimits(bytes_max=bytes_max).per_sender_bytes_max >= MESSAGE_BYTES_MAX
 
 
 def test_bytes_are_those_of_the_encoded_messages_up_to_the_last_one():
@@ -233,7 +255,8 @@ class MempoolMachine(RuleBasedStateMachine):
     def it_is_bounded(self):
         assert len(self.mempool) <= self.limits.messages_max
         assert self.mempool.bytes <= self.limits.bytes_max
-        assert len(self.mempool._per_sender) <= min(len(self.model), self.SENDERS)
+        senders = {entry.sender for entry in self.model}
+        assert len(self.mempool._per_sender) == len(self.mempool._bytes_per_sender) == len(senders)
 
 
 TestMempoolAgainstAModel = MempoolMachine.TestCase

@@ -1,7 +1,7 @@
 """Signed messages that wait for a block, within limits.
 
 Law: only messages that were checked enter; a message is here at most once; nobody can fill it for others
-(`per_sender_max`), and nothing stays for ever (`ttl_ms`). Which messages stand in blocks already is the caller's knowledge.
+(`per_sender_max`, `per_sender_bytes_max`), and nothing stays for ever (`ttl_ms`). Which messages stand in blocks already is the caller's knowledge.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Mempool:
         self._limits = limits
         self._waiting: dict[bytes, Waiting] = {}
         self._per_sender: Counter[Address] = Counter()
+        self._bytes_per_sender: Counter[Address] = Counter()
         self.bytes = 0
         """Encoded bytes of all messages."""
 
@@ -57,6 +58,8 @@ class Mempool:
         if self._per_sender[message.sender] >= limits.per_sender_max:
             raise Overloaded(RETRY_S, f"{limits.per_sender_max} messages of this sender wait")
         size = len(message.encode())
+        if self._bytes_per_sender[message.sender] + size > limits.per_sender_bytes_max:
+            raise Overloaded(RETRY_S, f"{limits.per_sender_bytes_max} bytes of this sender wait")
         if len(self._waiting) >= limits.messages_max or self.bytes + size > limits.bytes_max:
             raise Overloaded(RETRY_S, "the mempool is full")
 
@@ -67,6 +70,7 @@ class Mempool:
         expires_ms = now_ms + self._limits.ttl_ms
         self._waiting[message_hash] = Waiting(message_hash, message, size, expires_ms)
         self._per_sender[message.sender] += 1
+        self._bytes_per_sender[message.sender] += size
         self.bytes += size
 
     def remove(self, hashes: Iterable[bytes]) -> None:
@@ -75,9 +79,11 @@ class Mempool:
             gone = self._waiting.pop(message_hash, None)
             if gone is not None:
                 self.bytes -= gone.size_bytes
-                self._per_sender[gone.message.sender] -= 1
-                if not self._per_sender[gone.message.sender]:
-                    del self._per_sender[gone.message.sender]
+                sender = gone.message.sender
+                self._per_sender[sender] -= 1
+                self._bytes_per_sender[sender] -= gone.size_bytes
+                if not self._per_sender[sender]:
+                    del self._per_sender[sender], self._bytes_per_sender[sender]
 
     def expire(self, now_ms: int) -> int:
         """Drop what has waited too long; return how many."""

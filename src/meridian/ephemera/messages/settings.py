@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from meridian.ephemera.limits import MEMBERS_MAX
 from meridian.ephemera.messages.block import BLOCK_BYTES_MAX, MESSAGES_MAX
-from meridian.ephemera.messages.message import DATA_BYTES_MAX
+from meridian.ephemera.messages.message import DATA_BYTES_MAX, MESSAGE_BYTES_MAX
 from meridian.errors import InvalidInput
 from meridian.primitives.ids import Address
 
@@ -28,6 +29,11 @@ class MempoolLimits:
         for name in ("messages_max", "bytes_max", "per_sender_max", "data_bytes_max", "ttl_ms"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "must be at least 1")
+
+    @property
+    def per_sender_bytes_max(self) -> int:
+        """Encoded bytes of one sender: the shares of all members fit together, and one message always fits."""
+        return max(self.bytes_max // MEMBERS_MAX, MESSAGE_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)

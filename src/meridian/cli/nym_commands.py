@@ -4,11 +4,17 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from meridian.cli.progress import ProgressDisplay
+from meridian.errors import InvalidInput, NotFound
+from meridian.node.process import bound_recursion
+
+if TYPE_CHECKING:
+    from meridian.nym.run import NymOptions, NymRun
+    from meridian.nym.stored import Evidence
 
 BROKEN: Final = 1
 
@@ -90,29 +96,54 @@ def standalone(*, as_json: bool, **values: Any) -> None:
     is_flag=True,
     help="Kill the last Nym-Api with SIGKILL in mid-run; it starts again an epoch later.",
 )
-def ephemera(*, mode: str, as_json: bool, **values: Any) -> None:
+@click.option(
+    "--chain",
+    "on_chain",
+    is_flag=True,
+    help="Settle on an embedded chain with Meridian's contracts (only with --mode quorum).",
+)
+def ephemera(*, mode: str, as_json: bool, on_chain: bool, **values: Any) -> None:
     """The way of the founding document: rows go through Ephemera.
 
     In `race` everyone averages its own finalised block and the contract takes the first result. In `quorum` all decide
     one block, and one report carries the signatures of a quorum.
     """
-    _run(mode, as_json=as_json, **values)
+    if on_chain and mode != "quorum":
+        raise InvalidInput(
+            "--chain",
+            "the contracts take only reports that a quorum signed, and in a race nobody signs another's result;"
+            " use --mode quorum",
+        )
+    _run(mode, as_json=as_json, on_chain=on_chain, **values)
 
 
-def _run(mode: str, *, as_json: bool, data_dir: Path | None, **values: Any) -> None:
+def _run(
+    mode: str, *, as_json: bool, data_dir: Path | None, on_chain: bool = False, **values: Any
+) -> None:
     from meridian.cli.nym_tables import print_nym_run
     from meridian.nym.acceptance import Mode
-    from meridian.nym.run import NymOptions, NymRun
+    from meridian.nym.run import NymOptions
 
     options = NymOptions(data_dir=_directory(data_dir), mode=Mode(mode), **values)
     with ProgressDisplay() as display:
-        result = NymRun(options, display).run()
+        result = _runner(options, display, on_chain=on_chain).run()
     if as_json:
         click.echo(json.dumps(result.document | {"data_dir": str(options.data_dir)}))
     else:
         print_nym_run(result.document, options.data_dir)
     if result.problems:
         raise click.exceptions.Exit(BROKEN)
+
+
+def _runner(options: "NymOptions", display: ProgressDisplay, *, on_chain: bool) -> "NymRun":
+    if on_chain:
+        from meridian.nym.onchain.run import ChainRun
+
+        bound_recursion()  # the import has raised it
+        return ChainRun(options, display)
+    from meridian.nym.run import NymRun
+
+    return NymRun(options, display)
 
 
 def _directory(data_dir: Path | None) -> Path:
@@ -154,10 +185,8 @@ def verify(data_dir: Path, epoch: int, *, as_json: bool) -> None:
     Needs no running process. Exits with 0 when every link holds, else with 1 and the first broken link's name.
     """
     from meridian.cli.nym_tables import print_evidence
-    from meridian.nym.stored import StoredSystem
 
-    with StoredSystem(data_dir) as stored:
-        evidence = stored.verify(epoch)
+    evidence = _evidence(data_dir, epoch)
     broken = evidence.broken
     if as_json:
         links = [
@@ -176,3 +205,22 @@ def verify(data_dir: Path, epoch: int, *, as_json: bool) -> None:
     if broken is not None:
         click.echo(f"broken: {broken.name}: {broken.detail}", err=True)
         raise click.exceptions.Exit(BROKEN)
+
+
+def _evidence(data_dir: Path, epoch: int) -> "Evidence":
+    from meridian.nym.network import NymNetwork
+    from meridian.nym.stored import Evidence, StoredSystem
+
+    network = NymNetwork.load(data_dir)
+    if network.chain_genesis_s is None:
+        with StoredSystem(data_dir) as stored:
+            return stored.verify(epoch)
+    from meridian.node.audit_sources import open_source
+    from meridian.nym.onchain.evidence import audit_chain_epoch
+
+    bound_recursion()  # the imports have raised it
+    with open_source(data_dir) as source:
+        if not source.chain.opened(epoch):
+            raise NotFound(f"epoch {epoch} is not open on chain")
+        _, links = audit_chain_epoch(source, epoch, network)
+    return Evidence(tuple(links), (), ())

@@ -106,6 +106,15 @@ def deploy(
         parameters_digest=digests[1],
         owner=sender.address,
     )
+    return deploy_planned(sender, parameters)
+
+
+def deploy_planned(sender: Sender, parameters: Parameters) -> Addresses:
+    """Deploy the four contracts of a network with the first transactions of a fresh account.
+
+    Raises:
+        InvalidInput: If the account was used before.
+    """
     addresses, steps = plan(parameters, sender.address, 0)
     for step in steps:
         address = sender.deploy(load(step.name), *step.arguments, purpose=f"deploy/{step.name}")
@@ -157,34 +166,58 @@ def register_nodes(
         source: Names the nodes.
         progress: Called with (registered, all).
     """
+
+    def registration(node_id: str) -> NodeRegistration:
+        key, payee = operator_key(layout, node_id), payee_of(layout, source, node_id)
+        return consent(domain, network_id(source.definition.name), key, node_id, payee)
+
+    register_consenting(relayer, view, sorted(source.nodes), registration, progress)
+
+
+def register_consenting(
+    relayer: Sender,
+    view: ChainView,
+    node_ids: Sequence[str],
+    registration: Callable[[str], NodeRegistration],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Register those of the nodes that are not registered yet, many in one transaction.
+
+    Args:
+        relayer: Pays stake and gas.
+        view: Reads of the contracts.
+        node_ids: The nodes, in the order in which they register.
+        registration: Makes a node's consent; only asked for those that are missing.
+        progress: Called with (registered, all).
+    """
     known = view.nodes()
-    missing = [node_id for node_id in sorted(source.nodes) if node_key(node_id) not in known]
-    done = len(source.nodes) - len(missing)
-    progress(done, len(source.nodes))
+    missing = [node_id for node_id in node_ids if node_key(node_id) not in known]
+    done = len(node_ids) - len(missing)
+    progress(done, len(node_ids))
     hashes = []
     for start in range(0, len(missing), NODES_PER_TRANSACTION):
         group = missing[start : start + NODES_PER_TRANSACTION]
-        registrations = [_registration(domain, layout, source, i).arguments for i in group]
+        registrations = [registration(node_id).arguments for node_id in group]
         tag = hashlib.sha256("\n".join(group).encode()).hexdigest()[:16]
         data = view.registry.encode("register_nodes", registrations)
         stake = NODE_STAKE_ATTO * len(group)
         purpose = f"register-nodes/{tag}"
         hashes.append(relayer.submit(view.registry.address, data, stake, purpose=purpose))
         done += len(group)
-        progress(min(done, len(source.nodes) - 1), len(source.nodes))
+        progress(min(done, len(node_ids) - 1), len(node_ids))
     _wait(relayer, hashes)
-    progress(len(source.nodes), len(source.nodes))
+    progress(len(node_ids), len(node_ids))
 
 
-def _registration(
-    domain: Domain, layout: Layout, source: JobSource, node_id: str
+def consent(
+    domain: Domain, network: bytes, key: PrivateKey, node_id: str, payee: Address
 ) -> NodeRegistration:
-    key = operator_key(layout, node_id)
+    """Return an operator's signed consent that a node registers and that `payee` is paid for it."""
     statement = RegisterNode(
-        network=network_id(source.definition.name),
+        network=network,
         node_key=node_key(node_id),
         operator=key.address,
-        payee=payee_of(layout, source, node_id),
+        payee=payee,
         nonce=0,
         deadline_s=_NEVER,
     )

@@ -61,6 +61,16 @@ class ApiStore:
         """Average the readings of a half-open interval, `start_ms` in it and `end_ms` not."""
         return read_average(self._database, epoch, start_ms, end_ms)
 
+    def readings(self, start_ms: int, end_ms: int) -> list[tuple[int, int, int]]:
+        """Return the readings of a half-open interval, (time, mixnode, 0..100), ascending."""
+        rows = self._database.rows(
+            "SELECT at_ms, mix_id, reliability FROM reading"
+            " WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms, mix_id",
+            start_ms,
+            end_ms,
+        )
+        return [(at_ms, mixnode, value) for at_ms, mixnode, value in rows]
+
     def see(self, epoch: int) -> None:
         """Note that we ran in an epoch: we owe it a row, an empty one if need be."""
         with self._database.writing() as connection:
@@ -121,6 +131,11 @@ def unsettled_epochs(database: Database | ReadOnlyDatabase) -> list[int]:
         "SELECT epoch FROM seen WHERE epoch NOT IN (SELECT epoch FROM finding) ORDER BY epoch"
     )
     return [epoch for (epoch,) in rows]
+
+
+def seen_epochs(database: ReadOnlyDatabase) -> set[int]:
+    """Return the epochs in which a Nym-Api ran."""
+    return {epoch for (epoch,) in database.rows("SELECT epoch FROM seen")}
 
 
 def read_findings(database: ReadOnlyDatabase) -> dict[int, Finding]:

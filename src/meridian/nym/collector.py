@@ -5,16 +5,28 @@ while the process ran is recorded, however late the process came to it; a tick t
 """
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from meridian.measure.epoch import Calendar
 from meridian.nym.api_store import ApiStore
-from meridian.nym.contract_client import ContractClock
 from meridian.nym.mixnodes import TICKS, World
 
 BEHIND_MAX: Final = 10 * TICKS
 """A process that was held up for longer has missed the rest."""
 _SLEEP_MIN_S: Final = 0.005
+
+
+class Clock(Protocol):
+    """The time of the contract or chain that the epochs stand on."""
+
+    @property
+    def calendar(self) -> Calendar:
+        """The epochs."""
+        ...
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        ...
 
 
 class Collector:
@@ -24,12 +36,12 @@ class Collector:
         number: The Nym-Api's number.
         world: What there is to measure.
         store: Where readings go.
-        clock: The contract's.
+        clock: Of the epochs.
         liar: Whether it writes down the simulation's lies instead of what it measures.
     """
 
     def __init__(
-        self, number: int, world: World, store: ApiStore, clock: ContractClock, *, liar: bool
+        self, number: int, world: World, store: ApiStore, clock: Clock, *, liar: bool
     ) -> None:
         self._number = number
         self._world = world

@@ -56,7 +56,11 @@ class NymNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     liars: Annotated[int, msgspec.Meta(ge=0, le=APIS_MAX)] = 0
     """Nym-Apis 1 to `liars` report chosen extremes."""
     contract: str
+    """The simulated contract, or Evaluations on the chain."""
     contract_port: _Port
+    """Where the simulated contract, or the chain, listens."""
+    chain_genesis_s: Annotated[int, msgspec.Meta(ge=0, le=(1 << 53))] | None = None
+    """When the first epoch of a system on a chain begins; None: the simulated contract says."""
     apis: Annotated[tuple[ApiEntry, ...], msgspec.Meta(min_length=1, max_length=APIS_MAX)]
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ first epoch begins. The same command on the same data directory goes on where it
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,11 +29,12 @@ from meridian.nym.network import (
 )
 from meridian.nym.outcome import epoch_document
 from meridian.nym.stored import StoredSystem
-from meridian.primitives.ids import address_text
+from meridian.primitives.ids import Address, address_text
 
 NETWORK: Final = "nym-simulation"
 SETTLE_TIMEOUT_S: Final = 30.0
 EPOCHS_MAX: Final = 100_000
+USED_BY_OTHERS: Final = frozenset({"contract", "chain"})
 _POLL_S: Final = 0.1
 
 DEFAULT_AGGREGATE: Final = {Mode.STANDALONE: "mean", Mode.RACE: "mean", Mode.QUORUM: "wmedian"}
@@ -138,8 +139,9 @@ class NymRun:
             mixnodes=options.mixnodes,
             epoch_seconds=options.epoch_seconds,
             liars=options.liars,
-            contract=address_text(contract_address(NETWORK)),
+            contract=address_text(self._contract()),
             contract_port=ports[0],
+            chain_genesis_s=self._chain_genesis_s(known),
             apis=tuple(self._entry(number, ports[number]) for number in self._numbers),
         )
         if known is not None:
@@ -148,6 +150,13 @@ class NymRun:
         for number in network.numbers:
             self._set_up(network, number)
         return network
+
+    def _contract(self) -> Address:
+        return contract_address(NETWORK)
+
+    def _chain_genesis_s(self, known: NymNetwork | None) -> int | None:
+        del known
+        return None
 
     def _set_up(self, network: NymNetwork, number: int) -> None:
         """Make the directory of a Nym-Api that has never signed anything."""
@@ -175,29 +184,43 @@ class NymRun:
     @contextlib.contextmanager
     def _processes(self, network: NymNetwork) -> Iterator[int]:
         """Run all processes as long as the context lasts; yields the genesis."""
-        try:
-            self._watcher.progress("start the Nym-Apis", 0, 1)
-            for number in network.numbers:
-                self._start_api(number)
-            for child in self._children.values():
-                child.wait_ready()
-            self._watcher.progress("start the Nym-Apis", 1, 1)
+        with self._stopping():
+            self._start_apis(network)
             ready = self._start("contract", "meridian.nym.contract").wait_ready()
             yield int(ready["genesis_s"])
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Stop all children at the end of the context, whatever happens; what the others use goes last."""
+        try:
+            yield
         finally:
-            children = [c for c in self._children.values() if c.name not in self._resting]
-            for child in children:
+            running = [c for c in self._children.values() if c.name not in self._resting]
+            users = [child for child in running if child.name not in USED_BY_OTHERS]
+            for child in users:
                 child.terminate()
-            for child in children:
+            for child in [*users, *(c for c in running if c.name in USED_BY_OTHERS)]:
                 # A second Ctrl-C must not leave the others behind.
                 with contextlib.suppress(KeyboardInterrupt):
                     child.stop()
+
+    def _start_apis(self, network: NymNetwork) -> None:
+        """Start all Nym-Apis, and wait until every one is ready."""
+        self._watcher.progress("start the Nym-Apis", 0, 1)
+        for number in network.numbers:
+            self._start_api(number)
+        for child in self._children.values():
+            child.wait_ready()
+        self._watcher.progress("start the Nym-Apis", 1, 1)
 
     def _start_api(self, number: int) -> None:
         self._start(f"nym-api-{number}", "meridian.nym.api", "--number", str(number))
 
     def _start(self, name: str, module: str, *arguments: str) -> Child:
-        command = module_command(module, "--data-dir", str(self._options.data_dir), *arguments)
+        where = str(self._options.data_dir)
+        return self._start_child(name, module_command(module, "--data-dir", where, *arguments))
+
+    def _start_child(self, name: str, command: Sequence[str]) -> Child:
         child = Child(name, command, self._layout.log(name), self._on_event)
         self._children[name] = child
         self._resting.discard(name)
@@ -286,11 +309,12 @@ class NymRun:
                     continue
                 problems += [f"epoch {epoch}: {text}" for text in document["problems"]]
                 epochs.append(document)
-            summary = _summary(stored.network)
+            summary = summary_of(stored.network)
         return NymResult(summary | {"epochs": epochs, "problems": problems}, problems)
 
 
-def _summary(network: NymNetwork) -> dict[str, Any]:
+def summary_of(network: NymNetwork) -> dict[str, Any]:
+    """Return what a system is, for documents and to tell it from another."""
     return {
         "mode": network.mode.value,
         "aggregate": network.aggregate,
@@ -299,13 +323,14 @@ def _summary(network: NymNetwork) -> dict[str, Any]:
         "epoch_seconds": network.epoch_seconds,
         "seed": network.seed,
         "liars": network.liars,
+        "chain": network.chain_genesis_s is not None,
     }
 
 
 def _refuse_other(known: NymNetwork, ours: NymNetwork) -> None:
     """Refuse a data directory that holds another system, before anything is started."""
-    theirs: Mapping[str, Any] = _summary(known)
-    for name, value in _summary(ours).items():
+    theirs: Mapping[str, Any] = summary_of(known)
+    for name, value in summary_of(ours).items():
         if theirs[name] != value:
             raise InvalidInput(
                 "--data-dir",

@@ -88,6 +88,10 @@ class StoredSystem:
         """Return the epochs that some Nym-Api saw and has found nothing about."""
         return {epoch for api in self._apis.values() for epoch in api_store.unsettled_epochs(api)}
 
+    def seen(self) -> set[int]:
+        """Return the epochs in which some Nym-Api ran."""
+        return set().union(*(api_store.seen_epochs(api) for api in self._apis.values()))
+
     def findings(self) -> dict[int, dict[int, Finding]]:
         """Return what every Nym-Api found: number -> epoch -> finding."""
         return {number: api_store.read_findings(api) for number, api in self._apis.items()}

@@ -75,7 +75,7 @@ class EvaluatorService:
         self._artefacts = ArtefactClient(self._network.measure_url)
         self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
         self._chain_lock = asyncio.Lock()
-        self._rules = CommitteeRules()
+        self._rules = self._make_rules()
         self._settlement = Settlement(self._domain)
         self._epochs: dict[int, EpochState] = {}
         self._news = ChainNews()
@@ -106,6 +106,9 @@ class EvaluatorService:
             stage_ms=config.stage_ms,
             wake=self._go_on,
         )
+
+    def _make_rules(self) -> CommitteeRules:
+        return CommitteeRules()
 
     def _make_driver(self) -> ReplicaDriver:
         return ReplicaDriver(

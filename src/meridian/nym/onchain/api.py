@@ -20,7 +20,7 @@ from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.row import RowHeader
 from meridian.measure.epoch import Calendar
 from meridian.node.chain.rpc import Rpc
-from meridian.node.chain_view import AcceptedReport, ChainView
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.durable_file import read_whole, write_durably
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import EvaluatorService
@@ -94,17 +94,14 @@ class ChainNymApi(EvaluatorService):
 
     # -- our row ----------------------------------------------------------------------------------
 
-    async def _prepare_once(self, state: EpochState) -> EpochWork:
-        return await asyncio.to_thread(self._own_work, state)
-
-    def _own_work(self, state: EpochState) -> EpochWork:
-        """Return the epoch's terms and our own row.
+    def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
+        """Return the epoch's terms and our own row, in a thread; None if we are no member.
 
         Raises:
             InvalidInput: If the committed list is not what the chain says, or the rules are not ours.
             NotFound: If the epoch is not open, or a mixnode is not registered.
         """
-        commitment, view, mixnodes = state.commitment, self._chain.view, self._system.mixnodes
+        view, mixnodes = self._chain.view, self._system.mixnodes
         epoch = commitment.epoch
         listed = self._listed(epoch, commitment.manifest)
         stated = (listed.root, listed.mixnodes, listed.annotation)
@@ -116,6 +113,8 @@ class ChainNymApi(EvaluatorService):
         members = view.committee(epoch)
         if not members:
             raise NotFound(f"epoch {epoch} is not open: its members are not fixed")
+        if self._key.address not in members:
+            return None
         header = RowHeader(
             network=self._network.network_id,
             epoch=epoch,

@@ -65,7 +65,7 @@ log = logging.getLogger(__name__)
 class EvaluatorService:
     """One evaluator."""
 
-    def __init__(self, config: EvaluatorConfig) -> None:
+    def __init__(self, config: EvaluatorConfig, rules: CommitteeRules | None = None) -> None:
         self._config = config
         self._network = NetworkFile.load(config.network_dir)
         self._key = load_or_create_key(config.key_file)
@@ -75,7 +75,7 @@ class EvaluatorService:
         self._artefacts = ArtefactClient(self._network.measure_url)
         self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
         self._chain_lock = asyncio.Lock()
-        self._rules = self._make_rules()
+        self._rules = rules or CommitteeRules()
         self._settlement = Settlement(self._domain)
         self._epochs: dict[int, EpochState] = {}
         self._news = ChainNews()
@@ -106,9 +106,6 @@ class EvaluatorService:
             stage_ms=config.stage_ms,
             wake=self._go_on,
         )
-
-    def _make_rules(self) -> CommitteeRules:
-        return CommitteeRules()
 
     def _make_driver(self) -> ReplicaDriver:
         return ReplicaDriver(

@@ -13,7 +13,6 @@ from typing import Final
 import click
 import msgspec
 
-from meridian.committee.rules import CommitteeRules
 from meridian.committee.settlement import EpochTerms, Settled
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.evaluate.inputs import inputs_root
@@ -59,10 +58,7 @@ class ChainNymApi(EvaluatorService):
     def __init__(self, config: EvaluatorConfig, system: NymNetwork, store: ApiStore) -> None:
         self._system = system
         self._store = store
-        super().__init__(config)
-
-    def _make_rules(self) -> CommitteeRules:
-        return uptime.UptimeRules(self._system.mixnodes)
+        super().__init__(config, uptime.UptimeRules(system.mixnodes))
 
     # -- what was measured ------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ async def test_a_new_member_set_goes_on_with_another_member(tmp_path):
             await network.nodes[0].change_members(present)
         with pytest.raises(InvalidInput, match="older"):
             await network.nodes[1].change_members(network.member_set(1))
-        with pytest.raises(InvalidInput, match="other members"):
+        with pytest.raises(InvalidInput, match="had other members"):
             await network.nodes[1].change_members(network.member_set(2, 0, 1, 2))
         await network.start(4, present=present)
         new = message(4, b"in the second set")
@@ -256,7 +256,7 @@ async def test_a_stranger_does_not_start(tmp_path):
     network = Network(tmp_path, n=5)
     with pytest.raises(InvalidInput, match="own address"):
         await network.start(4)
-    network.nodes.clear()
+    assert network.nodes.pop(4).storage.failure == "closed"
 
 
 def test_setting_up_again_changes_nothing(tmp_path):

@@ -249,3 +249,10 @@ def test_addresses_come_back_as_addresses(tmp_path):
     (finalised,) = storage.commit([delivered(block(2, 1))], 0)
     assert finalised.creator == Address(MEMBERS[2])
     storage.close()
+
+
+def test_large_blocks_make_short_pages(tmp_path):
+    storage = opened(tmp_path)
+    storage.commit([delivered(block(1, i, bytes(1_000))) for i in range(1, 6)], 0)
+    assert [len(storage.blocks(BlockQuery(bytes_max=n))) for n in (1, 1_500, 10_000)] == [1, 2, 5]
+    storage.close()

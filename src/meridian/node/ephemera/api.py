@@ -1,5 +1,6 @@
 """The HTTP interface of a node; `api_routes` says what there is, `api_errors` what stands around it."""
 
+import asyncio
 import hmac
 import re
 from dataclasses import dataclass
@@ -204,8 +205,10 @@ class EphemeraApi:
         if not 1 <= limit <= BLOCKS_LIMIT_MAX:
             raise InvalidInput("limit", f"must be 1..{BLOCKS_LIMIT_MAX}")
         found = await self._node.blocks(block_query(request, limit))
-        following = number(found[-1].sequence) if len(found) == limit else None
-        page = tuple(documents.block_document(block) for block in found)
+        following = number(found[-1].sequence) if found else None
+        page = await asyncio.to_thread(
+            lambda: tuple(documents.block_document(block) for block in found)
+        )
         return _json(PageDocument(blocks=page, next=following))
 
     async def certificates(self, request: web.Request) -> web.Response:
@@ -253,7 +256,7 @@ class EphemeraApi:
         asked = await _body(request, VerifyRequest)
         message_hash = documents.read_hash(asked.message_hash, "message_hash")
         found = await self._find(asked.block_hash, "block_hash")
-        hashes = found.block.message_hashes(self._node.realm)
+        hashes = await asyncio.to_thread(found.block.message_hashes, self._node.realm)
         if not 0 <= asked.message_index < len(hashes):
             raise InvalidInput("message_index", f"the block has {len(hashes)} messages")
         proof = prove_inclusion(hashes, asked.message_index)
@@ -264,7 +267,7 @@ class EphemeraApi:
         """Return the proof of a message."""
         index = _integer(request.match_info["index"], "index")
         found = await self._find(request.match_info["block_hash"], "block_hash")
-        hashes = found.block.message_hashes(self._node.realm)
+        hashes = await asyncio.to_thread(found.block.message_hashes, self._node.realm)
         if index >= len(hashes):
             raise NotFound(f"the block has {len(hashes)} messages")
         proof = prove_inclusion(hashes, index)

@@ -93,7 +93,7 @@ class GroupDocument(Document, frozen=True, kw_only=True):
 
 
 class PageDocument(Document, frozen=True, kw_only=True):
-    """Blocks in the order in which this node delivered them; go on with ``after`` = `next`."""
+    """Blocks in the order in which this node delivered them; go on with ``after`` = `next`, until a page is empty."""
 
     blocks: tuple[BlockDocument, ...]
     next: Number | None

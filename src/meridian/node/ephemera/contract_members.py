@@ -46,7 +46,9 @@ class ContractMembers:
         realm = Realm(self._file.domain(self._file.contracts.evaluations), self._file.network_id)
         peers = []
         for address in committee:
-            known = registered[address]
+            known = registered.get(address)
+            if known is None:
+                raise RemoteFault(f"the Registry names no registration of 0x{address.hex()}")
             host, port = _endpoint(known["endpoint"])
             peers.append(Peer(address, bytes(known["link_key"]), host, port))
         return MemberSet.of(number, realm, peers)

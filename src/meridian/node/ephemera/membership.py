@@ -149,7 +149,7 @@ class Membership:
         """Ask again; return the set if it is not the accepted one. Never raises because of a source."""
         try:
             present = await self._fetch()
-        except (MeridianError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a source's fault never ends production
             self._note_failure(error)
             return None
         return None if present == self._present else present

@@ -12,6 +12,7 @@ a frame's second byte says whose it is. Nothing here decides a rule of the proto
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -118,24 +119,25 @@ class EphemeraNode:
         """Open the links and the present member set.
 
         Raises:
-            InvalidInput: We are not a member, the set is of another realm, or we cannot listen.
-            StorageFailure: The storage contradicts the member set or failed.
+            InvalidInput: We are not a member, the set is of another realm or had other members under its
+                number, or we cannot listen. The node has ended then.
+            StorageFailure: The storage failed.
         """
         assert self._links is None, "a node starts once"
-        self._check(present)
-        self._sets[present.number] = present
-        self._observe_through = self._home.observe_through(present.number)
-        self._links = Links(
-            self._identity,
-            present.members,
-            self._on_frame,
-            address=self.address,
-            network=self._realm.network,
-            listen=self._listen,
-            limits=self._limits,
-        )
-        await self._links.start()
         try:
+            self._check(present)
+            self._sets[present.number] = present
+            self._observe_through = self._home.observe_through(present.number)
+            self._links = Links(
+                self._identity,
+                present.members,
+                self._on_frame,
+                address=self.address,
+                network=self._realm.network,
+                listen=self._listen,
+                limits=self._limits,
+            )
+            await self._links.start()
             await self._driver.start(self._links)
             if self._agreement is not None:
                 await self._agreement.start(self._links)
@@ -143,7 +145,8 @@ class EphemeraNode:
                 await self._driver.open(context, observer=self._observes(context.epoch))
             await self._driver.open(present.context(), observer=self._observes(present.number))
         except BaseException:
-            await self.stop()
+            with contextlib.suppress(Exception):  # what went wrong first is what counts
+                await self.stop()
             raise
 
     async def change_members(self, present: MemberSet) -> bool:
@@ -153,16 +156,15 @@ class EphemeraNode:
         ones are closed. Returns whether a new set was opened.
 
         Raises:
-            InvalidInput: The set is older than the present one, of another realm, or without us.
-            StorageFailure: Another set of this number is stored.
+            InvalidInput: The set is older than the present one, of another realm, without us, or had other
+                members under this number.
+            StorageFailure: The storage failed.
         """
         assert self._links is not None, "start the node first"
         self._check(present)
         newest = max(self._sets)
         if present.number < newest:
             raise InvalidInput("member set", f"{present.number} is older than {newest}")
-        if present.number == newest and present.context() != self._sets[newest].context():
-            raise InvalidInput("member set", f"{newest} has other members; a change needs a number")
         opened = present.number > newest
         self._sets[present.number] = present
         if opened:
@@ -209,6 +211,11 @@ class EphemeraNode:
             raise InvalidInput("member set", "is of another domain or network")
         if self.address not in member_set:
             raise InvalidInput("member set", "does not hold our own address")
+        known = self._home.storage.member_set(member_set.number)
+        if known not in {None, member_set.context()}:
+            raise InvalidInput(
+                "member set", f"{member_set.number} had other members; a change needs a number"
+            )
 
     def _observes(self, number: int) -> bool:
         return number <= self._observe_through

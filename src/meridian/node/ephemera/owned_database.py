@@ -72,6 +72,20 @@ class OwnedDatabase:
         """Return what a query finds; raises StorageFailure."""
         return self._run(lambda connection: connection.execute(sql, values).fetchall())
 
+    def rows_within(self, bytes_max: int, column: int, sql: str, *values: object) -> list[Any]:
+        """As `rows`, up to the first row at which a column's bytes together pass a bound; raises StorageFailure."""
+
+        def work(connection: sqlite3.Connection) -> list[Any]:
+            found, total = [], 0
+            for row in connection.execute(sql, values):
+                found.append(row)
+                total += len(row[column])
+                if total > bytes_max:
+                    break
+            return found
+
+        return self._run(work)
+
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             if self.failure is not None:

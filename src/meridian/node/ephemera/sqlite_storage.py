@@ -309,7 +309,8 @@ class SqliteStorage:
             where.append("b.creator = ?")
             wanted.append(query.creator)
         sql = f"{_BLOCK} WHERE {' AND '.join(where)} ORDER BY b.sequence LIMIT ?"
-        return tuple(self._finalised(row) for row in self._rows(sql, *wanted, query.limit))
+        rows = self._database.rows_within(query.bytes_max, 2, sql, *wanted, query.limit)
+        return tuple(self._finalised(row) for row in rows)
 
     def find_message(self, message_hash: bytes) -> tuple[bytes, int] | None:
         """See `Storage`."""

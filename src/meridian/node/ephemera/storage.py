@@ -55,6 +55,8 @@ class BlockQuery:
     creator: Address | None = None
     from_height: int = 1
     limit: int = 100
+    bytes_max: int = 4 << 20
+    """No further block once those found are longer than this together; at least one is found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ MESSAGE_BYTES_MAX: Final = 4_096
 """Longest frame of a client; we read them only to answer pings and closes."""
 
 
+TEXTS_MAX: Final = 8
+"""Blocks whose JSON is kept for the other clients."""
+
+
 class BlockPush:
     """The WebSocket clients of one node."""
 
@@ -35,6 +39,7 @@ class BlockPush:
         self._node = node
         self._config = config
         self._open: set[web.WebSocketResponse] = set()
+        self._texts: dict[int, str] = {}
 
     def clients(self) -> int:
         """Return how many clients are connected."""
@@ -83,28 +88,24 @@ class BlockPush:
         self, socket: web.WebSocketResponse, query: BlockQuery, *, resume: bool
     ) -> None:
         try:
-            # Most of the history goes out before the live queue begins to fill.
+            # The history goes out before the live queue begins to fill.
             if resume:
-                query = await self._send_stored(socket, query, until_short=True)
+                query = await self._send_stored(socket, query)
             with self._node.subscribe(
                 blocks_max=self._config.queue_blocks, creator=query.creator
             ) as live:
                 if resume:
-                    query = await self._send_stored(socket, query, until_short=False)
+                    query = await self._send_stored(socket, query)
                 await self._send_live(socket, query, live)
         except (TimeoutError, ConnectionError):
             await socket.close(code=CLOSE_LAGGED, message=b"too slow")
 
-    async def _send_stored(
-        self, socket: web.WebSocketResponse, query: BlockQuery, *, until_short: bool
-    ) -> BlockQuery:
-        """Send stored blocks; returns the query for what comes after them."""
+    async def _send_stored(self, socket: web.WebSocketResponse, query: BlockQuery) -> BlockQuery:
+        """Send stored blocks until there are no more; returns the query for what comes after them."""
         while blocks := await self._node.blocks(query):
             for block in blocks:
                 await self._send_block(socket, block)
             query = replace(query, after=blocks[-1].sequence)
-            if until_short and len(blocks) < query.limit:
-                break
         return query
 
     async def _send_live(
@@ -131,9 +132,23 @@ class BlockPush:
             await socket.close(code=CLOSE_LAGGED, message=b"lagged")
 
     async def _send_block(self, socket: web.WebSocketResponse, block: FinalisedBlock) -> None:
-        text = msgspec.json.encode(block_document(block)).decode()
+        text = await self._text(block)
         async with asyncio.timeout(self._config.ping_ms / 1000):
             await socket.send_str(text)
+
+    async def _text(self, block: FinalisedBlock) -> str:
+        """Return a block's JSON: made once for all clients, outside the event loop."""
+        text = self._texts.get(block.sequence)
+        if text is None:
+            text = await asyncio.to_thread(_encode, block)
+            self._texts[block.sequence] = text
+            while len(self._texts) > TEXTS_MAX:
+                self._texts.pop(next(iter(self._texts)))
+        return text
+
+
+def _encode(block: FinalisedBlock) -> str:
+    return msgspec.json.encode(block_document(block)).decode()
 
 
 def _wanted(block: FinalisedBlock, query: BlockQuery) -> bool:

@@ -183,12 +183,12 @@ class ChaosNode:
         following = kept.start
         while True:
             self._wake.clear()
+            await self._tidy()
             now = self._config.epoch_by_wall_clock()
             while following <= now and len(self._open) < OPEN_EPOCHS_MAX:
                 if following not in done:
                     await self._begin(following)
                 following += 1
-                await self._tidy()
             while self._to_sign:
                 epoch, block_hash = self._to_sign.pop(0)
                 if epoch in self._open:

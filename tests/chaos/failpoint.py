@@ -22,10 +22,8 @@ from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import Record
 from meridian.ephemera.evidence import DOUBLE_KINDS
 from meridian.ephemera.message import (
-    Message,
     ReportSignature,
     ViewChange,
-    Vote,
     lock_digest,
     propose_digest,
     report_digest,
@@ -39,8 +37,12 @@ VARIABLE: Final = "MERIDIAN_FAILPOINT"
 SEND_GRACE_S: Final = 0.003
 """After a send the process lives so long, that the links may hand the bytes to the kernel, or half of them."""
 
-SAID: Final = DOUBLE_KINDS | {Kind.REPORT_SIG}
+SIGNED: Final = DOUBLE_KINDS | {Kind.REPORT_SIG}
 FRAME_RECORDS: Final = frozenset({"row", "have", "propose", "echo", "view_change", "report"})
+
+
+Said = tuple[str, int, str]
+"""(kind, view, digest): one statement."""
 
 
 class NotDurable(Exception):
@@ -102,11 +104,13 @@ def open_lines(path: Path) -> int:
 class WatchedLog:
     """The safety log with failpoints; remembers what is durable."""
 
-    def __init__(self, log: SafetyLog, failpoint: Failpoint) -> None:
+    def __init__(
+        self, log: SafetyLog, failpoint: Failpoint, context: Callable[[int], Context]
+    ) -> None:
         self._log = log
         self._failpoint = failpoint
-        self._frames: dict[int, set[bytes]] = {}
-        self._locks: dict[int, set[tuple[int, bytes]]] = {}
+        self._context = context
+        self._durable: dict[int, set[Said]] = {}
         self.decided_before: set[int] = set()
 
     def load(self, epoch: int) -> tuple[Record, ...]:
@@ -136,26 +140,26 @@ class WatchedLog:
             die()
 
     def _note(self, records: Sequence[Record]) -> None:
+        """Take in which statements the records hold; a VOTE is held by its lock."""
         for record in records:
+            held = self._durable.setdefault(record.epoch, set())
             if record.kind in FRAME_RECORDS:
-                self._frames.setdefault(record.epoch, set()).add(record.value)
+                held.add(said_by(frames.decode(record.value, self._context(record.epoch))))
             elif record.kind == "lock":
                 lock = Certificate.decode(record.value)
-                self._locks.setdefault(record.epoch, set()).add((lock.view, lock.block_hash))
+                held.add(("Vote", lock.view, lock.block_hash.hex()))
 
-    def protects(self, epoch: int, frame: bytes, message: Message) -> bool:
-        """Whether a statement of our own is durable; a VOTE is by its lock, that of a closed epoch by what it left."""
-        if isinstance(message, Vote):
-            return (message.view, message.block_hash) in self._locks.get(epoch, ())
-        if frame in self._frames.get(epoch, ()):
-            return True
-        return any(frame in record.value for record in self._log.load(epoch))
+    def protects(self, epoch: int, said: Said) -> bool:
+        """Whether a statement of our own is durable; for a closed epoch the log is read again."""
+        if said not in self._durable.get(epoch, ()):
+            self._note(self._log.load(epoch))
+        return said in self._durable.get(epoch, ())
 
     def forget(self, epoch: int) -> None:
-        """Forget what this object noted of a closed epoch."""
-        self._frames.pop(epoch, None)
-        self._locks.pop(epoch, None)
-        self.decided_before.discard(epoch)
+        """Forget what was noted of a closed epoch and of older ones."""
+        for old in [known for known in self._durable if known <= epoch]:
+            del self._durable[old]
+        self.decided_before = {known for known in self.decided_before if known > epoch}
 
 
 class WatchedTransport:
@@ -176,7 +180,7 @@ class WatchedTransport:
         self._own = own
         self._statements = statements
         self._context = context
-        self._said: dict[int, set[bytes]] = {}
+        self._written: dict[int, set[Said]] = {}
 
     def send(
         self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
@@ -185,27 +189,36 @@ class WatchedTransport:
         kinds = (Kind(frame[1]).name.lower(),)
         if self._failpoint.reached("send", "before", kinds):
             die()
-        self._write_down(frame)
+        if Kind(frame[1]) in SIGNED:
+            self._write_down(frame)
         self._links.send(address, frame, bulk, slot)
         if self._failpoint.reached("send", "after", kinds):
             threading.Timer(SEND_GRACE_S, die).start()
 
     def _write_down(self, frame: bytes) -> None:
         epoch = frames.epoch_of(frame)
-        if Kind(frame[1]) not in SAID or frame in self._said.setdefault(epoch, set()):
-            return
         message = frames.decode(frame, self._context(epoch))
         if getattr(message, "member", None) != self._own:
             return  # passed on for somebody else
-        if not self._log.protects(epoch, frame, message):
-            raise NotDurable(f"epoch {epoch}: {message}")
+        said = said_by(message)
+        written = self._written.setdefault(epoch, set())
+        if said in written:
+            return
+        if not self._log.protects(epoch, said):
+            raise NotDurable(f"epoch {epoch}: {said}")
         append(self._statements, {"epoch": epoch, "run": os.getpid()} | statement(message))
-        self._said[epoch].add(frame)
+        written.add(said)
 
     def forget(self, epoch: int) -> None:
         """Forget a closed epoch, and what was answered about older ones."""
-        for old in [known for known in self._said if known <= epoch]:
-            del self._said[old]
+        for old in [known for known in self._written if known <= epoch]:
+            del self._written[old]
+
+
+def said_by(message: Any) -> Said:
+    """Kind, view and digest of a signed message: what its signature is about."""
+    line = statement(message)
+    return (line["kind"], line["view"], line["digest"])
 
 
 def statement(message: Any) -> dict[str, Any]:

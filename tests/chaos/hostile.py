@@ -139,7 +139,8 @@ class Hostile:
 
         match message:
             case Row():
-                message = replace(message, digest=other, signature=sign(Kind.ROW, 0, other))
+                signature = sign(Kind.ROW, 0, other)
+                message = replace(message, digest=other, signature=signature, body=None)
             case Have(_, entries):
                 if len(entries) > context.rows_min:
                     entries = entries[:-1]

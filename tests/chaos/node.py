@@ -51,7 +51,7 @@ class ChaosNode:
         self._safety = open_safety_log(
             config.home(number), self._committee.network, self._key.address
         )
-        self._log = WatchedLog(self._safety, failpoint)
+        self._log = WatchedLog(self._safety, failpoint, self._committee.context)
         self._driver = ReplicaDriver(
             Replica(self._key, TIMING, LIMITS, Rows(), archive=self._log),
             self._log,  # type: ignore[arg-type]

@@ -216,7 +216,7 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
     safety = SafetyLog(
         tmp_path / "log.sqlite", network=committee.network, member=committee.members[0]
     )
-    log = WatchedLog(safety, Failpoint(None))
+    log = WatchedLog(safety, Failpoint(None), committee.context)
     left = []
 
     class Out:
@@ -233,8 +233,9 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
     assert left == []
     log.write([Record(2, "row", b"", frame)])
     transport.send(committee.members[1], frame)
-    transport.send(committee.members[2], frame)
-    assert left == [frame, frame]
+    with_body = frames.encode(Row(0, digest, signature, b"the same statement"), 2)
+    transport.send(committee.members[2], with_body)
+    assert left == [frame, with_body]
     [line] = read_lines(config.statements(0))
     assert (line["epoch"], line["kind"], line["digest"]) == (2, "Row", digest.hex())
     safety.close()

@@ -7,5 +7,6 @@ It knows members and bytes. Reading order:
 2. `frame`: what members say, and the bytes of it.
 3. `channel`: what the owner of a channel answers; `archive`: what was delivered before.
 4. `instance`: the votes of one slot.
-5. `broadcaster`: all slots of one member set: echo, vote, deliver in order, catch up.
+5. `broadcaster`: all slots of one member set: echo, vote, deliver in order; `serving` and `catch_up`: what members
+   that were away get, and whom they ask.
 """

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 
 from meridian.ephemera import evidence
 from meridian.ephemera.broadcast.archive import Archive
+from meridian.ephemera.broadcast.catch_up import CatchUp, Chain
 from meridian.ephemera.broadcast.channel import Channel, Pace
 from meridian.ephemera.broadcast.frame import (
     Accusation,
@@ -42,9 +43,6 @@ from meridian.primitives.codec import Reader
 BACKOFF_MAX = 16
 """Resending slows down to at most this many times `resend_ms`."""
 
-Chain = tuple[int, int]
-"""(channel, sender)."""
-
 
 class Broadcaster:
     """All unfinished slots of one member set, as one member sees them."""
@@ -60,16 +58,7 @@ class Broadcaster:
         self._frontiers: dict[Chain, int] = {}
         self._delivered_ms: dict[Chain, int] = {}
         self._serving = Serving(seat, archive, pace)
-        self._ahead: dict[int, dict[Chain, int]] = {}
-        """member -> the frontiers that it claims, where they are above ours."""
-        self._helper: int | None = None
-        """Who gave us the last certificate that was news."""
-        self._asked = 0
-        """The member that was asked last because it was its turn."""
-        self._sync_ms = 0
-        self._sync_turn = 0
-        self._deliveries = 0
-        self._synced_at: dict[int, int] = {}
+        self._catch_up = CatchUp(seat, pace, self._frontiers)
 
     # ---- state
 
@@ -78,7 +67,7 @@ class Broadcaster:
         for chain, number in self._archive.frontiers(self._seat.context.epoch).items():
             if chain[0] in self._channels:
                 self._frontiers[chain] = number
-        self._sync_ms = now_ms
+        self._catch_up.due_ms = now_ms
         try:
             for record in records:
                 self._restore(record, now_ms)
@@ -173,7 +162,7 @@ class Broadcaster:
         if known is not None and known.certificate is not None:
             return
         verify_delivery(self._seat.context, certificate)
-        self._helper = member
+        self._catch_up.helper = member
         self._open(slot, now_ms).certificate = certificate
         self._advance(slot, now_ms)
 
@@ -203,8 +192,8 @@ class Broadcaster:
         """How far another member is: send what it lacks, and ask for what we lack."""
         theirs = {(channel, sender): number for channel, sender, number in frontier.entries}
         self._serving.certificates(member, theirs, self._frontiers, now_ms)
-        self._ahead[member] = {c: number for c, number in theirs.items() if c[0] in self._channels}
-        self._catch_up(now_ms)
+        self._catch_up.hear(member, {c: n for c, n in theirs.items() if c[0] in self._channels})
+        self._ask(now_ms)
 
     def on_accusation(self, accusation: Accusation) -> None:
         """Evidence that another member spreads."""
@@ -224,13 +213,11 @@ class Broadcaster:
                 self._resend(instance, now_ms)
             if instance.fetch_ms is not None and now_ms >= instance.fetch_ms:
                 self._fetch(instance, now_ms)
-        if now_ms >= self._sync_ms and self._seat.others:
-            self._sync_turn = (self._sync_turn + 1) % len(self._seat.others)
-            self._sync(self._seat.others[self._sync_turn], now_ms)
+        self._catch_up.tick(now_ms)
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do."""
-        deadlines = [self._sync_ms] if self._seat.others else []
+        deadlines = [self._catch_up.due_ms] if self._seat.others else []
         for instance in self._instances.values():
             deadlines.append(instance.resend_ms)
             if instance.fetch_ms is not None:
@@ -296,10 +283,9 @@ class Broadcaster:
         del self._instances[slot]
         self._frontiers[chain] = slot.number
         self._delivered_ms[chain] = now_ms
-        self._deliveries += 1
         self._seat.emit(Delivered(self._seat.context.epoch, slot, payload, certificate))
         self._channels[slot.channel].deliver(slot, payload, certificate)
-        self._catch_up(now_ms)
+        self._ask(now_ms)
         return True
 
     def _resend(self, instance: Instance, now_ms: int) -> None:
@@ -328,40 +314,14 @@ class Broadcaster:
             instance.fetch_turn += 1
             self._seat.send(member, Fetch(instance.slot, instance.certificate.digest))
 
-    # ---- catching up
-
-    def _catch_up(self, now_ms: int) -> None:
-        """Ask who is ahead for more, as soon as nothing that it proved is left to deliver.
-
-        A claim may be a lie, and a liar must not keep us from asking the others: we ask who helped last, and whose
-        turn it is. Without progress since the last question to a member, only the clock asks it again.
-        """
+    def _ask(self, now_ms: int) -> None:
+        """Ask for more as soon as nothing that was proved is left to deliver."""
         waiting = {
             (slot.channel, slot.sender)
             for slot, instance in self._instances.items()
             if instance.certificate is not None
         }
-        ahead = [member for member in tuple(self._ahead) if self._is_ahead(member, waiting)]
-        turns = sorted(ahead, key=lambda member: (member <= self._asked, member))
-        chosen = [member for member in (self._helper, *turns[:1]) if member in ahead]
-        self._asked = turns[0] if turns else self._asked
-        for member in chosen:
-            if self._synced_at.get(member) != self._deliveries:
-                self._sync(member, now_ms)
-
-    def _is_ahead(self, member: int, waiting: set[Chain]) -> bool:
-        """Whether a member claims more of a chain of which nothing is left to deliver; forgets claims that we reached."""
-        claims = self._ahead[member]
-        if any(n > self.frontier(*c) for c, n in claims.items() if c not in waiting):
-            return True
-        self._ahead[member] = {c: n for c, n in claims.items() if n > self.frontier(*c)}
-        return False
-
-    def _sync(self, member: int, now_ms: int) -> None:
-        self._sync_ms = now_ms + self._pace.sync_ms
-        self._synced_at[member] = self._deliveries
-        entries = tuple((*chain, number) for chain, number in sorted(self._frontiers.items()))
-        self._seat.send(member, Frontier(entries))
+        self._catch_up.ask(waiting, now_ms)
 
     # ---- checks
 

@@ -11,7 +11,16 @@ import click
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the tests find each other
 
-NAMES = ("frame", "link", "certificate", "journal", "evidence", "replica", "broadcast")
+NAMES = (
+    "frame",
+    "link",
+    "certificate",
+    "journal",
+    "evidence",
+    "replica",
+    "broadcast",
+    "block-replica",
+)
 
 
 def fuzz(name: str, seconds: int, seed: int) -> None:

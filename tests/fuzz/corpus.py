@@ -8,6 +8,7 @@ import functools
 import json
 from pathlib import Path
 
+from ephemera.broadcast_cluster import Cluster as BroadcastCluster
 from ephemera.broadcast_cluster import context_of, keys_of, message_of
 from ephemera.cluster import EPOCH, Cluster, Voice
 from meridian.ephemera import evidence
@@ -177,6 +178,37 @@ def link_streams() -> list[bytes]:
         stream + bulk,
         huge,
         encode_link_frame(LinkKind.SMALL, bytes(CHUNK_BYTES)),
+    ]
+
+
+@functools.cache
+def broadcast_heard() -> tuple[tuple[int, bytes], ...]:
+    """(sender, frame) of everything that member 0 hears while four members broadcast blocks and store values."""
+    cluster, found = BroadcastCluster(4), []
+
+    def note(sender: int, to: int, message: object) -> bool:
+        if to == OWN:
+            found.append((sender, broadcast_frames.encode(message, BROADCAST_CONTEXT.epoch)))
+        return False
+
+    cluster.drop = note
+    for i, key in enumerate(BROADCAST_KEYS[:3]):
+        cluster.submit(i, message_of(key, data=b"from %d" % i))
+    cluster.put(1, b"key", b"value")
+    cluster.pass_time(400)
+    assert len(cluster.nodes[OWN].blocks(1)) >= 1
+    return tuple(found)
+
+
+def broadcast_scripts() -> list[bytes]:
+    """The run as it was, in the opposite order, all from a single sender, and one frame of every kind."""
+    script = broadcast_heard()
+    one = [(1, data[1:]) for data in broadcast_inputs() if data[0] == 0]
+    return [
+        write_script(script),
+        write_script(script[::-1]),
+        write_script(tuple((1, frame) for _, frame in script)),
+        write_script(tuple(one)),
     ]
 
 

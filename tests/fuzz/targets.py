@@ -9,16 +9,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ephemera.broadcast_cluster import SETTINGS, Node, message_of
 from ephemera.cluster import EPOCH, AcceptAll, keys
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
 from meridian.ephemera.broadcast import frame as broadcast_frames
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, verify_delivery
 from meridian.ephemera.context import Kind
-from meridian.ephemera.effects import Broadcast, Effect, Misbehaviour, Send
+from meridian.ephemera.effects import Broadcast, Delivered, Effect, Misbehaviour, Send
 from meridian.ephemera.evidence import DOUBLE_KINDS, verify_evidence
 from meridian.ephemera.journal import remember
 from meridian.ephemera.messages.block import MessageBlock
+from meridian.ephemera.messages.hooks import AcceptAll as AcceptAnyMessage
 from meridian.ephemera.messages.message import SignedMessage
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, StorageFailure
@@ -77,7 +79,7 @@ def fuzz_link(data: bytes) -> None:
                 continue
             promise(hello.encode() == payload, "a hello has two spellings")
             promise(len(payload) == HELLO_BYTES, "a hello of another length")
-    for chunk_bytes in (1 + len(data), 1 + sum(data[:3]) % 97):
+    for chunk_bytes in (1 + len(data), 1 + sum(data[:3]) % 97 + len(data) // 100):
         parsed, faulty = _parse_all(data, chunk_bytes)
         promise(parsed == read[: len(parsed)], "the parser reads other frames")
         promise(faulty or parsed == read, "the parser leaves frames out")
@@ -190,6 +192,59 @@ def _note(effect: Effect, said: dict[tuple[int, int], bytes]) -> None:
         promise(said.setdefault(key, effect.frame) == effect.frame, f"two {kind.name}s in a view")
 
 
+def fuzz_block_replica(data: bytes) -> None:
+    """A whole member of the reliable broadcast with its real key, which hears frames of anybody."""
+    context, said = corpus.BROADCAST_CONTEXT, {}
+    node = Node(corpus.BROADCAST_KEYS[corpus.OWN], context, SETTINGS, AcceptAnyMessage())
+    effects = node.replica.open(context, [], 0)
+    _carry_out(node, effects)
+    message = message_of(corpus.BROADCAST_KEYS[corpus.OWN])
+    _carry_out(node, node.replica.submit(message, 0))
+    reader, now_ms = Reader(data), 0
+    for _ in range(STEPS_MAX):
+        try:
+            sender, frame = reader.u8() % 4, reader.fixed(reader.u16())
+        except InvalidInput:
+            break
+        now_ms += 5 + sender
+        taken = node.replica.receive(context.members[sender], frame, now_ms)
+        due_ms = node.replica.next_deadline_ms()
+        _carry_out(node, taken)
+        effects += taken
+        if due_ms is not None and due_ms <= now_ms:
+            ticked = node.replica.tick(now_ms, now_ms)
+            _carry_out(node, ticked)
+            effects += ticked
+    promise(len(effects) < 100 * STEPS_MAX, "effects without end")
+    for effect in effects:
+        _note_broadcast(effect, said)
+
+
+def _carry_out(node: Node, effects: list[Effect]) -> None:
+    """Make deliveries durable, as a driver does."""
+    for effect in effects:
+        if isinstance(effect, Delivered):
+            node.archive.add(effect)
+
+
+def _note_broadcast(effect: Effect, said: dict[tuple[int, Any], bytes]) -> None:
+    """A member sends, echoes and votes for one digest in a slot, and never accuses itself."""
+    if isinstance(effect, Misbehaviour):
+        promise(effect.member != corpus.OWN, "a correct member accuses itself")
+    if not isinstance(effect, Send | Broadcast):
+        return
+    message: Any = broadcast_frames.decode(effect.frame, corpus.BROADCAST_CONTEXT)
+    if isinstance(message, broadcast_frames.Echo | broadcast_frames.Vote):
+        by, what = message.member, message.digest
+    elif isinstance(message, broadcast_frames.Send):
+        by, what = message.slot.sender, message.payload
+    else:
+        return
+    if by == corpus.OWN:
+        key = (effect.frame[1], message.slot)
+        promise(said.setdefault(key, what) == what, "two statements in a slot")
+
+
 def fuzz_broadcast(data: bytes) -> None:
     """Decoders and verifiers of the reliable broadcast: frames, certificates, blocks, messages."""
     context = corpus.BROADCAST_CONTEXT
@@ -263,5 +318,6 @@ TARGETS: Final = {
     "journal": Target(fuzz_journal, _cached(corpus.journals), 16_384),
     "evidence": Target(fuzz_evidence, _cached(corpus.proofs), 512),
     "replica": Target(fuzz_replica, _cached(corpus.scripts), 32_768),
+    "block-replica": Target(fuzz_block_replica, _cached(corpus.broadcast_scripts), 32_768),
     "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
 }

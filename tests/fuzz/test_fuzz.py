@@ -6,7 +6,7 @@ from fuzz.__main__ import NAMES
 from fuzz.mutation import Found, hunt, mutate
 from fuzz.targets import TARGETS, Broken, Target, promise
 
-COUNTS = {"replica": 200, "journal": 500}
+COUNTS = {"replica": 150, "block-replica": 150, "journal": 500}
 
 
 def test_the_programme_knows_every_target():

@@ -40,7 +40,7 @@ class StoredEntry:
 
     value: bytes
     clock: int
-    """Logical clock of the write; the highest wins, of equal ones that of the higher address."""
+    """Logical clock of the write; the highest (clock, address of the writer, value) wins."""
     writer: Address
 
 

@@ -195,7 +195,7 @@ async def distributing(tmp_path, contract: Contract, way=StandaloneWay, number: 
 
 
 async def found(store: ApiStore, *epochs: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not set(epochs) <= store.found():  # noqa: ASYNC110 - the store is asked
             await asyncio.sleep(0.02)
 
@@ -242,7 +242,7 @@ async def test_4_4_the_epoch_is_served_while_the_database_is_busy(tmp_path):
         blocker.execute("BEGIN IMMEDIATE")
         sending = asyncio.create_task(contract.post(contract.body(submission(contract.system))))
         await asyncio.sleep(0.05)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(3):
             for _ in range(5):
                 assert (await contract.get("/contract/epoch"))[0] == 200
         assert not sending.done()

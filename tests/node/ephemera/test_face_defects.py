@@ -159,12 +159,12 @@ async def test_4_2_submission_is_authenticated_and_bounded(node):
 @shared_loop
 async def test_4_3_an_absent_key_is_answered_at_once(node):
     """The original's query of a key that nobody had wrote hung for ever."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         status, answer = await ask(node, "GET", "/ephemera/dht/query/0xabcdef")
     assert (status, answer["error"]["field"]) == (404, "request")
 
 
-@within(20)
+@within(60)
 async def test_4_3_who_is_connected_changes_no_membership(tmp_path):
     """A member that leaves and comes back, twice: counted as away at once, n and q stay, links come again."""
     network = Network(tmp_path)
@@ -189,7 +189,7 @@ async def test_4_3_who_is_connected_changes_no_membership(tmp_path):
         await network.stop()
 
 
-@within(20)
+@within(60)
 async def test_4_3_a_provider_that_fails_stops_nothing(tmp_path):
     """Members file gone, broken, or empty: the last known set stays, over a restart too, and blocks go on."""
     network = Network(tmp_path)
@@ -219,7 +219,7 @@ async def test_4_3_a_provider_that_fails_stops_nothing(tmp_path):
         await network.stop()
 
 
-@within(20)
+@within(60)
 async def test_4_3_a_url_is_asked_again_and_says_what_went_wrong(tmp_path):
     """A provider over HTTP that fails, then answers, then fails: every poll ends, and none panics."""
     asked = 0

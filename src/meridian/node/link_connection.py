@@ -225,7 +225,8 @@ class Connection:
                 continue
             self._writer.write(batch)
             if transport.get_write_buffer_size() <= CHUNK_BYTES and not transport.is_closing():
-                await asyncio.sleep(0)  # The others want their turn.
+                if self._link.small or self._link.bulk or self._bulk_out is not None:
+                    await asyncio.sleep(0)  # The others want their turn.
                 continue
             try:
                 async with asyncio.timeout(self._limits.dead_ms / 1000):

@@ -6,6 +6,7 @@ waiting in the same slot and keeps its place. Small frames always leave before b
 class frames leave in the order they came (FIFO).
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import count
@@ -26,7 +27,8 @@ class FrameQueue:
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
-        self._frames: dict[Hashable, bytes] = {}
+        # Not a dict: its first key is found past all that were taken since it last grew.
+        self._frames: OrderedDict[Hashable, bytes] = OrderedDict()
         self._waiting_bytes = 0
         self._numbers = count()
         self.dropped = 0
@@ -58,10 +60,9 @@ class FrameQueue:
 
     def take(self) -> bytes | None:
         """Remove and return the oldest frame, or None."""
-        key = next(iter(self._frames), None)
-        if key is None:
+        if not self._frames:
             return None
-        frame = self._frames.pop(key)
+        _, frame = self._frames.popitem(last=False)
         self._waiting_bytes -= len(frame)
         return frame
 

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.journey
 def system(tmp_path_factory):
     """Two epochs, one liar of four."""
     root = tmp_path_factory.mktemp("chain")
-    options = NymOptions(data_dir=root, mode=Mode.QUORUM, epochs=2, epoch_seconds=2, liars=1)
+    options = NymOptions(
+        data_dir=root, mode=Mode.QUORUM, epochs=2, epoch_seconds=2, liars=1, settle_timeout_s=120
+    )
     return root, options, ChainRun(options, Notes()).run()
 
 

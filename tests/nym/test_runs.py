@@ -30,7 +30,9 @@ class Notes:
 
 
 def options(root, mode, **values):
-    return NymOptions(data_dir=root / mode, mode=mode, epoch_seconds=2, **values)
+    return NymOptions(
+        data_dir=root / mode, mode=mode, epoch_seconds=2, settle_timeout_s=120, **values
+    )
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +205,38 @@ def test_without_any_evidence_nothing_holds(system, tmp_path):
     done = verify(copy)
     assert done.exit_code == 1
     assert json.loads(done.stdout)["broken"] == "stored copies"
+
+
+def test_a_check_that_fails_is_an_exit_code(runs, tmp_path):
+    chosen, *_ = runs[Mode.QUORUM]
+    copy = tmp_path / "copy"
+    shutil.copytree(chosen.data_dir, copy, ignore=shutil.ignore_patterns("logs"))
+    for number in range(1, 5):
+        flip(copy / "apis" / str(number) / "nym-api.sqlite", "body", "body", "epoch = 2", -1)
+    done = CliRunner().invoke(
+        main,
+        ["nym", "ephemera", "--mode", "quorum", "--liars", "1", "--epochs", "3", "--epoch-seconds", "2",
+         "--data-dir", str(copy), "--json"],
+    )  # fmt: skip
+    assert done.exit_code == 1
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert problem.startswith("epoch 2: messages:")
+
+
+class TooManyKilled(NymRun):
+    """More than f Nym-Apis die before the first epoch ends."""
+
+    def _work(self, genesis_s, wanted):
+        for number in (3, 4):
+            self._resting.add(f"nym-api-{number}")
+            self._children[f"nym-api-{number}"].kill()
+        super()._work(genesis_s, wanted)
+
+
+def test_an_epoch_without_a_result_is_a_problem(tmp_path):
+    chosen = NymOptions(
+        data_dir=tmp_path, mode=Mode.QUORUM, epochs=1, epoch_seconds=1, settle_timeout_s=1.0
+    )
+    result = TooManyKilled(chosen, Notes()).run()
+    assert result.problems == ["epoch 0 was not settled"]
+    assert result.document["epochs"] == []

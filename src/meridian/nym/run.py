@@ -32,7 +32,7 @@ from meridian.nym.stored import StoredSystem
 from meridian.primitives.ids import Address, address_text
 
 NETWORK: Final = "nym-simulation"
-SETTLE_TIMEOUT_S: Final = 30.0
+SETTLE_TIMEOUT_S: Final = 60.0
 EPOCHS_MAX: Final = 100_000
 USED_BY_OTHERS: Final = frozenset({"contract", "chain"})
 _POLL_S: Final = 0.1

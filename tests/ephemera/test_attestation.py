@@ -1,12 +1,14 @@
 """Report signatures: who counts, what counts, and how they are bounded."""
 
 import pytest
-from cluster import EPOCH, Cluster, Voice
+from cluster import EPOCH, Cluster, DiskArchive, Voice
 
+from meridian.ephemera import frame as frames
+from meridian.ephemera.closed import ClosedEpochs
 from meridian.ephemera.effects import Attested, Misbehaviour, Persist, Rejected
 from meridian.ephemera.evidence import verify_evidence
 from meridian.ephemera.limits import Limits
-from meridian.ephemera.message import ReportSignature
+from meridian.ephemera.message import WANT_REPORTS, Ask, ReportSignature
 from meridian.errors import InvalidInput
 from meridian.primitives.keys import recover
 
@@ -131,3 +133,20 @@ def test_lost_report_signatures_are_sent_again_ever_more_slowly():
     assert all(cluster.attested(i) for i in range(4))
     cluster.run(10_000)
     assert [r.next_deadline_ms() for r in cluster.replicas] == [None] * 4
+
+
+def test_who_asks_gets_the_own_signature_also_beside_an_attested_set_without_it():
+    """Else a member that signed twice could keep an asker one signature short (simulator, seed 490)."""
+    cluster, voice = decided()
+    others = [1, 2, 3]
+    for i in others:
+        cluster.do(0, cluster.inject(i, 0, voice.report(i, A, D)))
+    assert cluster.attested(0)
+    cluster.do(0, cluster.replicas[0].submit_report(EPOCH, A, D, 0))
+    closed = ClosedEpochs(DiskArchive(cluster.disks[0]), cluster.limits)
+    closed.add(cluster.context)
+    ask = frames.encode(Ask(WANT_REPORTS), EPOCH)
+    asker = cluster.context.members[1]
+    for answers in (cluster.inject(1, 0, ask), closed.receive(asker, ask, 0)):
+        signers = {frames.decode(send.frame, cluster.context).member for send in answers}
+        assert signers == {0, *others}

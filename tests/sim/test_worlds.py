@@ -1,5 +1,6 @@
 """Seeded worlds: nothing breaks, everything rare happens, and a seed is a world."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -8,14 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from meridian.sim.faults import Plan, draw, rng_of
-from meridian.sim.world import Result, run_plan, run_seed
+from meridian.sim import reach
+from meridian.sim.faults import CUTS, STRATEGIES, Course, Plan, Storage, draw, rng_of
+from meridian.sim.network import cut
+from meridian.sim.world import Result, contexts_of, run_plan, run_seed
 
-SLICE = {4: range(150), 5: range(8), 7: range(12), 10: range(2)}
+SLICE = {4: range(220), 5: range(8), 6: range(4), 7: range(6), 10: range(2)}
 """Seeds of every run; long runs take other ranges of the same worlds."""
-
-REGRESSIONS = [(2, 4), (6, 4), (7, 4), (8, 4), (10, 4), (14, 4)]
-"""(seed, nodes) that once failed: a grace deadline that stayed in the past kept the clock from moving."""
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +34,30 @@ def test_the_rare_things_happen(results):
     reached: Counter[str] = Counter()
     for result in results:
         reached.update(dict(result.reached))
+    # In 5,000 seeds everything of `reach.SOMETIMES` happens; a slice has to do with most of it.
+    missing = set(reach.never(reached)) & set(reach.SOMETIMES)
+    assert len(missing) < len(reach.SOMETIMES) // 3, missing
     for name, least in {
         "restart": 50,
         "lock carried": 50,
+        "lock carried in view >= 3": 5,
         "fresh block in a later view": 20,
+        "decided by DECIDED": 50,
         "FETCH_REPLY": 500,
-        "DECIDED": 500,
         "EVIDENCE": 20,
         "amnesia": 3,
-        "double_row": 20,
-        "double_have": 20,
-        "double_propose": 3,
-        "double_echo": 3,
+        "dead for ever": 10,
+        "disk wiped": 10,
+        "records torn off the disk": 5,
+        "clock jumped back": 10,
+        "host frozen": 10,
+        "write failed": 5,
+        "epoch closed": 5,
     }.items():
         assert reached[name] >= least, f"{name}: {reached[name]} times"
+    assert len(reach.branches(reached)) >= 20
     assert max(result.view_max for result in results) >= 3
-
-
-@pytest.mark.parametrize(("seed", "nodes"), REGRESSIONS)
-def test_what_once_failed_stays_right(seed, nodes):
-    assert not run_seed(seed, nodes).violations
+    assert sum(result.plan.real_signatures for result in results) >= 5
 
 
 @pytest.mark.parametrize(("seed", "nodes"), [(3, 4), (26, 4), (4, 7)])
@@ -91,11 +95,14 @@ def quiet(nodes: int, **changes) -> Plan:
         loss=0,
         duplication=0,
         calm_ms=0,
-        crash=0,
         partition=0,
+        pause=0,
+        jump=0,
         drops=frozenset(),
         decided_lost=False,
         late_row=None,
+        storage=Storage(),
+        course=Course(),
     )
     return replace(calm, **changes)
 
@@ -115,8 +122,38 @@ def test_too_many_silent_members_are_noticed():
     assert "run_seed(1, 4)" in result.describe()
 
 
-@pytest.mark.parametrize("strategy", ["silent", "twins", "amnesia", "liar", "withhold", "garbage"])
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES)))
 def test_every_kind_of_byzantine_member_alone_is_survived(strategy):
     for member in range(4):
         result = run_plan(quiet(4, strategies=((member, strategy),)))
         assert not result.violations, result.describe()
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_modelled_and_real_signatures_make_the_same_world(real):
+    """The same core runs: only the bytes of signatures, and so of the trace, differ."""
+    result = run_plan(quiet(4, real_signatures=real))
+    other = run_plan(quiet(4, real_signatures=not real))
+    assert (result.events, result.virtual_ms) == (other.events, other.virtual_ms)
+    assert result.trace_hash != other.trace_hash
+
+
+def test_members_change_at_the_boundary_and_who_was_away_catches_up():
+    """Member 2 is away for five epochs, in which one member leaves and one joins at every boundary."""
+    course = Course(epochs=6, epoch_ms=150, rotate=True, away=2)
+    plan = quiet(4, course=course, calm_ms=1_000)
+    sets = [set(context.members) for context in contexts_of(plan)]
+    assert all(len(a - b) == len(b - a) == 1 for a, b in itertools.pairwise(sets))
+    result = run_plan(plan)
+    assert not result.violations, result.describe()
+    assert dict(result.reached)["epoch closed"] > 0
+
+
+def test_forms_of_a_partition():
+    closed = {form: cut(rng_of(3), form, 5) for form in CUTS}
+    back = {form: {(b, a) for a, b in links} for form, links in closed.items()}
+    assert closed["split"] == back["split"]
+    assert closed["one-way"].isdisjoint(back["one-way"])
+    assert closed["bridge"] == back["bridge"]
+    assert any(all(link.count(p) == 0 for link in closed["bridge"]) for p in range(5))
+    assert closed["clog"] != back["clog"]

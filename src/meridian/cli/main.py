@@ -11,6 +11,7 @@ from meridian.cli.ephemera_commands import ephemera
 from meridian.cli.nym_commands import nym
 from meridian.cli.run_commands import demo, run
 from meridian.cli.serve_commands import serve
+from meridian.cli.sim_commands import sim
 from meridian.errors import MeridianError, StorageFailure
 from meridian.node.process import bound_recursion
 
@@ -74,7 +75,7 @@ def main() -> None:
     """
 
 
-for command in (demo, run, verify, node, proof, nym, ephemera, serve):
+for command in (demo, run, verify, node, proof, nym, ephemera, serve, sim):
     main.add_command(command)
 
 

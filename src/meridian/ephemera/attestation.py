@@ -117,12 +117,19 @@ class Attestation:
                 self._seat.broadcast(own)
 
     def answer(self, member: int) -> None:
-        """Send an asking member what it may lack: own signatures, and all of attested attempts."""
+        """Send an asking member what it may lack: own signatures, and all of attested attempts.
+
+        The own one also goes beside an attested set without it: the asker may have met another signature of a
+        member of that set, which signed twice, and then needs a correct one more (simulator, four members,
+        seed 490).
+        """
         for attempt, reports in self._reports.items():
             own = reports.get(self._seat.own)
-            known = self._attested.get(attempt, () if own is None else (own,))
+            known = self._attested.get(attempt, ())
             for report in known:
                 self._seat.send(member, report)
+            if own is not None and own not in known:
+                self._seat.send(member, own)
 
     def attested(self) -> bool:
         """Whether any attempt is attested."""

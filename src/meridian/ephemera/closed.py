@@ -133,16 +133,14 @@ class ClosedEpochs:
         return self._reports(epoch)
 
     def _reports(self, epoch: int) -> list[bytes]:
-        """All signatures of attested attempts, and the own ones of the others."""
-        attested = {record.key: record.value for record in self._archive.records(epoch, "attested")}
-        own = [
-            record.value
-            for record in self._archive.records(epoch, "report")
-            if record.key not in attested
+        """All signatures of attested attempts, and the own ones that are not among them."""
+        attested = [
+            frame
+            for record in self._archive.records(epoch, "attested")
+            for frame in journal.attested_frames(record.value)
         ]
-        return [
-            frame for value in attested.values() for frame in journal.attested_frames(value)
-        ] + own
+        own = [record.value for record in self._archive.records(epoch, "report")]
+        return attested + [frame for frame in own if frame not in attested]
 
     def _fetched(self, epoch: int, fetch: Fetch, allowance: _Allowance) -> list[bytes]:
         if fetch.object == ROW:

@@ -149,11 +149,13 @@ class EpochMachine:
         if member is None or member == self._seat.own:
             return [Rejected(sender, "sender", "is not another member of the epoch")]
         try:
-            self._handle(member, frames.decode(frame, self._context), now_ms)
+            message = frames.decode(frame, self._context)
+            self._handle(member, message, now_ms)
         except InvalidInput as refusal:
             return [Rejected(sender, refusal.field, refusal.reason)]
         self._heard.add(member)
-        self._advance(now_ms)
+        if not isinstance(message, Ask | Fetch):  # answering makes no step possible
+            self._advance(now_ms)
         return self._seat.take()
 
     def tick(self, now_ms: int) -> list[Effect]:

@@ -2,10 +2,13 @@
 
 One seed gives one world and one trace; a failing seed is printed and fails again. Reading order:
 
-1. `faults`: what a seed decides: loss, delay, partitions, crashes, drops by view and phase, who lies and how.
-2. `network`: the queue of frames and wake-ups on one virtual clock.
-3. `hosts`: correct members (crash between two effects, restart from disk) and twins.
-4. `liar`: members that say whatever may hurt.
-5. `checkers`: what must hold.
-6. `world`: `run_seed(seed, nodes) -> Result`.
+1. `faults`: what a seed decides: loss, delay, partitions, crashes, disks, clocks, epochs, who lies and how.
+2. `network`: the queue of frames and wake-ups on one virtual clock; the forms of a partition.
+3. `signatures`: modelled ones in most worlds, real ones in the rest.
+4. `hosts`: correct members (crash between two effects, restart from disk) and twins.
+5. `liar`, `puppets`, `mangler`: members that say whatever may hurt.
+6. `checkers`: what must hold; `reach`: what must have happened.
+7. `world`: `run_seed(seed, nodes) -> Result`.
+8. `batch`: many seeds on all cores; `twins`: all two-view attacks of one equivocator.
+9. `mutation`, `mutants*`, `probes`: broken protocols, which worlds and probes must expose.
 """

@@ -8,6 +8,7 @@ from meridian.ephemera import frame as frames
 from meridian.ephemera.block import verify_block, verify_certificate
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
+from meridian.ephemera.effects import Decided
 from meridian.ephemera.evidence import verify_evidence
 from meridian.ephemera.message import (
     Echo,
@@ -21,6 +22,7 @@ from meridian.ephemera.message import (
     propose_digest,
 )
 from meridian.errors import InvalidInput
+from meridian.primitives import quorum
 from meridian.sim.hosts import ATTEMPT, Outcome, report_of
 
 
@@ -43,10 +45,14 @@ def violations(
     return found
 
 
-def unfinished(outcomes: Mapping[int, Outcome]) -> list[str]:
-    """Correct members that did not decide, or did not learn a quorum's signatures, in the end."""
-    found = [f"termination: member {m} undecided" for m, o in outcomes.items() if not o.decided]
-    found += [f"termination: member {m} unattested" for m, o in outcomes.items() if not o.attested]
+def unfinished(outcomes: Mapping[int, Outcome | None]) -> list[str]:
+    """Living members that did not decide, or did not learn a quorum's signatures, in the end."""
+    found: list[str] = []
+    for member, outcome in outcomes.items():
+        if outcome is None or not outcome.decided:
+            found.append(f"termination: member {member} undecided")
+        if outcome is None or not outcome.attested:
+            found.append(f"termination: member {member} unattested")
     return found
 
 
@@ -66,6 +72,7 @@ def _own(context: Context, bodies: Mapping[int, bytes], outcome: Outcome) -> lis
             verify_certificate(context, decided.certificate)
         except InvalidInput as error:
             found.append(f"validity: {error}")
+        found += _counted(context.n, decided)
         if decided.certificate.block_hash != decided.block.hash:
             found.append("validity: certificate of another block")
         if [row_root(body) for body in decided.bodies] != [r.digest for r in decided.block.rows]:
@@ -78,8 +85,23 @@ def _own(context: Context, bodies: Mapping[int, bytes], outcome: Outcome) -> lis
         for attested in outcome.attested:
             if (attested.attempt, attested.digest) != (ATTEMPT, report_of(decided)):
                 found.append("validity: a report of something else")
-            if len(attested.signatures) < context.quorum:
+            if len(attested.signatures) < quorum.quorum(context.n):
                 found.append("validity: attested without a quorum")
+    return found
+
+
+def _counted(n: int, decided: Decided) -> list[str]:
+    """The sizes that agreement rests on, counted without the core's own thresholds."""
+    rows = {row.member for row in decided.block.rows}
+    haves = {have.member for have in decided.block.haves}
+    votes = {member for member, _ in decided.certificate.votes}
+    found: list[str] = []
+    if len(rows) < len(decided.block.rows):
+        found.append("validity: a member has two rows")
+    if min(len(rows), len(haves)) < n - quorum.faults_max(n):
+        found.append("validity: decided without n - f rows and HAVEs")
+    if len(votes) < quorum.quorum(n):
+        found.append("validity: decided without a quorum")
     return found
 
 
@@ -121,7 +143,7 @@ def _inclusion(
             message = frames.decode(frame, context)
             if isinstance(message, Have):
                 vectors.append({member for member, _ in message.entries})
-    if len(vectors) < len(outcomes):
+    if len(vectors) < len(bodies):
         return []  # somebody was taken along before it signed HAVE: it held nobody's row back
     everywhere = set.intersection(*vectors) & bodies.keys()
     return [

@@ -2,22 +2,92 @@
 
 Half of the seeds tie faults to (phase, view, receiver) instead of chance: random noise alone did not find a
 missing lock check in 10,500 seeds of the prototype (bft.md section 6.3).
+
+A participant is a number that stays the same over all epochs; the index of a member counts within one epoch.
+Members that lie, are dead for ever or have lost their disk are at most f together: so many are tolerated.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from meridian.ephemera.context import Kind
 from meridian.ephemera.limits import Timing
 from meridian.primitives.quorum import faults_max
 
-STRATEGIES = ("silent", "twins", "amnesia", "liar", "liar", "liar", "withhold", "garbage")
+SPEAKERS = ("silent", "liar", "colluder")
+"""Byzantine members without a core of their own."""
+
+PUPPETS = (
+    "doubler",
+    "row-equivocator",
+    "revealer",
+    "censor",
+    "have-liar",
+    "replayer",
+    "flooder",
+    "foreigner",
+    "withhold",
+    "garbage",
+    "mangler",
+    "mangler",
+)
+"""Byzantine members that run the core and twist what it says (see `puppets`)."""
+
+TWINNED = ("twins", "amnesia")
+"""Byzantine members that run two cores with one key."""
+
+STRATEGIES = (*SPEAKERS, "liar", "liar", "colluder", "colluder", *TWINNED, *TWINNED, *PUPPETS)
 """How a Byzantine member behaves; liars, which know the protocol, find most."""
+
+CUTS = ("split", "one-way", "bridge", "clog")
+"""Forms of a partition (see `network`)."""
 
 PHASES = (Kind.PROPOSE, Kind.ECHO, Kind.VOTE)
 VIEWS_DROPPED = 6
+EPOCHS_MAX = 6
+REAL_SIGNATURES = 50
+"""Seeds with real secp256k1, in parts per thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What happens to disks, in parts per thousand."""
+
+    crash: int = 0
+    """Per call of a correct member: crash between two of its effects."""
+    torn: bool = False
+    """A crash also loses a suffix of the records that no message which left depended on."""
+    error: int = 0
+    """Per write: it fails, the node stops and comes back later."""
+    wiped: int | None = None
+    """A correct participant that loses its disk once, and observes from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Epochs, and who is away."""
+
+    epochs: int = 1
+    epoch_ms: int = 150
+    """Epoch e opens everywhere about `e * epoch_ms`."""
+    rotate: bool = False
+    """At every boundary the longest-serving correct member leaves and a new one joins."""
+    away: int | None = None
+    """A correct participant that is away from the first epoch until the network is calm."""
+    dead: frozenset[int] = frozenset()
+    """Correct participants that stop before the network is calm and never come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Chosen leaders and partitions of the first views (see `twins`)."""
+
+    leaders: tuple[int, ...]
+    """Participants that lead, in turn."""
+    sides: tuple[tuple[int, ...], ...]
+    """By view: the group of every host. Later views are not divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +97,24 @@ class Plan:
     seed: int
     nodes: int
     strategies: tuple[tuple[int, str], ...]
-    """(member, strategy) of the Byzantine members."""
+    """(participant, strategy) of the Byzantine members."""
+    real_signatures: bool
+    """secp256k1 instead of modelled signatures."""
     structured: bool
     """Faults by (phase, view, receiver) instead of by chance."""
     loss: int
     duplication: int
     delay_max_ms: int
     calm_ms: int
-    """From here on the network is good and nobody crashes (GST)."""
-    crash: int
-    """Per call of a correct member: crash between two of its effects."""
+    """From here on the network is good and nobody crashes (GST); who is dead by then stays dead."""
     partition: int
     """Per 10 ms: begin a partition."""
+    cut: str
+    """Its form."""
+    pause: int
+    """Per call of a correct member: its host freezes for longer than a view."""
+    jump: int
+    """Per call of a correct member: its clock jumps by an hour, forward or back."""
     drops: frozenset[tuple[Kind, int, int]]
     """(phase, view, receiver) that gets nothing of the phase in that view."""
     decided_lost: bool
@@ -46,17 +122,28 @@ class Plan:
     same_bodies: bool
     late_row: int | None
     """A correct member whose row comes only when the network is calm."""
+    storage: Storage
+    course: Course
     timing: Timing
+    scenario: Scenario | None = None
 
     @property
     def byzantine(self) -> frozenset[int]:
-        """Members that need not keep to the protocol."""
+        """Participants that need not keep to the protocol."""
         return frozenset(member for member, _ in self.strategies)
 
-    @property
-    def correct(self) -> tuple[int, ...]:
-        """Members that keep to it."""
-        return tuple(m for m in range(self.nodes) if m not in self.byzantine)
+    def describe(self) -> str:
+        """One line with everything that is not usual."""
+        quiet = {"drops": frozenset[object](), "seed": None, "nodes": None}
+        parts = [f"seed {self.seed}, n={self.nodes}"]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "drops":
+                said = [f"{kind.name}/{view}/{to}" for kind, view, to in sorted(self.drops)]
+                parts += [f"drops {' '.join(said)}"] if said else []
+            elif item.name not in quiet and value not in (0, None, False, ()):
+                parts.append(f"{item.name}={value}")
+        return ", ".join(parts)
 
 
 def rng_of(seed: int) -> random.Random:
@@ -66,7 +153,8 @@ def rng_of(seed: int) -> random.Random:
 
 def draw(rng: random.Random, seed: int, nodes: int) -> Plan:
     """Draw the plan of a seed."""
-    bad = sorted(rng.sample(range(nodes), rng.randint(0, faults_max(nodes))))
+    tolerated = faults_max(nodes)
+    bad = sorted(rng.sample(range(nodes), rng.randint(0, tolerated)))
     strategies = tuple((member, rng.choice(STRATEGIES)) for member in bad)
     correct = [member for member in range(nodes) if member not in bad]
     structured = rng.random() < 0.5
@@ -78,28 +166,63 @@ def draw(rng: random.Random, seed: int, nodes: int) -> Plan:
         for receiver in range(nodes)
         if structured and rng.random() < share * (1 if phase is Kind.VOTE else 0.4)
     )
-    timing = Timing(
-        have_ms=rng.choice((8, 25)),
-        grace_ms=rng.choice((1, 15)),
-        view_ms=60 if structured else rng.choice((60, 120)),
-        view_max_ms=1_200,
-        resend_ms=rng.choice((20, 35)),
-        fetch_ms=rng.choice((15, 40)),
-    )
+    storage, course = _failures(rng, correct, tolerated - len(bad), structured=structured)
     return Plan(
         seed=seed,
         nodes=nodes,
         strategies=strategies,
+        real_signatures=rng.randrange(1000) < REAL_SIGNATURES,
         structured=structured,
         loss=0 if structured else rng.choice((0, 50, 200, 400)),
         duplication=0 if structured else rng.choice((0, 100, 400)),
         delay_max_ms=3 if structured else rng.choice((3, 10, 40)),
-        calm_ms=rng.choice((400, 800)) if structured else rng.choice((0, 150, 400, 800)),
-        crash=rng.choice((0, 5)) if structured else rng.choice((0, 5, 30)),
+        calm_ms=rng.choice((400, 400, 800)) if structured else rng.choice((0, 150, 400, 800)),
         partition=0 if structured else rng.choice((0, 30, 120)),
+        cut=rng.choice(CUTS),
+        pause=rng.choice((0, 0, 0, 3)),
+        jump=rng.choice((0, 0, 0, 0, 4)),
         drops=drops,
         decided_lost=structured and rng.random() < 0.7,
         same_bodies=rng.random() < 0.4,
         late_row=rng.choice(correct) if rng.random() < 0.15 else None,
-        timing=timing,
+        storage=storage,
+        course=course,
+        timing=_timing(rng, structured=structured),
+    )
+
+
+def _timing(rng: random.Random, *, structured: bool) -> Timing:
+    return Timing(
+        have_ms=rng.choice((8, 25)),
+        grace_ms=rng.choice((1, 15)),
+        view_ms=60 if structured else rng.choice((60, 120)),
+        view_max_ms=1_200,
+        resend_ms=rng.choice((100, 200)) if structured else rng.choice((50, 80)),
+        fetch_ms=rng.choice((15, 40)),
+    )
+
+
+def _failures(
+    rng: random.Random, correct: list[int], budget: int, *, structured: bool
+) -> tuple[Storage, Course]:
+    """Crashes and epochs; `budget` more members may fail for ever."""
+    dead = frozenset(rng.sample(correct, rng.randint(0, budget) if rng.random() < 0.4 else 0))
+    living = [member for member in correct if member not in dead]
+    wiped = rng.choice(living) if budget > len(dead) and rng.random() < 0.4 else None
+    storage = Storage(
+        crash=rng.choice((0, 5)) if structured else rng.choice((0, 5, 30)),
+        torn=rng.random() < 0.5,
+        error=rng.choice((0, 0, 0, 10)),
+        wiped=wiped,
+    )
+    if rng.random() < 0.9:
+        return storage, Course(dead=dead)
+    away = rng.choice(living) if rng.random() < 0.5 else None
+    epochs = rng.randint(2, EPOCHS_MAX if away is not None else 3)
+    return storage, Course(
+        epochs=epochs,
+        epoch_ms=rng.choice((60, 150)),
+        rotate=rng.random() < 0.7,
+        away=away,
+        dead=dead,
     )

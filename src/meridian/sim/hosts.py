@@ -1,16 +1,20 @@
 """Hosts of members: the machine, the disk and the clock around a replica.
 
-A correct host may crash between any two effects. What was persisted before the cut is on its disk, what was
-sent is gone, the rest never happened; it comes back from the disk with a clock that starts anew.
+A correct host may crash between any two effects, and any write may fail. What was persisted before the cut is on its
+disk, except (if the plan tears disks) a suffix on which no message that left depends; what was sent is gone,
+the rest never happened. It comes back from the disk with a clock that starts anew.
 """
 
 from __future__ import annotations
 
+import functools
 import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from meridian.ephemera.context import Context
+from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import (
     Attested,
     Broadcast,
@@ -19,6 +23,7 @@ from meridian.ephemera.effects import (
     Misbehaviour,
     Persist,
     Record,
+    Rejected,
     Send,
 )
 from meridian.ephemera.limits import Limits
@@ -36,6 +41,16 @@ PUSHING = replace(LIMITS, pushed_body_bytes=4_096)
 
 ATTEMPT = hashing.sha256(b"attempt 1")
 
+DECIDED = bytes((Kind.DECIDED,))
+
+HOUR_MS = 3_600_000
+
+Place = tuple[int, str, bytes]
+"""(epoch, kind, key) of a record on a disk."""
+
+Post = Callable[[int, tuple[int, ...], bytes], None]
+"""Hand a frame of a participant, for these participants, to the network."""
+
 
 class Rows:
     """The application of the world: every body is fine unless it starts with `bad`."""
@@ -51,70 +66,127 @@ def report_of(decided: Decided) -> bytes:
     return hashing.sha256(b"report", decided.block.hash)
 
 
+@functools.lru_cache(maxsize=1024)
+def _branch(where: str, reason: str) -> str:
+    """The name of a branch that refuses, without the numbers in its words."""
+    return f"refused {where}: {re.sub('[0-9]+', 'N', reason)}"
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What came out of one host, for the checkers."""
+    """What came out of one host in one epoch, for the checkers."""
 
     decided: list[Decided] = field(default_factory=list)
     attested: list[Attested] = field(default_factory=list)
     misbehaviour: list[Misbehaviour] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     """Every different frame that left."""
-    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all hosts of a world share."""
+
+    plan: Plan
+    rng: random.Random
+    contexts: tuple[Context, ...]
+    """By number of the epoch, from 0."""
+    ids: dict[Address, int]
+    """Participants by address."""
+    reached: Counter[str]
+    say: Callable[[int, str], None]
+    """Tell the readable trace what happened to a participant."""
+
+
+class Disk(dict[Place, Record]):
+    """The records of a host; also what a replica reads answers about closed epochs from."""
+
+    def records(self, epoch: int, kind: str, key: bytes | None = None) -> list[Record]:
+        """See `Archive`."""
+        return [
+            self[place]
+            for place in sorted(self)
+            if place[:2] == (epoch, kind) and key in {None, place[2]}
+        ]
 
 
 class Host:
     """A replica on a machine."""
 
     def __init__(
-        self,
-        member: int,
-        key: PrivateKey,
-        context: Context,
-        plan: Plan,
-        rng: random.Random,
-        body: bytes,
-        post: Callable[[int, int | None, bytes], None],
+        self, world: World, member: int, key: PrivateKey, bodies: tuple[bytes, ...], post: Post
     ) -> None:
         self.member = member
-        self.body = body
-        self.outcome = Outcome()
+        self.bodies = bodies
+        """One per epoch."""
+        self.correct = True
         self.up = True
+        self.dead = False
+        self.broken = ""
+        """The exception that the core raised, if it did."""
         self.stamp = 0
-        self.may_crash = True
+        self.due_ms: int | None = None
+        """When the world will wake it."""
+        self.down_until_ms = 0
+        self.frozen_until_ms = 0
+        self.outcomes: dict[int, Outcome] = {}
+        self._world = world
         self._key = key
-        self._context = context
-        self._plan = plan
-        self._rng = rng
         self._post = post
+        self._opened: list[int] = []
+        self._observes: set[int] = set()
         self._sent: set[bytes] = set()
-        self._disk: dict[tuple[str, bytes], Record] = {}
-        self._rate = rng.randint(900, 1100)
+        self._disk = Disk()
+        self._unsynced: list[tuple[Place, Record | None]] = []
+        self._rate = world.rng.randint(900, 1100)
         self._offset_ms = 0
         self._replica = self._new_replica()
 
-    def start(self, now_ms: int, *, row: bool) -> None:
-        """Open the epoch; contribute the row unless it comes later."""
-        self._offset_ms = self._rng.randrange(1_000_000)
+    @property
+    def late(self) -> bool:
+        """Whether its row of the first epoch comes only when the network is calm."""
+        return self._world.plan.late_row == self.member
+
+    def member_of(self, epoch: int) -> bool:
+        """Whether it has a seat in an epoch (counted from 0)."""
+        return self._world.contexts[epoch].index_of(self._key.address) is not None
+
+    def start(self, now_ms: int) -> None:
+        """Begin, or come back: open every epoch that has begun, from what the disk holds."""
+        self._offset_ms = self._world.rng.randrange(1_000_000)
         self._replica = self._new_replica()
-        records = list(self._disk.values())
-        self._do(now_ms, self._replica.open(self._context, records, self._clock(now_ms)))
-        if row and self.up:
-            self.submit(now_ms)
+        self.up = True
+        for epoch in list(self._opened):
+            if epoch < self._opened[-1] - 1 and self._knows_report(epoch):
+                self._replica.answer_for(self._world.contexts[epoch])
+            else:
+                self._open(now_ms, epoch)
 
-    def submit(self, now_ms: int) -> None:
+    def begin(self, now_ms: int, epoch: int) -> None:
+        """An epoch begins; a host that is down opens it when it comes back."""
+        if self.member_of(epoch) and epoch not in self._opened:
+            self._opened.append(epoch)
+            if self.up:
+                self._open(now_ms, epoch)
+                self._close_before(epoch)
+
+    def submit(self, now_ms: int, epoch: int) -> None:
         """Contribute the row (again, after a restart: the first one counts)."""
-        epoch = self._context.epoch
-        self._do(now_ms, self._replica.submit_row(epoch, self.body, self._clock(now_ms)))
+        number = self._world.contexts[epoch].epoch
+        if number not in self._replica.epochs:
+            return
+        clock_ms = self._clock(now_ms)
+        self._call(now_ms, lambda: self._replica.submit_row(number, self.bodies[epoch], clock_ms))
 
-    def receive(self, now_ms: int, sender: int, frame: bytes) -> None:
+    def receive(self, now_ms: int, sender: Address, frame: bytes) -> None:
         """Take a frame."""
-        address = self._context.members[sender]
-        self._do(now_ms, self._replica.receive(address, frame, self._clock(now_ms)))
+        clock_ms = self._clock(now_ms)
+        self._call(now_ms, lambda: self._replica.receive(sender, frame, clock_ms), frame)
 
     def wake(self, now_ms: int) -> None:
         """Do what is due."""
-        self._do(now_ms, self._replica.tick(self._clock(now_ms)))
+        clock_ms = self._clock(now_ms)
+        self._call(now_ms, lambda: self._replica.tick(clock_ms))
 
     def wake_ms(self) -> int | None:
         """When to be woken, in world time."""
@@ -124,53 +196,172 @@ class Host:
         # The smallest world time at which the own clock shows at least `due_ms`.
         return -((self._offset_ms - due_ms) * 1000 // self._rate)
 
-    def forget(self) -> None:
-        """Lose the disk and go on as if nothing had been said: only a Byzantine member does that."""
+    def stop(self, until_ms: int) -> None:
+        """Go down; the world starts it again."""
+        self.up = False
+        self.stamp += 1
+        self.due_ms = None
+        self.down_until_ms = max(self.down_until_ms, until_ms)
+        if self._world.plan.storage.torn and self._unsynced:
+            keep = self._world.rng.randint(0, len(self._unsynced))
+            for place, old in reversed(self._unsynced[keep:]):
+                if old is None:
+                    del self._disk[place]
+                else:
+                    self._disk[place] = old
+            self._reach("records torn off the disk", len(self._unsynced) - keep)
+        self._unsynced = []
+
+    def wipe(self) -> None:
+        """Lose the disk, and know that it was lost: observe in every epoch that has begun."""
+        self._unsynced = []
         self._disk.clear()
+        self._observes.update(self._opened)
+
+    def forget(self, now_ms: int) -> None:
+        """Lose the disk and go on as if nothing had been said: only a Byzantine member does that."""
+        self._unsynced = []
+        self._disk.clear()
+        self.start(now_ms)
+
+    def jump(self, by_ms: int) -> None:
+        """Set the clock."""
+        self._offset_ms += by_ms
 
     def view(self) -> int:
-        """The current view."""
-        return self._replica.status(self._context.epoch).view
+        """The highest current view of its epochs."""
+        numbers = self._replica.epochs
+        return max((self._replica.status(number).view for number in numbers), default=0)
+
+    def pending(self) -> list[int]:
+        """Epochs (from 0) of which it does not know a report with a quorum."""
+        return [
+            epoch
+            for epoch in range(len(self._world.contexts))
+            if self.member_of(epoch)
+            and not (epoch in self.outcomes and self.outcomes[epoch].attested)
+        ]
+
+    def _open(self, now_ms: int, epoch: int) -> None:
+        context, clock_ms = self._world.contexts[epoch], self._clock(now_ms)
+        records = [record for place, record in self._disk.items() if place[0] == context.epoch]
+        observer = epoch in self._observes
+        self._call(
+            now_ms, lambda: self._replica.open(context, records, clock_ms, observer=observer)
+        )
+        if self.up and (epoch or not self.late or now_ms >= self._world.plan.calm_ms):
+            self.submit(now_ms, epoch)
+
+    def _close_before(self, epoch: int) -> None:
+        """Keep no machine for what was attested before the last epoch: the archive answers for it."""
+        for number in [e for e in self._opened if e < epoch - 1]:
+            if self._knows_report(number):
+                self._replica.close(self._world.contexts[number].epoch)
+                self._reach("epoch closed")
+
+    def _knows_report(self, epoch: int) -> bool:
+        """Whether the driver acted on a report and its record is on the disk, so that the epoch may be closed."""
+        place = (self._world.contexts[epoch].epoch, "attested", ATTEMPT)
+        return place in self._disk and bool(self.outcomes[epoch].attested)
 
     def _clock(self, now_ms: int) -> int:
         return now_ms * self._rate // 1000 + self._offset_ms
 
     def _new_replica(self) -> Replica:
-        limits = PUSHING if self._plan.seed % 4 == 3 else LIMITS
-        return Replica(self._key, self._plan.timing, limits, Rows())
+        plan = self._world.plan
+        limits = PUSHING if plan.seed % 4 == 3 else LIMITS
+        return Replica(self._key, plan.timing, limits, Rows(), self._disk)
 
-    def _do(self, now_ms: int, effects: list[Effect]) -> None:
-        crash = self.may_crash and now_ms < self._plan.calm_ms
-        if crash and effects and self._rng.randrange(1000) < self._plan.crash:
-            effects = effects[: self._rng.randint(0, len(effects))]
-            self.up = False
-            self.stamp += 1
-        for effect in effects:
-            match effect:
-                case Persist(record):
-                    self._disk[record.kind, record.key] = record
-                case Send(to, frame, _):
-                    self._send(self._context.members.index(to), frame)
-                case Broadcast(_, frame):
-                    self._send(None, frame)
-                case Decided():
-                    self._decided(now_ms, effect)
-                case Attested():
-                    self.outcome.attested.append(effect)
-                case Misbehaviour():
-                    self.outcome.misbehaviour.append(effect)
-                case _:
-                    pass
+    def _call(self, now_ms: int, step: Callable[[], list[Effect]], frame: bytes = b"") -> None:
+        """Call the core and do what it asks; an exception is the worst of its answers."""
+        if not self.up:
+            return
+        try:
+            effects = step()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
+            self.broken = f"{type(error).__name__}: {error}"
+            self.dead = True
+            self.stop(now_ms)
+            return
+        if frame[1:2] == DECIDED and self.correct:
+            found = any(isinstance(e, Persist) and e.record.kind == "decided" for e in effects)
+            self._reach("decided by DECIDED", found)
+        for decided in self._do(now_ms, effects):
+            number, digest, clock_ms = decided.epoch, report_of(decided), self._clock(now_ms)
+            replica = self._replica
+            self._call(
+                now_ms,
+                functools.partial(replica.submit_report, number, ATTEMPT, digest, clock_ms),
+            )
 
-    def _send(self, to: int | None, frame: bytes) -> None:
+    def _do(self, now_ms: int, effects: list[Effect]) -> list[Decided]:
+        """Carry the effects out, perhaps not to the end; return the decisions to act on."""
+        if not effects:
+            return []
+        world, decided = self._world, list[Decided]()
+        storage, rng = world.plan.storage, world.rng
+        faulty = self.correct and now_ms < world.plan.calm_ms
+        cut = len(effects)
+        if faulty and storage.crash and rng.random() * 1000 < storage.crash:
+            cut = rng.randint(0, len(effects))
+        for index, effect in enumerate(effects):
+            if index == cut:
+                break
+            if isinstance(effect, Persist):
+                if faulty and storage.error and rng.randrange(1000) < storage.error:
+                    self._reach("write failed")
+                    if rng.random() < 0.5:  # it reached the disk all the same
+                        self._persist(effect.record)
+                    self._crash(now_ms, effects, index)
+                    return []
+                self._persist(effect.record)
+            elif isinstance(effect, Send):
+                self._send((world.ids[effect.to],), effect.frame)
+            elif isinstance(effect, Broadcast):
+                self._send(tuple([world.ids[to] for to in effect.to]), effect.frame)
+            elif isinstance(effect, Decided):
+                decided.append(effect)
+                self._outcome(effect.epoch).decided.append(effect)
+                world.say(self.member, f"decided {effect.block.hash[:4].hex()}")
+            else:
+                self._tell(effect)
+        if cut < len(effects):
+            self._crash(now_ms, effects, cut)
+            return []
+        return decided
+
+    def _tell(self, effect: Effect) -> None:
+        if isinstance(effect, Attested):
+            self._outcome(effect.epoch).attested.append(effect)
+            self._world.say(self.member, f"attested {effect.digest[:4].hex()}")
+        elif isinstance(effect, Misbehaviour):
+            self._outcome(effect.epoch).misbehaviour.append(effect)
+            self._world.say(self.member, f"proves {effect.kind} by member {effect.member}")
+        elif isinstance(effect, Rejected) and self.correct:
+            self._reach(_branch(effect.field, effect.reason))
+
+    def _crash(self, now_ms: int, effects: list[Effect], cut: int) -> None:
+        last = effects[cut - 1] if cut else None
+        if isinstance(last, Persist):
+            self._reach(f"crash after persisting {last.record.kind}")
+        self.stop(now_ms + self._world.rng.randint(5, 120))
+        self._world.say(self.member, "crashes")
+
+    def _persist(self, record: Record) -> None:
+        place = (record.epoch, record.kind, record.key)
+        self._unsynced.append((place, self._disk.get(place)))
+        self._disk[place] = record
+
+    def _send(self, to: tuple[int, ...], frame: bytes) -> None:
+        self._unsynced = []
         if frame not in self._sent:
             self._sent.add(frame)
-            self.outcome.sent.append(frame)
+            self._outcome(int.from_bytes(frame[2:10], "big")).sent.append(frame)
         self._post(self.member, to, frame)
 
-    def _decided(self, now_ms: int, decided: Decided) -> None:
-        self.outcome.decided.append(decided)
-        if self.up:
-            digest, epoch = report_of(decided), self._context.epoch
-            clock_ms = self._clock(now_ms)
-            self._do(now_ms, self._replica.submit_report(epoch, ATTEMPT, digest, clock_ms))
+    def _outcome(self, number: int) -> Outcome:
+        return self.outcomes.setdefault(number - self._world.contexts[0].epoch, Outcome())
+
+    def _reach(self, what: str, times: int = 1) -> None:
+        if self.correct and times:
+            self._world.reached[what] += times

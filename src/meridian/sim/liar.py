@@ -2,13 +2,15 @@
 
 It signs different rows and HAVEs for different receivers, echoes and votes for everything, never admits a
 lock, and when it leads it proposes different blocks to different members, justified as thinly as possible or
-against the highest lock. It cannot forge signatures of others.
+against the highest lock. It cannot forge signatures of others. Liars that collude share what they hear, and echo
+and vote to each receiver for the block that it was shown.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import (
@@ -41,32 +43,40 @@ from meridian.errors import InvalidInput
 from meridian.primitives.keys import PrivateKey
 from meridian.sim.hosts import LIMITS
 
+Post = Callable[[int, tuple[int, ...], bytes], None]
+"""Say something in the name of a member to members, by index in the epoch."""
+
 RESEND_MS = 30
 SPOKEN_MAX = 200
 """A liar falls silent after so many lies, so that worlds end."""
 
 
+@dataclass(slots=True)
+class Cabal:
+    """What colluding liars of one epoch share: all that each has heard, and their keys."""
+
+    keys: dict[int, PrivateKey]
+    """By index in the epoch."""
+    rows: dict[int, SignedRow] = field(default_factory=dict)
+    haves: dict[int, SignedHave] = field(default_factory=dict)
+    blocks: dict[bytes, Block] = field(default_factory=dict)
+    changes: dict[int, dict[int, ViewChange]] = field(default_factory=dict)
+    sides: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """Which block each receiver is to believe in, by (view, receiver)."""
+
+
 class Liar:
-    """One lying member."""
+    """One lying member of one epoch."""
 
     def __init__(
-        self,
-        member: int,
-        key: PrivateKey,
-        context: Context,
-        rng: random.Random,
-        post: Callable[[int, int | None, bytes], None],
+        self, member: int, context: Context, cabal: Cabal, rng: random.Random, post: Post
     ) -> None:
-        self.member = member
-        self._key = key
-        self._context = context
+        self.context = context
+        self._member = member
+        self._cabal = cabal
         self._rng = rng
         self._post = post
         self._bodies = {row_root(body): body for body in (b"lie a", b"lie b" * 30)}
-        self._rows: dict[int, SignedRow] = {}
-        self._haves: dict[int, SignedHave] = {}
-        self._blocks: dict[bytes, Block] = {}
-        self._changes: dict[int, dict[int, ViewChange]] = {}
         self._said: set[tuple[Kind, int, bytes]] = set()
         self._led: set[int] = set()
         self._wish = 0
@@ -77,41 +87,41 @@ class Liar:
             return
         for to in self._others():
             digest = self._rng.choice(sorted(self._bodies))
-            self._rows[self.member] = SignedRow(
-                self.member, digest, self._sign(Kind.ROW, 0, digest)
+            self._cabal.rows[self._member] = SignedRow(
+                self._member, digest, self._sign(Kind.ROW, 0, digest)
             )
-            self._tell(to, Row(self.member, digest, self._rows[self.member].signature))
+            self._tell(to, Row(self._member, digest, self._cabal.rows[self._member].signature))
             have = self._have()
             if have is not None:
-                self._tell(to, Have(self.member, have.entries, have.signature))
+                self._tell(to, Have(self._member, have.entries, have.signature))
         if self._wish:
             self._tell(
-                None, Wish(self.member, self._wish, self._sign(Kind.WISH, self._wish, bytes(32)))
+                None, Wish(self._member, self._wish, self._sign(Kind.WISH, self._wish, bytes(32)))
             )
-        for view in sorted(self._changes):
+        for view in sorted(self._cabal.changes):
             self._lead(view)
 
     def receive(self, sender: int, frame: bytes) -> None:
         """Learn, and answer with lies."""
         try:
-            message = frames.decode(frame, self._context)
+            message = frames.decode(frame, self.context)
         except InvalidInput:
             return
         match message:
             case Row(member, digest, signature):
-                self._rows.setdefault(member, SignedRow(member, digest, signature))
+                self._cabal.rows.setdefault(member, SignedRow(member, digest, signature))
             case Have(member, entries, signature):
-                self._haves.setdefault(member, SignedHave(member, entries, signature))
+                self._cabal.haves.setdefault(member, SignedHave(member, entries, signature))
                 self._lead(0)
             case Wish(_, view, _):
                 self._wish = max(self._wish, view)
             case Propose(_, view, _, block, _):
-                self._blocks[block.hash] = block
+                self._cabal.blocks[block.hash] = block
                 self._support(view, block.hash)
             case Echo(_, view, block_hash, _) | Vote(_, view, block_hash, _):
                 self._support(view, block_hash)
             case ViewChange(member, view, _, _):
-                self._changes.setdefault(view, {})[member] = message
+                self._cabal.changes.setdefault(view, {})[member] = message
                 self._lead(view)
             case Fetch(thing, _, digest, offset) if thing == BODY and digest in self._bodies:
                 self._serve(sender, digest, offset)
@@ -123,24 +133,30 @@ class Liar:
         if (Kind.ECHO, view, block_hash) in self._said or len(self._said) > SPOKEN_MAX:
             return
         self._said.add((Kind.ECHO, view, block_hash))
+        if len(self._cabal.keys) > 1:
+            for to in self._others():
+                if self._cabal.sides.get((view, to), block_hash) == block_hash:
+                    self._back(view, to, block_hash)
+            return
         echo = self._sign(Kind.ECHO, view, block_hash)
         vote = self._sign(Kind.VOTE, view, block_hash)
         for to in self._others():
             if self._rng.random() < 0.8:
-                self._tell(to, Echo(self.member, view, block_hash, echo))
+                self._tell(to, Echo(self._member, view, block_hash, echo))
             if self._rng.random() < 0.8:
-                self._tell(to, Vote(self.member, view, block_hash, vote))
+                self._tell(to, Vote(self._member, view, block_hash, vote))
 
     def _lead(self, view: int) -> None:
-        if self._context.leader(view) != self.member or view in self._led:
+        if self.context.leader(view) != self._member or view in self._led:
             return
         justification = None
         if view > 0:
-            changes = dict(self._changes.get(view, {}))
+            changes = dict(self._cabal.changes.get(view, {}))
             digest = lock_digest(None)
-            signature = self._sign(Kind.VIEW_CHANGE, view, digest)
-            changes[self.member] = ViewChange(self.member, view, signature, None)
-            if len(changes) < self._context.quorum:
+            for member in self._cabal.keys:
+                signature = self._sign(Kind.VIEW_CHANGE, view, digest, member)
+                changes[member] = ViewChange(member, view, signature, None)
+            if len(changes) < self.context.quorum:
                 return
             justification = self._justify(changes)
         choices = self._choices(justification)
@@ -149,14 +165,27 @@ class Liar:
         self._led.add(view)
         for to in self._others():
             block = self._rng.choice(choices)
-            self._blocks[block.hash] = block
+            self._cabal.blocks[block.hash] = block
             signature = self._sign(Kind.PROPOSE, view, propose_digest(block.hash))
-            self._tell(to, Propose(self.member, view, signature, block, justification))
+            self._tell(to, Propose(self._member, view, signature, block, justification))
+            if len(self._cabal.keys) > 1:
+                self._cabal.sides[view, to] = block.hash
+                self._back(view, to, block.hash)
+
+    def _back(self, view: int, to: int, block_hash: bytes) -> None:
+        """Every colluder echoes and votes to one receiver for its block."""
+        for member in self._cabal.keys:
+            for kind, ballot in ((Kind.ECHO, Echo), (Kind.VOTE, Vote)):
+                signature = self._sign(kind, view, block_hash, member)
+                frame = frames.encode(
+                    ballot(member, view, block_hash, signature), self.context.epoch
+                )
+                self._post(member, (to,), frame)
 
     def _justify(self, changes: Mapping[int, ViewChange]) -> Justification:
         """As few locks as the quorum allows."""
         free_first = sorted(changes, key=lambda member: (changes[member].lock is not None, member))
-        chosen = sorted(free_first[: self._context.quorum])
+        chosen = sorted(free_first[: self.context.quorum])
         certificates = [c for m in chosen if (c := changes[m].certificate) is not None]
         best = max(certificates, key=lambda c: c.view, default=None)
         claims = tuple(Claim(m, changes[m].lock, changes[m].signature) for m in chosen)
@@ -165,19 +194,19 @@ class Liar:
     def _choices(self, justification: Justification | None) -> list[Block]:
         """Blocks to propose: valid ones that differ, and ones that leave out what is required."""
         lock = None if justification is None else justification.certificate
-        if lock is not None and lock.block_hash in self._blocks and self._rng.random() < 0.4:
-            return [self._blocks[lock.block_hash]]
-        context = self._context
+        if lock is not None and lock.block_hash in self._cabal.blocks and self._rng.random() < 0.4:
+            return [self._cabal.blocks[lock.block_hash]]
+        context = self.context
         have = self._have()
         if have is None:
             return []
-        haves = dict(self._haves)
-        haves[self.member] = have
-        if len(haves) < context.rows_min or len(self._rows) < context.rows_min:
+        haves = dict(self._cabal.haves)
+        haves[self._member] = have
+        if len(haves) < context.rows_min or len(self._cabal.rows) < context.rows_min:
             return []
         every = tuple(haves[m] for m in sorted(haves))
         few = every[: context.rows_min]
-        rows = tuple(self._rows[m] for m in sorted(self._rows))
+        rows = tuple(self._cabal.rows[m] for m in sorted(self._cabal.rows))
         blocks = [Block(context.epoch, rows, every), Block(context.epoch, rows, few)]
         for haves_chosen in (every, few):
             needed = required_members(context, haves_chosen)
@@ -189,16 +218,16 @@ class Liar:
         return blocks
 
     def _have(self) -> SignedHave | None:
-        others = [row for row in self._rows.values() if row.member != self.member]
+        others = [row for row in self._cabal.rows.values() if row.member != self._member]
         self._rng.shuffle(others)
-        least = self._context.rows_min - (self.member in self._rows)
+        least = self.context.rows_min - (self._member in self._cabal.rows)
         if len(others) < least:
             return None
         chosen = others[: self._rng.randint(least, len(others))]
-        if self.member in self._rows:
-            chosen.append(self._rows[self.member])
+        if self._member in self._cabal.rows:
+            chosen.append(self._cabal.rows[self._member])
         entries = tuple(sorted((row.member, row.digest) for row in chosen))
-        return SignedHave(self.member, entries, self._sign(Kind.HAVE, 0, have_digest(entries)))
+        return SignedHave(self._member, entries, self._sign(Kind.HAVE, 0, have_digest(entries)))
 
     def _serve(self, to: int, digest: bytes, offset: int) -> None:
         body = self._bodies[digest]
@@ -208,10 +237,12 @@ class Liar:
         self._tell(to, FetchReply(BODY, digest, len(body), offset, piece))
 
     def _others(self) -> list[int]:
-        return [member for member in range(self._context.n) if member != self.member]
+        return [member for member in range(self.context.n) if member not in self._cabal.keys]
 
-    def _sign(self, kind: Kind, view: int, digest: bytes) -> bytes:
-        return self._key.sign(self._context.statement(kind, view, digest))
+    def _sign(self, kind: Kind, view: int, digest: bytes, member: int | None = None) -> bytes:
+        key = self._cabal.keys[self._member if member is None else member]
+        return key.sign(self.context.statement(kind, view, digest))
 
     def _tell(self, to: int | None, message: Message) -> None:
-        self._post(self.member, to, frames.encode(message, self._context.epoch))
+        receivers = tuple(self._others()) if to is None else (to,)
+        self._post(self._member, receivers, frames.encode(message, self.context.epoch))

@@ -1,13 +1,19 @@
 """One world per seed: hosts, network and checkers, run until every correct member is done.
 
-`run_seed` is a pure function of its arguments: the same seed gives the same trace, byte for byte.
+`run_seed` is a pure function of its arguments: the same seed gives the same trace, byte for byte. A world has two
+phases. Until `Plan.calm_ms` everything may go wrong, and nothing wrong may be decided. Then the network
+heals, the members that are left (n - f at least) go on among liars and without the dead, and each of them must
+decide every epoch within `END_MS`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meridian.ephemera import frame as frames
@@ -15,12 +21,14 @@ from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.message import Propose
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
-from meridian.primitives.keys import PrivateKey
-from meridian.sim import checkers, faults
-from meridian.sim.faults import Plan
-from meridian.sim.hosts import Host
-from meridian.sim.liar import RESEND_MS, Liar
-from meridian.sim.network import Event, Network
+from meridian.sim import checkers, faults, signatures
+from meridian.sim.faults import SPEAKERS, TWINNED, Plan, Scenario
+from meridian.sim.hosts import HOUR_MS, Host, World
+from meridian.sim.liar import RESEND_MS, Cabal, Liar
+from meridian.sim.mangler import Mangler
+from meridian.sim.network import VIEW_END, Event, Network, view_of
+from meridian.sim.puppets import ROLES, Puppet
+from meridian.sim.trace import text_of
 
 END_MS = 30_000
 """Virtual time within which every world must be done after the network is calm."""
@@ -28,7 +36,10 @@ END_MS = 30_000
 EVENTS_MAX = 400_000
 
 DOMAIN = Domain(314, Address(bytes(19) + b"\x01"))
-EPOCH = 9
+FIRST_EPOCH = 9
+
+LOCK_CARRIED_FAR = 3
+"""A lock that lives until this view was carried through more than one change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,86 +60,169 @@ class Result:
 
     def describe(self) -> str:
         """What to print when it fails: enough to run it again."""
-        return f"run_seed({self.seed}, {self.nodes}): {'; '.join(self.violations)}\n{self.plan}"
+        return (
+            f"run_seed({self.seed}, {self.nodes}): {'; '.join(self.violations)}\n"
+            f"  plan: {self.plan.describe()}\n"
+            f"  again: meridian sim --nodes {self.nodes} --replay {self.seed}"
+        )
 
 
-def run_seed(seed: int, nodes: int) -> Result:
-    """Run the world of a seed with `nodes` members."""
+Watch = Callable[[int, int, str], None]
+"""(virtual ms, participant, what happened)."""
+
+
+def run_seed(seed: int, nodes: int, watch: Watch | None = None) -> Result:
+    """Run the world of a seed with `nodes` members; `watch` is told what happens."""
     rng = faults.rng_of(seed)
-    return _World(faults.draw(rng, seed, nodes), rng).run()
+    return _run(faults.draw(rng, seed, nodes), rng, watch)
 
 
-def run_plan(plan: Plan) -> Result:
+def run_plan(plan: Plan, watch: Watch | None = None) -> Result:
     """Run a world whose faults were chosen by hand."""
-    return _World(plan, faults.rng_of(plan.seed)).run()
+    return _run(plan, faults.rng_of(plan.seed), watch)
 
 
-class _World:
-    def __init__(self, plan: Plan, rng: random.Random) -> None:
+def contexts_of(plan: Plan) -> tuple[Context, ...]:
+    """The epochs of a world: who is a member, by key."""
+    seats = list(range(plan.nodes))
+    contexts = []
+    for epoch in range(plan.course.epochs):
+        if epoch and plan.course.rotate:
+            leaving = next((p for p in seats if p not in plan.byzantine), seats[0])
+            seats = [p for p in seats if p != leaving] + [plan.nodes + epoch - 1]
+        addresses = tuple(sorted(_address(plan, participant) for participant in seats))
+        context = Context(DOMAIN, network_id("sim"), FIRST_EPOCH + epoch, addresses)
+        if plan.scenario is not None:
+            leaders = [addresses.index(_address(plan, p)) for p in plan.scenario.leaders]
+            object.__setattr__(context, "leaders", tuple(leaders))
+        contexts.append(context)
+    return tuple(contexts)
+
+
+def _address(plan: Plan, participant: int) -> Address:
+    return signatures.key_of(participant, modelled=not plan.real_signatures).address
+
+
+def _run(plan: Plan, rng: random.Random, watch: Watch | None) -> Result:
+    with contextlib.nullcontext() if plan.real_signatures else signatures.modelled():
+        return _Run(plan, rng, watch).run()
+
+
+class _Run:
+    def __init__(self, plan: Plan, rng: random.Random, watch: Watch | None) -> None:
         self._plan = plan
         self._rng = rng
+        self._watch = watch
         self._network = Network(plan, rng)
         self._trace = hashlib.sha256()
         self._reached: Counter[str] = Counter()
-        keys = sorted(
-            (PrivateKey((1 + i).to_bytes(32, "big")) for i in range(plan.nodes)),
-            key=lambda key: key.address,
+        self._contexts = contexts_of(plan)
+        self._numbers = {context.epoch: context for context in self._contexts}
+        participants = range(plan.nodes + (plan.course.epochs - 1 if plan.course.rotate else 0))
+        self._keys = [signatures.key_of(p, modelled=not plan.real_signatures) for p in participants]
+        self._world = World(
+            plan=plan,
+            rng=rng,
+            contexts=self._contexts,
+            ids={key.address: number for number, key in enumerate(self._keys)},
+            reached=self._reached,
+            say=self._say,
         )
-        self._context = Context(
-            DOMAIN, network_id("sim"), EPOCH, tuple(key.address for key in keys)
-        )
+        self._strategies = dict(plan.strategies)
         self._hosts: list[Host | Liar] = []
-        self._sides: list[int] = []
-        strategies = dict(plan.strategies)
-        for member, key in enumerate(keys):
-            self._add(member, key, strategies.get(member, "correct"))
-        self._strategies = [strategies.get(host.member, "correct") for host in self._hosts]
+        self._owners: list[int] = []
+        self._routes: list[list[int]] = [[] for _ in participants]
+        self._puppets: dict[int, Puppet] = {}
+        cabals = [self._cabal(context) for context in self._contexts]
+        for participant in participants:
+            self._add(participant, self._strategies.get(participant, "correct"), cabals)
 
-    def _add(self, member: int, key: PrivateKey, strategy: str) -> None:
-        if strategy == "silent":
-            return
-        if strategy == "liar":
-            self._place(Liar(member, key, self._context, self._rng, self._post))
-            return
-        bodies = [b"same" * 40 if self._plan.same_bodies else b"row %d " % member * 20]
-        if strategy in {"twins", "amnesia"}:
-            bodies.append(b"other row %d" % member)
-        for body in bodies:
-            host = Host(member, key, self._context, self._plan, self._rng, body, self._post)
-            host.may_crash = strategy == "correct"
-            self._place(host)
+    # ---- setting the stage
 
-    def _place(self, host: Host | Liar) -> None:
+    def _cabal(self, context: Context) -> Cabal:
+        keys = {
+            index: self._keys[participant]
+            for participant, strategy in self._plan.strategies
+            if strategy == "colluder"
+            and (index := context.index_of(self._keys[participant].address)) is not None
+        }
+        return Cabal(keys)
+
+    def _add(self, participant: int, strategy: str, cabals: list[Cabal]) -> None:
+        if strategy in SPEAKERS:
+            self._add_liars(participant, strategy, cabals)
+            return
+        key = self._keys[participant]
+        texts = [b"same" * 20 if self._plan.same_bodies else b"row %d " % participant * 12]
+        if strategy in TWINNED:
+            texts.append(b"other row %d" % participant)
+        for text in texts:
+            bodies = tuple(text + b"%d" % epoch for epoch in range(len(self._contexts)))
+            post = functools.partial(self._post, len(self._hosts))
+            host = Host(self._world, participant, key, bodies, post)
+            host.correct = strategy == "correct"
+            self._place(participant, host)
+        maker = Mangler if strategy == "mangler" else ROLES.get(strategy)
+        if maker is not None:
+            self._puppets[participant] = maker(
+                participant, key, self._numbers, self._world.ids, self._rng
+            )
+
+    def _add_liars(self, participant: int, strategy: str, cabals: list[Cabal]) -> None:
+        key = self._keys[participant]
+        for context, shared in zip(self._contexts, cabals, strict=True):
+            index = context.index_of(key.address)
+            if index is None or strategy == "silent":
+                continue
+            cabal = shared if strategy == "colluder" else Cabal({index: key})
+            ids = [self._world.ids[address] for address in context.members]
+            post = functools.partial(self._post_of_liar, ids)
+            self._place(participant, Liar(index, context, cabal, self._rng, post))
+
+    def _place(self, participant: int, host: Host | Liar) -> None:
+        self._routes[participant].append(len(self._hosts))
         self._hosts.append(host)
-        self._sides.append(self._rng.randint(0, 1))
+        self._owners.append(participant)
+
+    def _begin(self) -> None:
+        plan, network = self._plan, self._network
+        for number, host in enumerate(self._hosts):
+            participant = self._owners[number]
+            if isinstance(host, Liar):
+                begins_ms = (host.context.epoch - FIRST_EPOCH) * plan.course.epoch_ms
+                network.at(begins_ms, Event(number, "wake"))
+                continue
+            host.start(0)
+            for epoch in range(1, len(self._contexts)):
+                begins_ms = epoch * plan.course.epoch_ms + self._rng.randint(0, 20)
+                network.at(begins_ms, Event(number, "epoch", stamp=epoch))
+            if participant == plan.course.away:
+                host.stop(plan.calm_ms)
+            host.begin(0, 0)
+            if host.late:
+                network.at(plan.calm_ms, Event(number, "late-row"))
+            if participant in plan.course.dead:
+                network.at(self._rng.randint(0, plan.calm_ms), Event(number, "dead"))
+            if participant == plan.storage.wiped:
+                network.at(self._rng.randint(0, plan.calm_ms), Event(number, "wiped"))
+            self._after(number, host)
+
+    # ---- running
 
     def run(self) -> Result:
-        for number, host in enumerate(self._hosts):
-            self._begin(number, host)
-        events = 0
+        self._begin()
+        events, network, trace = 0, self._network, self._trace
         while events < EVENTS_MAX:
-            event = self._network.next()
-            if event is None or self._network.now_ms > self._plan.calm_ms + END_MS:
+            event = network.next()
+            if event is None or network.now_ms > self._plan.calm_ms + END_MS:
                 break
             events += 1
-            self._note(
-                b"%d %d %d %d " % (self._network.now_ms, event.host, event.sender, event.stamp)
-            )
-            self._note(event.what.encode() + event.frame)
+            head = f"{network.now_ms} {event.host} {event.sender} {event.stamp} {event.what} "
+            trace.update(head.encode() + len(event.frame).to_bytes(4, "big") + event.frame)
             self._happen(event)
-            if self._done():
+            if network.now_ms >= self._plan.calm_ms and self._done():
                 break
         return self._result(events)
-
-    def _begin(self, number: int, host: Host | Liar) -> None:
-        if isinstance(host, Liar):
-            self._network.at(0, Event(number, "wake"))
-            return
-        late = self._plan.late_row == host.member
-        host.start(0, row=not late)
-        if late:
-            self._network.at(self._plan.calm_ms, Event(number, "late-row"))
-        self._after(number, host)
 
     def _happen(self, event: Event) -> None:
         host, now_ms = self._hosts[event.host], self._network.now_ms
@@ -137,119 +231,209 @@ class _World:
                 host.wake()
                 self._network.at(now_ms + RESEND_MS, event)
             else:
-                host.receive(event.sender, event.frame)
+                sender = host.context.index_of(self._keys[event.sender].address)
+                if sender is not None:
+                    host.receive(sender, event.frame)
             return
-        if event.what == "crash-end":
-            self._revive(event.host, host)
-        elif not host.up:
-            if event.what == "late-row":
-                self._network.at(now_ms + 100, event)
+        if host.dead:
             return
-        elif event.what == "late-row":
-            host.submit(now_ms)
-        elif event.what == "frame":
-            host.receive(now_ms, event.sender, event.frame)
-        elif event.stamp == host.stamp:
+        if host.frozen_until_ms > now_ms:
+            self._network.at(host.frozen_until_ms, event)
+            return
+        if event.what == "frame":
+            if not host.up:
+                return
+            self._receive(event, host)
+        elif event.what == "wake":
+            if event.stamp != host.stamp or not host.up:
+                return
+            host.due_ms = None
             host.wake(now_ms)
-        else:
+        elif not self._turn(event, host):
             return
         self._after(event.host, host)
 
-    def _revive(self, number: int, host: Host) -> None:
-        host.up = True
-        host.outcome.restarts += 1
-        late = self._plan.late_row == host.member and self._network.now_ms < self._plan.calm_ms
-        host.start(self._network.now_ms, row=not late)
-        self._reached["restart"] += 1
-        self._note(b"%d" % number)
+    def _receive(self, event: Event, host: Host) -> None:
+        if self._watch is not None:
+            self._say(host.member, f"<- {event.sender} {text_of(self._numbers, event.frame)}")
+        host.receive(self._network.now_ms, self._keys[event.sender].address, event.frame)
+        puppet = self._puppets.get(host.member)
+        if puppet is not None and len(event.frame) >= VIEW_END:
+            for to, frame in puppet.hears(event.sender, event.frame):
+                self._spread(event.host, host.member, to, frame)
+
+    def _turn(self, event: Event, host: Host) -> bool:
+        """Fate: crashes that were planned, ways back, epochs; False if nothing came of it."""
+        now_ms, rng = self._network.now_ms, self._rng
+        match event.what:
+            case "epoch":
+                host.begin(now_ms, event.stamp)
+            case "late-row":
+                if not host.up:
+                    self._network.at(now_ms + 100, event)
+                    return False
+                host.submit(now_ms, 0)
+            case "back":
+                if host.up:
+                    return False
+                if now_ms < host.down_until_ms:
+                    self._network.at(host.down_until_ms, event)
+                    return False
+                self._reached["restart"] += 1
+                self._say(host.member, "comes back")
+                host.start(now_ms)
+            case "dead":
+                self._reached["dead for ever"] += 1
+                self._say(host.member, "dies")
+                host.dead = True
+                host.stop(now_ms)
+                return False
+            case _:
+                self._reached["disk wiped"] += 1
+                self._say(host.member, "loses its disk")
+                host.stop(now_ms + rng.randint(5, 120))
+                host.wipe()
+        return True
 
     def _after(self, number: int, host: Host) -> None:
-        """Plan the next wake-up, the way back from a crash, and an amnesiac's forgetting."""
-        now_ms = self._network.now_ms
+        """Plan the next wake-up, the way back from a crash, and new mishaps."""
+        now_ms, plan = self._network.now_ms, self._plan
         if not host.up:
-            self._network.at(now_ms + self._rng.randint(5, 120), Event(number, "crash-end"))
+            if not host.dead:
+                self._network.at(max(host.down_until_ms, now_ms), Event(number, "back"))
             return
-        if self._strategies_of(number) == "amnesia" and self._rng.randrange(1000) < 10:
-            host.forget()
-            host.start(now_ms, row=True)
+        if self._strategies.get(host.member) == "amnesia" and self._rng.randrange(1000) < 10:
+            host.forget(now_ms)
         due_ms = host.wake_ms()
-        host.stamp += 1
         if due_ms is not None:
-            self._network.at(max(due_ms, now_ms), Event(number, "wake", stamp=host.stamp))
+            due_ms = max(due_ms, now_ms)
+        if due_ms != host.due_ms:
+            host.stamp += 1
+            host.due_ms = due_ms
+            if due_ms is not None:
+                self._network.at(due_ms, Event(number, "wake", stamp=host.stamp))
+        if (plan.pause or plan.jump) and host.correct and now_ms < plan.calm_ms:
+            self._mishap(
+                host
+            )  # a clock jumps while its host sleeps, and sleep is counted in real time
 
-    def _strategies_of(self, number: int) -> str:
-        return dict(self._plan.strategies).get(self._hosts[number].member, "correct")
+    def _mishap(self, host: Host) -> None:
+        now_ms, plan, rng = self._network.now_ms, self._plan, self._rng
+        if plan.pause and rng.randrange(1000) < plan.pause:
+            frozen_ms = rng.randint(plan.timing.view_ms, 5 * plan.timing.view_ms)
+            host.frozen_until_ms = now_ms + frozen_ms
+            self._reached["host frozen"] += 1
+            self._say(host.member, f"freezes for {frozen_ms} ms")
+        if plan.jump and rng.randrange(1000) < plan.jump:
+            by_ms = rng.choice((-HOUR_MS, HOUR_MS))
+            host.jump(by_ms)
+            self._reached[f"clock jumped {'back' if by_ms < 0 else 'forward'}"] += 1
+            self._say(host.member, f"clock jumps by {by_ms} ms")
 
-    def _post(self, sender: int, to: int | None, frame: bytes) -> None:
-        strategy = dict(self._plan.strategies).get(sender, "correct")
-        kind = Kind(frame[1])
-        if strategy == "withhold" and kind == Kind.FETCH_REPLY:
+    # ---- frames
+
+    def _post_of_liar(self, ids: list[int], sender: int, to: tuple[int, ...], frame: bytes) -> None:
+        self._spread(-1, ids[sender], tuple(ids[receiver] for receiver in to), frame)
+
+    def _post(self, origin: int, sender: int, to: tuple[int, ...], frame: bytes) -> None:
+        puppet = self._puppets.get(sender)
+        if puppet is None:
+            self._spread(origin, sender, to, frame)
             return
-        if strategy == "garbage":
-            frame = self._spoil(frame)
-        self._reached[kind.name] += 1
-        if kind == Kind.PROPOSE and sender not in self._plan.byzantine:
-            self._count_views(frame)
-        for number, host in enumerate(self._hosts):
-            if host.member == sender or (to is not None and host.member != to):
+        for receivers, said in puppet.says(to, frame):
+            self._spread(origin, sender, receivers, said)
+
+    def _spread(self, origin: int, sender: int, to: tuple[int, ...], frame: bytes) -> None:
+        kind = frame[1] if len(frame) > 1 else 0
+        if sender not in self._strategies:
+            self._reached[Kind(kind).name] += 1
+            if kind == Kind.PROPOSE:
+                self._count_views(frame)
+        scenario = self._plan.scenario
+        divided = self._strategies.get(sender) in TWINNED and scenario is None
+        for receiver in to:
+            if receiver == sender:
                 continue
-            if strategy in {"twins", "amnesia"} and self._rng.random() < 0.5:
-                continue
-            self._network.post(sender, host.member, number, frame)
+            for number in self._routes[receiver]:
+                host = self._hosts[number]
+                if isinstance(host, Liar) and frame[2:10] != host.context.epoch.to_bytes(8, "big"):
+                    continue
+                if divided and self._rng.random() < 0.5:
+                    continue
+                if scenario is not None and self._apart(scenario, origin, number, frame):
+                    continue
+                self._network.post(sender, receiver, number, frame)
+
+    def _apart(self, scenario: Scenario, origin: int, number: int, frame: bytes) -> bool:
+        """Whether two hosts are on different sides in the view of a frame."""
+        view = view_of(frame)
+        if (
+            view is None
+            or view >= len(scenario.sides)
+            or self._network.now_ms >= self._plan.calm_ms
+        ):
+            return False
+        side = scenario.sides[view]
+        return side[origin] != side[number]
 
     def _count_views(self, frame: bytes) -> None:
-        message = frames.decode(frame, self._context)
+        message = frames.decode(frame, self._numbers[int.from_bytes(frame[2:10], "big")])
         if isinstance(message, Propose) and message.justification is not None:
             carried = message.justification.certificate is not None
             self._reached["lock carried" if carried else "fresh block in a later view"] += 1
+            if carried and message.view >= LOCK_CARRIED_FAR:
+                self._reached[f"lock carried in view >= {LOCK_CARRIED_FAR}"] += 1
 
-    def _spoil(self, frame: bytes) -> bytes:
-        """Flip, cut or lengthen now and then."""
-        luck = self._rng.random()
-        if luck < 0.3:
-            at = self._rng.randrange(len(frame))
-            return (
-                frame[:at] + bytes((frame[at] ^ (1 << self._rng.randrange(8)),)) + frame[at + 1 :]
-            )
-        if luck < 0.4:
-            return frame[: self._rng.randrange(len(frame))]
-        if luck < 0.45:
-            return frame + self._rng.randbytes(self._rng.randint(1, 80))
-        return frame
+    def _say(self, participant: int, what: str) -> None:
+        if self._watch is not None:
+            self._watch(self._network.now_ms, participant, what)
 
-    def _note(self, data: bytes) -> None:
-        self._trace.update(len(data).to_bytes(4, "big") + data)
+    # ---- the end
 
     def _correct(self) -> dict[int, Host]:
         return {
-            host.member: host
-            for host in self._hosts
-            if isinstance(host, Host) and host.member not in self._plan.byzantine
+            host.member: host for host in self._hosts if isinstance(host, Host) and host.correct
         }
 
     def _done(self) -> bool:
-        return self._network.now_ms >= self._plan.calm_ms and all(
-            host.up and host.outcome.attested for host in self._correct().values()
+        return all(
+            isinstance(host, Liar)
+            or not host.correct
+            or host.dead
+            or (host.up and not host.pending())
+            for host in self._hosts
         )
 
     def _result(self, events: int) -> Result:
         correct = self._correct()
-        outcomes = {member: host.outcome for member, host in correct.items()}
-        bodies = {member: host.body for member, host in correct.items()}
-        found = checkers.violations(self._context, bodies, outcomes)
-        found += checkers.unfinished(outcomes)
-        for outcome in outcomes.values():
-            for misbehaviour in outcome.misbehaviour:
-                self._reached[misbehaviour.kind] += 1
-        for decided in (d for o in outcomes.values() for d in o.decided):
-            self._note(decided.block.hash)
+        found = [f"core: member {m} raised {h.broken}" for m, h in correct.items() if h.broken]
+        for epoch, context in enumerate(self._contexts):
+            members = {
+                index: host
+                for host in correct.values()
+                if (index := context.index_of(self._keys[host.member].address)) is not None
+            }
+            outcomes = {
+                i: host.outcomes[epoch] for i, host in members.items() if epoch in host.outcomes
+            }
+            bodies = {index: host.bodies[epoch] for index, host in members.items()}
+            found += checkers.violations(context, bodies, outcomes)
+            core = {index: host for index, host in members.items() if not host.dead}
+            found += checkers.unfinished({i: host.outcomes.get(epoch) for i, host in core.items()})
+            for outcome in outcomes.values():
+                for misbehaviour in outcome.misbehaviour:
+                    self._reached[misbehaviour.kind] += 1
+                for decided in outcome.decided:
+                    self._trace.update(decided.block.hash)
+                    self._reached[f"decided in view {min(decided.certificate.view, 9)}"] += 1
+        view_max = max((host.view() for host in correct.values()), default=0)
         return Result(
             seed=self._plan.seed,
             nodes=self._plan.nodes,
             trace_hash=self._trace.hexdigest(),
             events=events,
             virtual_ms=self._network.now_ms,
-            view_max=max(host.view() for host in correct.values()),
+            view_max=view_max,
             violations=tuple(found),
             reached=tuple(sorted(self._reached.items())),
             plan=self._plan,

@@ -66,7 +66,8 @@ def statements_bind_every_field() -> None:
 
 def digests_bind_every_field() -> None:
     """What a statement is about covers attempt, report, lock, block and HAVE vector."""
-    assert len({report_digest(a, d) for a in (DIGEST, OTHER) for d in (DIGEST, OTHER)}) == 4
+    reports = {report_digest(a, d) for a in (DIGEST, OTHER) for d in (DIGEST, OTHER)}
+    assert len(reports) == 4, "attempt or report is not signed"
     locks = (None, (1, DIGEST), (2, DIGEST), (1, OTHER))
     assert len({lock_digest(lock) for lock in locks}) == 4, "a lock is not signed"
     assert propose_digest(DIGEST) != propose_digest(OTHER), "the block is not signed"

@@ -1,44 +1,26 @@
-"""A small cluster for aimed tests of broadcast, blocks and store: `BlockReplica`s, one queue of frames, a virtual clock.
+"""`broadcast_cluster.Cluster` with liars: members in `byzantine` have no say of their own, `BlockVoice` speaks for them."""
 
-Members in `byzantine` have no replica: `BlockVoice` speaks for them, and what they are sent is kept.
-"""
-
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from cluster import DOMAIN, context, keys
+from broadcast_cluster import REALM, SETTINGS, Cluster, context_of, keys_of
 
 from meridian.ephemera.broadcast import frame as frames
 from meridian.ephemera.broadcast.frame import BroadcastMessage, Certified, Echo, Gossip, Send, Vote
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, statement
-from meridian.ephemera.effects import (
-    Broadcast,
-    Delivered,
-    Effect,
-    Misbehaviour,
-    Persist,
-    Record,
-    Rejected,
-)
-from meridian.ephemera.effects import Send as SendEffect
+from meridian.ephemera.effects import Effect, Misbehaviour, Rejected
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock, make_block
 from meridian.ephemera.messages.hooks import AcceptAll, Hooks
-from meridian.ephemera.messages.message import Realm, SignedMessage, sign_message
-from meridian.ephemera.messages.replica import BlockReplica
+from meridian.ephemera.messages.message import SignedMessage, sign_message
 from meridian.ephemera.messages.settings import BlockSettings
-from meridian.primitives.ids import network_id
-from meridian.sim.broadcast_hosts import MemoryArchive
-
-REALM = Realm(DOMAIN, network_id("test"))
-SETTINGS = BlockSettings(interval_ms=100, resend_ms=50, fetch_ms=50, sync_ms=200)
+from meridian.primitives.ids import Address
 
 STEPS_MAX = 3_000
 
 Allow = Callable[[int, int, Kind], bool]
 
 
-class BlockCluster:
-    """n members; frames pass `allow(sender, receiver, kind)`."""
+class BlockCluster(Cluster):
+    """n members; frames pass `allow(sender, receiver, kind)`; members in `down` neither hear nor wake."""
 
     def __init__(
         self,
@@ -48,69 +30,59 @@ class BlockCluster:
         settings: BlockSettings = SETTINGS,
         hooks: Callable[[], Hooks] = AcceptAll,
     ) -> None:
-        self.context = context(n)
-        self.realm = REALM
-        self.keys = keys(n)
         self.correct = [i for i in range(n) if i not in byzantine]
-        self.settings = settings
-        self.hooks = [hooks() for _ in range(n)]
-        self.now_ms = 1_000
-        self.queue: deque[tuple[int, int, bytes]] = deque()
-        self.disks: list[dict[tuple[str, bytes], Record]] = [{} for _ in range(n)]
-        self.archives = [MemoryArchive(self.context) for _ in range(n)]
         self.seen: list[list[Effect]] = [[] for _ in range(n)]
         self.down: set[int] = set()
         self.allow: Allow = lambda a, b, kind: True
         self.sent: list[tuple[int, int, BroadcastMessage]] = []
-        self.replicas = [self.new(i) for i in range(n)]
+        super().__init__(n, settings=settings, hooks=hooks, silent=tuple(byzantine))
+        self.drop = lambda a, b, said: bool(self.down & {a, b})
+        self.settings = settings
+        self.realm = REALM
         self.voice = BlockVoice(n)
-        for i in self.correct:
-            self.do(i, self.replicas[i].open(self.context, [], self.now_ms))
 
-    def new(self, i: int) -> BlockReplica:
-        return BlockReplica(self.keys[i], REALM, self.settings, self.hooks[i], self.archives[i])
+    @property
+    def replicas(self):
+        return [node.replica for node in self.nodes]
+
+    @property
+    def archives(self):
+        return [node.archive for node in self.nodes]
+
+    @property
+    def disks(self):
+        return [node.disk for node in self.nodes]
+
+    @property
+    def hooks(self):
+        return [node.hooks for node in self.nodes]
 
     def restart(self, i: int) -> None:
         """Come back with what is durable: the records and the archive."""
         self.down.discard(i)
-        self.replicas[i] = self.new(i)
-        self.do(i, self.replicas[i].open(self.context, list(self.disks[i].values()), self.now_ms))
+        self.start(i)
 
     def message(self, i: int, data: bytes, **more) -> SignedMessage:
         return self.voice.message(i, data, **more)
 
     def submit(self, i: int, data: bytes | SignedMessage) -> SignedMessage:
         made = data if isinstance(data, SignedMessage) else self.message(i, data)
-        self.do(i, self.replicas[i].submit(made, self.now_ms))
+        super().submit(i, made)
         return made
 
-    def put(self, i: int, key: bytes, value: bytes) -> None:
-        self.do(i, self.replicas[i].put(key, value, self.now_ms))
-
     def do(self, i: int, effects: list[Effect]) -> list[Effect]:
-        for effect in effects:
-            self.seen[i].append(effect)
-            match effect:
-                case Persist(record):
-                    self.disks[i][record.kind, record.key] = record
-                case Delivered():
-                    self.archives[i].add(effect)
-                    for kind in ("send", "payload", "echo", "vote"):
-                        self.disks[i].pop((kind, effect.slot.key()), None)
-                case SendEffect(to, frame, _):
-                    self.post(i, self.context.members.index(to), frame)
-                case Broadcast(members, frame):
-                    for to in members:
-                        self.post(i, self.context.members.index(to), frame)
+        self.seen[i].extend(effects)
+        super().do(i, effects)
         return effects
 
-    def post(self, i: int, j: int, frame: bytes) -> None:
+    def _post(self, i: int, to: Address, frame: bytes) -> None:
+        j = self.context.members.index(to)
         if self.allow(i, j, Kind(frame[1])):
             self.sent.append((i, j, frames.decode(frame, self.context)))
-            self.queue.append((i, j, frame))
+            super()._post(i, to, frame)
 
     def inject(self, i: int, j: int, said: BroadcastMessage | bytes) -> list[Effect]:
-        """Member i says something to member j, which acts on it."""
+        """Member i says something to member j, which acts on it; nothing else happens yet."""
         frame = said if isinstance(said, bytes) else frames.encode(said, self.context.epoch)
         return self.do(j, self.replicas[j].receive(self.context.members[i], frame, self.now_ms))
 
@@ -120,21 +92,12 @@ class BlockCluster:
             if j != i:
                 self.inject(i, j, said)
 
-    def flow(self) -> None:
-        """Let all frames arrive; the clock stands still."""
-        while self.queue:
-            i, j, frame = self.queue.popleft()
-            if i in self.down or j in self.down or j not in self.correct:
-                continue
-            sender = self.context.members[i]
-            self.do(j, self.replicas[j].receive(sender, frame, self.now_ms))
-
-    def run(self, for_ms: int, done: Callable[[], bool] = lambda: False) -> None:
-        """Let frames arrive and the clock go on, from deadline to deadline."""
+    def run(self, for_ms: int = 0, done: Callable[[], bool] = lambda: False) -> None:
+        """Let frames arrive, and the clock go on from deadline to deadline."""
         until_ms = self.now_ms + for_ms
         for _ in range(STEPS_MAX):
-            self.flow()
-            if done():
+            super().run()
+            if done() or not for_ms:
                 return
             awake = [i for i in self.correct if i not in self.down]
             due = {i: self.replicas[i].next_deadline_ms() for i in awake}
@@ -189,8 +152,8 @@ class BlockVoice:
     """Says anything in the name of any member: what real signatures allow it to say."""
 
     def __init__(self, n: int = 4) -> None:
-        self.context = context(n)
-        self.keys = keys(n)
+        self.keys = keys_of(n)
+        self.context = context_of(self.keys)
 
     def message(self, i: int, data: bytes, *, number: int = 1, label: str = "test"):
         return sign_message(

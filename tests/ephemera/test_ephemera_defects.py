@@ -141,7 +141,7 @@ def test_4_1_4_equivocation_is_kept_as_evidence_that_proves_itself():
     pair = [cluster.voice.block(LIAR, [cluster.message(LIAR, data)]) for data in (b"a", b"b")]
     for block in pair:
         cluster.inject(LIAR, 0, cluster.voice.send(block))
-    cluster.flow()
+    cluster.run()
     for i in cluster.correct:
         [found] = cluster.guilt(i)
         guilt = verify_evidence(cluster.context, found.evidence)
@@ -417,7 +417,7 @@ def test_4_3_a_message_outlives_the_member_that_took_it():
     """The mempool is memory; the message was told to the others before the answer, and they keep it."""
     cluster = BlockCluster(4)
     row = cluster.submit(0, b"row")
-    cluster.flow()
+    cluster.run()
     cluster.down = {0}
     cluster.run(2_000, lambda: all(len(cluster.delivered(i)) == 3 for i in (1, 2, 3)))
     assert cluster.all_equal([1, 2, 3])

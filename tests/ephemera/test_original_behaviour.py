@@ -4,9 +4,10 @@ Source: its unit tests of broadcast, quorum, groups, block manager and message p
 """
 
 import pytest
-from block_cluster import SETTINGS, BlockCluster
-from cluster import context, keys
+from block_cluster import BlockCluster
+from broadcast_cluster import SETTINGS, context_of, keys_of
 
+from meridian.ephemera.broadcast import frame as frames
 from meridian.ephemera.broadcast.frame import Echo, Send, Vote
 from meridian.ephemera.broadcast.slot import Kind, Slot, statement
 from meridian.ephemera.effects import Delivered, Rejected
@@ -60,19 +61,21 @@ def test_creator_and_sender_each_must_be_a_member():
     """Their group tests: a sender or a creator that is in no snapshot is refused; ours is the registered set."""
     cluster = BlockCluster(4, byzantine=[3])
     block = cluster.voice.block(3, [])
-    stranger = next(k.address for k in keys(9) if k.address not in cluster.context.members)
-    assert stranger not in context(4).members
-    frame = cluster.voice.send(block)
-    [effect] = cluster.inject(3, 0, Send(Slot(BLOCK_CHANNEL, 4, 1), frame.signature, frame.payload))
-    assert isinstance(effect, Rejected)
-    assert effect.field == "sender"
+    stranger = next(k.address for k in keys_of(9) if k.address not in cluster.context.members)
+    said = cluster.voice.send(block)
+    frame = frames.encode(said, cluster.context.epoch)
+    [sender] = cluster.replicas[0].receive(stranger, frame, cluster.now_ms)
+    [creator] = cluster.inject(3, 0, Send(Slot(BLOCK_CHANNEL, 4, 1), said.signature, said.payload))
+    for effect in (sender, creator):
+        assert isinstance(effect, Rejected)
+        assert effect.field == "sender"
 
 
 def test_a_block_stays_bound_to_the_member_set_that_it_was_made_in():
     """Their snapshot binding: votes of another set do not count for it, and both sets go on side by side."""
     cluster = BlockCluster(4, byzantine=[1, 2, 3])
     block = cluster.voice.block(1, [cluster.message(1, b"row")])
-    later = context(5, epoch=cluster.context.epoch + 1)
+    later = context_of(keys_of(5), cluster.context.epoch + 1)
     cluster.do(0, cluster.replicas[0].open(later, [], cluster.now_ms))
     for i in (1, 2, 3):
         said = statement(later, Kind.VOTE, block.header.slot, block.hash)

@@ -22,9 +22,9 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
 KIB: Final = 1024
-OPEN_EPOCHS_MAX: Final = 48
-"""Epochs that a node holds open, decided or not."""
-OPEN_DECIDED: Final = 8
+OPEN_EPOCHS_MAX: Final = 16
+"""Epochs that a node holds open, decided or not, lowest first; as an evaluator does."""
+OPEN_DECIDED: Final = 4
 """Decided epochs that a node leaves open; older ones are answered for from its archive."""
 
 

@@ -21,6 +21,7 @@ from meridian.ephemera.block import Certificate
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import Record
 from meridian.ephemera.evidence import DOUBLE_KINDS
+from meridian.ephemera.journal import read_context
 from meridian.ephemera.message import (
     ReportSignature,
     ViewChange,
@@ -105,9 +106,14 @@ class WatchedLog:
     """The safety log with failpoints; remembers what is durable."""
 
     def __init__(
-        self, log: SafetyLog, failpoint: Failpoint, context: Callable[[int], Context]
+        self,
+        log: SafetyLog,
+        failpoint: Failpoint,
+        context: Callable[[int], Context],
+        own: Address,
     ) -> None:
         self._log = log
+        self._own = own
         self._failpoint = failpoint
         self._context = context
         self._durable: dict[int, set[Said]] = {}
@@ -138,6 +144,11 @@ class WatchedLog:
         self._note(records)
         if self._failpoint.reached("persist", "after", kinds):
             die()
+
+    def only_observes(self, epoch: int) -> bool:
+        """Whether we sign nothing in an epoch: our own statements in it are old ones that others told us."""
+        own = self._log.records(epoch, "context")
+        return bool(own) and read_context(self._context(epoch), self._own, own[0].value)
 
     def _note(self, records: Sequence[Record]) -> None:
         """Take in which statements the records hold; a VOTE is held by its lock."""
@@ -204,9 +215,10 @@ class WatchedTransport:
         written = self._written.setdefault(epoch, set())
         if said in written:
             return
-        if not self._log.protects(epoch, said):
+        if self._log.protects(epoch, said):
+            append(self._statements, {"epoch": epoch, "run": os.getpid()} | statement(message))
+        elif not self._log.only_observes(epoch):
             raise NotDurable(f"epoch {epoch}: {said}")
-        append(self._statements, {"epoch": epoch, "run": os.getpid()} | statement(message))
         written.add(said)
 
     def forget(self, epoch: int) -> None:

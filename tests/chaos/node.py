@@ -5,6 +5,7 @@ appends every decision durably to its results. Run by the programme: ``python -m
 """
 
 import asyncio
+import faulthandler
 import os
 import sys
 import time
@@ -16,7 +17,13 @@ from meridian.ephemera.replica import Replica
 from meridian.errors import StorageFailure
 from meridian.node.evaluator.safety import observe_through, open_safety_log
 from meridian.node.links import Links
-from meridian.node.process import event_line, ready_line, serve_until_stopped, start_logging
+from meridian.node.process import (
+    STOP_GRACE_MS,
+    event_line,
+    ready_line,
+    serve_until_stopped,
+    start_logging,
+)
 from meridian.node.replica_driver import ReplicaDriver
 
 from .committee import (
@@ -51,7 +58,7 @@ class ChaosNode:
         self._safety = open_safety_log(
             config.home(number), self._committee.network, self._key.address
         )
-        self._log = WatchedLog(self._safety, failpoint, self._committee.context)
+        self._log = WatchedLog(self._safety, failpoint, self._committee.context, self._key.address)
         self._driver = ReplicaDriver(
             Replica(self._key, TIMING, LIMITS, Rows(), archive=self._log),
             self._log,  # type: ignore[arg-type]
@@ -167,7 +174,9 @@ class ChaosNode:
             await asyncio.sleep(TELL_S)
 
     async def close(self) -> None:
-        """Stop driver and links; release the safety log."""
+        """Stop driver and links; release the safety log. What hangs is shown before the process is ended."""
+        faulthandler.dump_traceback_later(STOP_GRACE_MS / 2000)
+        asyncio.get_running_loop().call_later(STOP_GRACE_MS / 2000, _show_tasks)
         try:
             await self._driver.stop()
         finally:
@@ -219,6 +228,11 @@ class ChaosNode:
         oldest = min(self._open, default=0) - 2 * self._config.keep_epochs
         if oldest > 0 and newest % 16 == 0:
             await self._driver.forget_before(oldest)
+
+
+def _show_tasks() -> None:
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
 
 
 async def _serve(config: RunConfig, number: int) -> None:

@@ -21,6 +21,7 @@ from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames
 from meridian.ephemera.context import Kind
 from meridian.ephemera.effects import Record
+from meridian.ephemera.journal import context_value
 from meridian.ephemera.message import Row
 from meridian.node.safety_log import SafetyLog
 
@@ -216,7 +217,7 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
     safety = SafetyLog(
         tmp_path / "log.sqlite", network=committee.network, member=committee.members[0]
     )
-    log = WatchedLog(safety, Failpoint(None), committee.context)
+    log = WatchedLog(safety, Failpoint(None), committee.context, committee.members[0])
     left = []
 
     class Out:
@@ -231,11 +232,20 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
     with pytest.raises(NotDurable):
         transport.send(committee.members[1], frame)
     assert left == []
+    member = committee.members[0]
+    log.write([Record(2, "context", b"", context_value(context, member, observer=False))])
+    with pytest.raises(NotDurable):
+        transport.send(committee.members[1], frame)
     log.write([Record(2, "row", b"", frame)])
     transport.send(committee.members[1], frame)
     with_body = frames.encode(Row(0, digest, signature, b"the same statement"), 2)
     transport.send(committee.members[2], with_body)
     assert left == [frame, with_body]
+    # An observer passes on what it said before it forgot, and signs nothing.
+    log.write([Record(2, "context", b"", context_value(context, member, observer=True))])
+    other = frames.encode(Row(0, b"\1" * 32, signature), 2)
+    transport.send(committee.members[1], other)
+    assert left[2:] == [other]
     [line] = read_lines(config.statements(0))
     assert (line["epoch"], line["kind"], line["digest"]) == (2, "Row", digest.hex())
     safety.close()

@@ -28,6 +28,8 @@ from .network import PREFIX, Network, owner_is_gone
 
 DISK_MIB: Final = 96
 READY_S: Final = 60.0
+STOP_S: Final = 15.0
+"""More than a process gives itself, so that it says what hangs."""
 FAKETIME: Final = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",)
 PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -187,7 +189,7 @@ class World:
     def stop(self, i: int) -> None:
         """End a node cleanly; an exit code other than 0 is a problem."""
         child = self._children[i]
-        child.stop()
+        child.stop(STOP_S)
         if child._process.returncode != 0:
             self.problem(i, f"ended with exit code {child._process.returncode} after SIGTERM")
 

@@ -7,11 +7,11 @@ from typing import Final
 from meridian.ephemera.messages.message import Realm
 from meridian.errors import RemoteFault
 from meridian.node.chain.rpc import Rpc
-from meridian.node.chain_view import ChainView
+from meridian.node.chain_view import ChainView, RegisteredEvaluator
 from meridian.node.ephemera.member_set import MemberSet
 from meridian.node.links import Peer
 from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import Address, parse_address
+from meridian.primitives.ids import Address, address_text
 
 RPC_TIMEOUT_S: Final = 5.0
 
@@ -31,16 +31,14 @@ class ContractMembers:
     def _read(self) -> MemberSet:
         rpc = Rpc(self._file.rpc_url, RPC_TIMEOUT_S)
         try:
-            registry = ChainView(rpc, self._file.contracts, self._file.deploy_block).registry
-            epoch = int(registry.read("next_epoch")) - 1
-            number = int(registry.read("epoch_set", epoch)) if epoch >= 0 else 0
+            view = ChainView(rpc, self._file.contracts, self._file.deploy_block)
+            epoch = int(view.registry.read("next_epoch")) - 1
+            number = int(view.registry.read("epoch_set", epoch)) if epoch >= 0 else 0
             if number == 0:
                 raise RemoteFault("the Registry has not opened an epoch yet")
-            committee = [_address(item) for item in registry.read("committee", epoch)]
-            registered = {
-                _address(event.args["evaluator"]): event.args
-                for event in registry.events("EvaluatorRegistered", self._file.deploy_block)
-            }
+            committee = view.committee(epoch)
+            registered: dict[Address, RegisteredEvaluator] = {}
+            view.follow_evaluators(registered)
         finally:
             rpc.close()
         realm = Realm(self._file.domain(self._file.contracts.evaluations), self._file.network_id)
@@ -48,18 +46,8 @@ class ContractMembers:
         for address in committee:
             known = registered.get(address)
             if known is None:
-                raise RemoteFault(f"the Registry names no registration of 0x{address.hex()}")
-            host, port = _endpoint(known["endpoint"])
-            peers.append(Peer(address, bytes(known["link_key"]), host, port))
+                raise RemoteFault(f"the Registry names no registration of {address_text(address)}")
+            host, port = known.place
+            # An endpoint that is none just stays unreachable, and hints may still say a better one.
+            peers.append(Peer(address, known.link_key, host or "unknown.invalid", port or 1))
         return MemberSet.of(number, realm, peers)
-
-
-def _address(value: object) -> Address:
-    return parse_address(value) if isinstance(value, str) else Address(bytes(value))  # type: ignore[call-overload]
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    """Read ``host:port``; what is neither just stays unreachable."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "unknown.invalid"
-    return host, int(port) if port.isdecimal() and 0 < int(port) < 65_536 else 1

@@ -23,6 +23,7 @@ Start here:
   meridian run --network saturn --jobs LOG --data-dir DIR   the same on your own logs
   meridian verify --data-dir DIR --epoch N                  check an epoch from public artefacts alone
   meridian node show --data-dir DIR --epoch N --node ID
+  meridian ephemera init-local-cluster -n 4 --dir DIR       four nodes of the broadcast alone
 
 \b
 Exit codes:

@@ -41,6 +41,7 @@ class Served(Network):
 
     def __init__(self, folder: Path, **more: Any) -> None:
         super().__init__(folder, **more)
+        self.apis: dict[int, EphemeraApi] = {}
         self._runners: dict[int, web.AppRunner] = {}
         self._ports: dict[int, int] = {}
 
@@ -57,14 +58,18 @@ class Served(Network):
                 ),
                 api_port=7000,
             )
-            runner = web.AppRunner(
-                EphemeraApi(face).application(), access_log=None, shutdown_timeout=1
-            )
+            self.apis[i] = EphemeraApi(face)
+            runner = web.AppRunner(self.apis[i].application(), access_log=None, shutdown_timeout=1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self._runners[i] = runner
             self._ports[i] = int(runner.addresses[0][1])
+
+    def server(self, i: int) -> web.Server:
+        found = self._runners[i].server
+        assert found is not None
+        return found
 
     def url(self, i: int) -> str:
         return f"http://127.0.0.1:{self._ports[i]}"

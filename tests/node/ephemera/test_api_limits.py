@@ -12,6 +12,7 @@ from served import Served, config, served
 from test_node import Failing
 
 from meridian.errors import Overloaded, RemoteFault
+from meridian.node.ephemera.api_connections import bound_connections
 from meridian.node.ephemera.client import EphemeraClient
 from meridian.node.ephemera.documents import verify_block_document
 from meridian.node.ephemera.rate_limit import RateLimit
@@ -33,7 +34,7 @@ def test_the_rate_of_a_client_is_bounded_and_so_is_the_table():
     assert rate.delay_s("a", 10.6) > 0
 
 
-@within(15)
+@within(90)
 async def test_too_many_requests_are_429_and_later_ones_are_served(tmp_path):
     settings = config(api={"requests_per_s": 5, "requests_burst": 5})
     async with served(tmp_path, settings) as network, aiohttp.ClientSession() as session:
@@ -51,7 +52,7 @@ async def test_too_many_requests_are_429_and_later_ones_are_served(tmp_path):
             assert answer.status == 200
 
 
-@within(15)
+@within(90)
 async def test_a_body_that_never_ends_does_not_hold_the_place(tmp_path):
     settings = config(
         api={"timeout_ms": 300, "concurrency_max": 1, "requests_per_s": 999, "requests_burst": 999}
@@ -73,7 +74,29 @@ async def test_a_body_that_never_ends_does_not_hold_the_place(tmp_path):
             assert answer.status == 200
 
 
-@within(15)
+@within(90)
+async def test_strangers_who_connect_and_say_nothing_are_closed(tmp_path):
+    async with served(tmp_path) as network, aiohttp.ClientSession() as session:
+        server = network.server(0)
+        task = asyncio.create_task(bound_connections(server, network.apis[0].busy, 10, age_s=3))
+        port = int(network.url(0).rsplit(":", 1)[1])
+        async with session.ws_connect(network.url(0) + "/ephemera/ws") as socket:
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
+            silent[1][1].write(b"GET /ephemera/node/config HTTP/1.1\r\nX: ")  # ever so slowly
+            await until(lambda: len(server.connections) <= 10)
+            async with session.get(network.url(0) + "/ephemera/node/config") as answer:
+                assert answer.status == 200
+            for reader, writer in silent:
+                assert await reader.read() == b""  # the others go by their age
+                writer.close()
+            assert not socket.closed
+            reading = asyncio.ensure_future(socket.receive())
+            await network.nodes[0].submit(message(0, b"the socket still works"))
+            assert (await reading).type is aiohttp.WSMsgType.TEXT
+        task.cancel()
+
+
+@within(90)
 async def test_an_ill_node_says_so(tmp_path):
     network = Served(tmp_path)
     network.heard[0] = Failing()
@@ -114,7 +137,7 @@ async def fill(network: Network, count: int, size: int = 8) -> None:
         await until(functools.partial(storage.contains_message, 1, 0, sent.hash(REALM)))
 
 
-@within(20)
+@within(90)
 async def test_websocket_pushes_resumes_and_filters(tmp_path):
     async with served(tmp_path) as network, EphemeraClient(network.url(0)) as client:
         pushed = client.follow()
@@ -140,7 +163,7 @@ async def test_websocket_pushes_resumes_and_filters(tmp_path):
         await after.aclose()
 
 
-@within(30)
+@within(90)
 async def test_a_lagging_websocket_client_is_told_and_closed(tmp_path):
     settings = config(websocket={"queue_blocks": 1, "ping_ms": 20_000})
     async with served(tmp_path, settings) as network, aiohttp.ClientSession() as session:
@@ -163,7 +186,7 @@ async def test_a_lagging_websocket_client_is_told_and_closed(tmp_path):
             assert (sent + missed)[: len(stored)] == stored[stored.index(sent[0]) :]
 
 
-@within(15)
+@within(90)
 async def test_websocket_clients_are_counted_pinged_and_told_of_the_end(tmp_path):
     settings = config(websocket={"clients_max": 1, "ping_ms": 100})
     async with served(tmp_path, settings) as network, aiohttp.ClientSession() as session:
@@ -183,7 +206,7 @@ async def test_websocket_clients_are_counted_pinged_and_told_of_the_end(tmp_path
             await network.serve(0, settings=settings)
 
 
-@within(10)
+@within(90)
 async def test_bad_websocket_queries_and_a_disabled_websocket(tmp_path):
     settings = config(websocket={"enabled": False}, metrics={"enabled": False})
     async with served(tmp_path) as network, EphemeraClient(network.url(0)) as client:
@@ -201,7 +224,7 @@ async def test_bad_websocket_queries_and_a_disabled_websocket(tmp_path):
                 await nobody.health()
 
 
-@within(10)
+@within(90)
 async def test_the_client_hears_overload(tmp_path):
     settings = config(api={"requests_per_s": 1, "requests_burst": 1})
     async with served(tmp_path, settings) as network, EphemeraClient(network.url(0)) as client:

@@ -276,7 +276,7 @@ async def serve() -> AsyncIterator[Any]:
         await runner.cleanup()
 
 
-@within(20)
+@within(90)
 async def test_what_a_url_may_not_do(serve, monkeypatch):
     monkeypatch.setattr(hints_url, "TIMEOUT_S", 0.5)
 
@@ -307,7 +307,7 @@ async def test_what_a_url_may_not_do(serve, monkeypatch):
         await hints_url.fetch("http://127.0.0.1:9/", allow_private=False)
 
 
-@within(10)
+@within(90)
 async def test_hints_of_a_url_move_members_and_its_failures_do_not(serve, tmp_path):
     answers = [
         msgspec.json.encode(encode_hints([hint(0, host="127.0.0.1", port=9_000, sequence=2)])),
@@ -331,7 +331,7 @@ async def test_hints_of_a_url_move_members_and_its_failures_do_not(serve, tmp_pa
     assert await strict.fetch(found) == {}  # a private address on a stranger's word
 
 
-@within(20)
+@within(90)
 async def test_a_running_node_takes_over_new_addresses(tmp_path):
     network = Network(tmp_path)
     await network.start(0, 1, 2)

@@ -36,7 +36,7 @@ async def read(node: EphemeraNode, key: bytes, wanted: bytes) -> StoredEntry:
         await asyncio.sleep(0.01)
 
 
-@within(20)
+@within(90)
 async def test_a_message_is_finalised_everywhere_with_a_valid_certificate(tmp_path):
     network = Network(tmp_path)
     await network.start()
@@ -59,7 +59,7 @@ async def test_a_message_is_finalised_everywhere_with_a_valid_certificate(tmp_pa
         await network.stop()
 
 
-@within(20)
+@within(90)
 async def test_a_value_put_at_one_is_read_at_all(tmp_path):
     network = Network(tmp_path)
     await network.start()
@@ -74,7 +74,7 @@ async def test_a_value_put_at_one_is_read_at_all(tmp_path):
         await network.stop()
 
 
-@within(30)
+@within(90)
 async def test_a_node_that_was_away_catches_up_and_the_application_hears_in_order(tmp_path):
     network = Network(tmp_path)
     await network.start()
@@ -106,7 +106,7 @@ class Failing(Heard):
         raise RuntimeError("the application is broken")
 
 
-@within(20)
+@within(90)
 async def test_a_block_that_the_application_could_not_take_comes_again(tmp_path):
     network = Network(tmp_path)
     network.heard[0] = Failing()
@@ -131,7 +131,7 @@ async def test_a_block_that_the_application_could_not_take_comes_again(tmp_path)
         await network.stop()
 
 
-@within(30)
+@within(90)
 async def test_a_new_member_set_goes_on_with_another_member(tmp_path):
     network = Network(tmp_path, n=5)
     await network.start(0, 1, 2, 3)
@@ -167,7 +167,7 @@ async def test_a_new_member_set_goes_on_with_another_member(tmp_path):
         await network.stop()
 
 
-@within(30)
+@within(90)
 async def test_a_lost_disk_observes_until_the_next_member_set(tmp_path):
     network = Network(tmp_path)
     await network.start()
@@ -197,7 +197,7 @@ async def test_a_lost_disk_observes_until_the_next_member_set(tmp_path):
         await network.stop()
 
 
-@within(10)
+@within(90)
 async def test_unhealthy_below_a_quorum(tmp_path):
     network = Network(tmp_path)
     await network.start(0, 1)
@@ -208,7 +208,7 @@ async def test_unhealthy_below_a_quorum(tmp_path):
         await network.stop()
 
 
-@within(10)
+@within(90)
 async def test_frames_of_the_agreement_go_nowhere_without_one(tmp_path):
     network = Network(tmp_path)
     await network.start(0)
@@ -224,7 +224,7 @@ async def test_frames_of_the_agreement_go_nowhere_without_one(tmp_path):
         await network.stop()
 
 
-@within(10)
+@within(90)
 async def test_a_slow_subscriber_is_told_how_many_it_lost(tmp_path):
     network = Network(tmp_path)
     await network.start()
@@ -242,7 +242,7 @@ async def test_a_slow_subscriber_is_told_how_many_it_lost(tmp_path):
         await network.stop()
 
 
-@within(5)
+@within(90)
 async def test_a_subscriber_hears_the_end():
     subscribers = Subscribers()
     with subscribers.subscribe() as subscription:
@@ -251,7 +251,7 @@ async def test_a_subscriber_hears_the_end():
     assert len(subscribers) == 0
 
 
-@within(5)
+@within(90)
 async def test_a_stranger_does_not_start(tmp_path):
     network = Network(tmp_path, n=5)
     with pytest.raises(InvalidInput, match="own address"):

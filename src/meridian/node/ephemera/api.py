@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -90,6 +91,11 @@ class EphemeraApi:
         self._metrics = NodeMetrics(
             face.node, face.membership, self._guard.requests, self._push.clients
         )
+
+    @property
+    def busy(self) -> Container[object]:
+        """The connections with a request in work."""
+        return self._guard.busy
 
     def application(self) -> web.Application:
         """Return the application."""

@@ -37,13 +37,19 @@ class Guard:
             clients_max=config.clients_max,
         )
         self._at_work = 0
+        self.busy: set[object] = set()
+        """Connections with a request in work."""
         self.requests: Counter[tuple[str, int]] = Counter()
         """(path of the route, status) -> answers; strangers' paths count as one."""
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Stand around a handler."""
-        response = await self._answer(request, handler)
+        self.busy.add(request.protocol)
+        try:
+            response = await self._answer(request, handler)
+        finally:
+            self.busy.discard(request.protocol)
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "other"
         self.requests[path, response.status] += 1

@@ -79,6 +79,10 @@ class ApiSection(_Section, frozen=True, kw_only=True):
         int, _meta("Client addresses whose rate is remembered.", ge=16, le=1 << 20)
     ] = 4_096
     concurrency_max: Annotated[int, _meta("Requests in work at a time.", ge=1, le=10_000)] = 128
+    connections_max: Annotated[
+        int,
+        _meta("Connections at a time; one more closes the oldest that is idle.", ge=8, le=10_000),
+    ] = 256
     timeout_ms: Annotated[int, _meta("Longest time for one request.", ge=100, le=600_000)] = 10_000
 
 

@@ -17,6 +17,7 @@ from meridian.ephemera.messages.hooks import AcceptAll, Hooks
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.node.ephemera.address_hints import sign_hint
 from meridian.node.ephemera.api import EphemeraApi, Face
+from meridian.node.ephemera.api_connections import bound_connections
 from meridian.node.ephemera.config import CONFIG_FILE, NodeConfig
 from meridian.node.ephemera.home import Home
 from meridian.node.ephemera.membership import (
@@ -119,8 +120,9 @@ class EphemeraService:
             own_hint=hint,
             api_port=api.port,
         )
+        handlers = EphemeraApi(face)
         runner = web.AppRunner(
-            EphemeraApi(face).application(),
+            handlers.application(),
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             shutdown_timeout=API_STOP_S,
@@ -131,7 +133,14 @@ class EphemeraService:
                 await web.TCPSite(runner, api.host, api.port).start()
             except OSError as error:
                 raise InvalidInput("api.port", f"{api.host}:{api.port}: {error.strerror}") from None
-            yield
+            assert runner.server is not None
+            bounding = asyncio.create_task(
+                bound_connections(runner.server, handlers.busy, api.connections_max)
+            )
+            try:
+                yield
+            finally:
+                bounding.cancel()
         finally:
             await runner.cleanup()
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+import test_availability_defects as availability
 import test_bft_defects as bft
-import test_ephemera_defects as ephemera
+import test_safety_defects as safety
 
 from meridian.ephemera.broadcast import broadcaster, slot
 from meridian.ephemera.broadcast.broadcaster import Broadcaster
@@ -296,84 +297,84 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[], None]]] = {
     ),
     "4.1.1: amplify at f": (
         threshold("amplify", -1),
-        lambda: ephemera.test_4_1_1_one_false_vote_moves_nobody(5),
+        lambda: safety.test_4_1_1_one_false_vote_moves_nobody(5),
     ),
     "4.1.2: a quorum of one less": (
         threshold("quorum", -1),
-        lambda: ephemera.test_4_1_2_no_size_claims_one_fault_too_many(9),
+        lambda: safety.test_4_1_2_no_size_claims_one_fault_too_many(9),
     ),
     "4.1.3: phase not signed": (
         unbound(2),
-        ephemera.test_4_1_3_an_echo_of_an_honest_member_is_not_its_vote,
+        safety.test_4_1_3_an_echo_of_an_honest_member_is_not_its_vote,
     ),
     "4.1.3: strangers are heard": (
         everybody_is_a_member,
-        ephemera.test_4_1_3_a_frame_of_a_stranger_is_refused_whatever_it_says,
+        safety.test_4_1_3_a_frame_of_a_stranger_is_refused_whatever_it_says,
     ),
     "4.1.4: no evidence": (
         no_evidence,
-        ephemera.test_4_1_4_equivocation_is_kept_as_evidence_that_proves_itself,
+        safety.test_4_1_4_equivocation_is_kept_as_evidence_that_proves_itself,
     ),
     "4.1.5: a creator panics": (
         first_come,
-        ephemera.test_4_1_5_the_named_creator_survives_a_forgery_that_all_others_vote_for,
+        safety.test_4_1_5_the_named_creator_survives_a_forgery_that_all_others_vote_for,
     ),
     "4.1.6: nobody judges": (
         unjudged,
-        ephemera.test_4_1_6_a_certified_block_was_judged_by_correct_members,
+        safety.test_4_1_6_a_certified_block_was_judged_by_correct_members,
     ),
     "4.1.7: signatures not checked": (
         put(SignedMessage, "verify", lambda *_: None),
-        ephemera.test_4_1_7_the_core_verifies_the_signature_of_every_message,
+        safety.test_4_1_7_the_core_verifies_the_signature_of_every_message,
     ),
     "4.1.8: n is the connected set": (
         connected_quorum,
-        ephemera.test_4_1_8_a_minority_never_makes_a_quorum_of_itself,
+        safety.test_4_1_8_a_minority_never_makes_a_quorum_of_itself,
     ),
     "4.1.9: replay": (
         put(BlockChannel, "delivered_message", lambda *_: False),
-        ephemera.test_4_1_9_a_message_that_stands_in_a_block_is_not_taken_again,
+        safety.test_4_1_9_a_message_that_stands_in_a_block_is_not_taken_again,
     ),
     "4.1.10: index of one leaf ignored": (
         put(block.InclusionProof, "holds", any_index),
-        ephemera.test_4_1_10_the_tree_is_one_list_of_messages_and_the_index_counts,
+        safety.test_4_1_10_the_tree_is_one_list_of_messages_and_the_index_counts,
     ),
     "4.2: rejected blocks go out": (
         broadcasts_what_was_rejected,
-        ephemera.test_4_2_reject_and_remove_ends_the_block,
+        availability.test_4_2_reject_and_remove_ends_the_block,
     ),
     "4.2: served without bound": (
         put(Serving, "_spend", lambda *_: True),
-        ephemera.test_4_2_an_unsolicited_flood_is_bounded,
+        availability.test_4_2_an_unsolicited_flood_is_bounded,
     ),
-    "4.3: alone": (lazy_own_vote, ephemera.test_4_3_one_member_alone_delivers),
+    "4.3: alone": (lazy_own_vote, availability.test_4_3_one_member_alone_delivers),
     "4.3: nothing is sent again": (
         put(Broadcaster, "_resend", lambda *_: None),
-        lambda: ephemera.test_4_3_every_frame_is_sent_again_until_it_has_arrived(Kind.SEND),
+        lambda: availability.test_4_3_every_frame_is_sent_again_until_it_has_arrived(Kind.SEND),
     ),
     "4.3: no catch-up": (
         keep_to_oneself,
-        ephemera.test_4_3_a_member_that_was_away_gets_everything_it_missed,
+        availability.test_4_3_a_member_that_was_away_gets_everything_it_missed,
     ),
     "4.3: ECHOs not durable": (
         forget("echo"),
-        ephemera.test_4_3_a_restarted_member_echoes_no_second_block,
+        availability.test_4_3_a_restarted_member_echoes_no_second_block,
     ),
     "4.3: nothing durable": (
         put(BroadcastSeat, "persist", lambda *_: None),
-        ephemera.test_4_3_what_was_said_is_durable_and_said_again_after_a_restart,
+        availability.test_4_3_what_was_said_is_durable_and_said_again_after_a_restart,
     ),
     "4.3: no gossip": (
         put(MemberSet, "_tell", lambda *_: None),
-        ephemera.test_4_3_a_message_outlives_the_member_that_took_it,
+        availability.test_4_3_a_message_outlives_the_member_that_took_it,
     ),
     "4.3: only the creator keeps a block": (
         keep_to_oneself,
-        ephemera.test_4_3_every_member_keeps_every_block_with_its_certificate,
+        availability.test_4_3_every_member_keeps_every_block_with_its_certificate,
     ),
     "4.3: the same messages for ever": (
         same_messages_again,
-        ephemera.test_4_3_a_rejected_block_takes_new_messages_the_next_time,
+        availability.test_4_3_a_rejected_block_takes_new_messages_the_next_time,
     ),
 }
 

@@ -4,7 +4,8 @@ Reading order::
 
     chain/      an EVM chain of our own as one durable process, and the client for it or for any other endpoint
     measure/    the service that admits job records and seals epochs
-    links       the mutually authenticated mesh between evaluators
+    ephemera/   a node of the broadcast: storage, HTTP API, membership, process
+    links       the mutually authenticated mesh between members
     effect_driver    one task that feeds a pure core and carries out its effects in order
     replica_driver   that for the agreement, over links and a safety log
 

@@ -8,12 +8,18 @@ from members import KEYS, REALM, SETTINGS, Heard, Network, message
 from mesh import NETWORK, until, within
 
 from meridian.ephemera.broadcast.slot import verify_delivery
+from meridian.ephemera.context import Context
+from meridian.ephemera.effects import Decided
+from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.messages.message import SignedMessage
+from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput
 from meridian.node.ephemera.home import Home
 from meridian.node.ephemera.node import EphemeraNode
 from meridian.node.ephemera.storage import BlockQuery, FinalisedBlock, StoredEntry
 from meridian.node.ephemera.subscribers import Lost, Subscribers
+from meridian.node.replica_driver import ReplicaDriver
+from meridian.node.safety_log import SafetyLog
 
 
 async def finalised(node: EphemeraNode, wanted: SignedMessage) -> FinalisedBlock:
@@ -222,6 +228,47 @@ async def test_frames_of_the_agreement_go_nowhere_without_one(tmp_path):
         assert sum(node.statistics()["rejects"].values()) == 1
     finally:
         await network.stop()
+
+
+class AnyRow:
+    """The application of the agreement: takes every row."""
+
+    def check_row(self, epoch: int, member: object, body: bytes) -> str | None:
+        return None
+
+
+@within(90)
+async def test_the_agreement_shares_the_links(tmp_path):
+    network = Network(tmp_path)
+    context = Context(REALM.domain, NETWORK, 7, tuple(key.address for key in KEYS[:4]))
+    decided: list[Decided] = []
+    drivers, logs = [], []
+    for i in range(4):
+        logs.append(SafetyLog(tmp_path / f"log-{i}", network=NETWORK, member=KEYS[i].address))
+        drivers.append(
+            ReplicaDriver(
+                Replica(KEYS[i], Timing(), Limits(), AnyRow()),
+                logs[i],
+                on_decided=decided.append,
+                on_attested=print,
+                on_misbehaviour=print,
+            )
+        )
+        await network.start(i, agreement=drivers[i])
+    try:
+        for i, driver in enumerate(drivers):
+            await driver.open_epoch(context)
+            await driver.submit_row(7, b"row of %d" % i)
+        sent = message(0, b"meanwhile")
+        await network.nodes[0].submit(sent)
+        await finalised(network.nodes[3], sent)
+        await until(lambda: len(decided) == 4)
+        assert len({effect.block.encode() for effect in decided}) == 1
+        assert network.nodes[0].statistics()["agreement"]["frames_taken"] > 0
+    finally:
+        await network.stop()
+        for log in logs:
+            log.close()
 
 
 @within(90)

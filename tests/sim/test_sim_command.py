@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from meridian.cli.main import main
+from meridian.ephemera.broadcast.broadcaster import Broadcaster
 from meridian.sim.mutants import MUTANTS
 from meridian.sim.mutation import applied
 from meridian.sim.world import run_seed
@@ -93,3 +94,18 @@ def test_ctrl_c_ends_it_cleanly(jobs):
     assert "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_worlds_of_the_broadcast_run_replay_and_fail_by_the_same_command(monkeypatch):
+    batch = json.loads(sim("--broadcast", "--seeds", 3, "--jobs", 1, "--json").stdout)
+    assert batch["violations"] == []
+    assert batch["reached"]["SEND"] > 0
+    replay = sim("--broadcast", "--replay", 2)
+    assert replay.exit_code == 0
+    assert replay.stdout.rstrip().endswith(f"trace {batch['traces']['2']}")
+    assert "from 1: ECHO" in replay.stdout
+    assert sim("--broadcast", "--twins").exit_code == 2
+    monkeypatch.setattr(Broadcaster, "_resend", lambda *_: None)
+    broken = sim("--broadcast", "--seeds", 2, "--jobs", 1)
+    assert broken.exit_code == 1
+    assert "again: meridian sim --broadcast --nodes 4 --replay" in broken.stdout

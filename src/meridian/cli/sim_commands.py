@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from meridian.cli.progress import ProgressDisplay
-from meridian.sim import batch, mutants, reach, twins
+from meridian.sim import batch, broadcast_world, mutants, reach, twins
 from meridian.sim.batch import Tally
+from meridian.sim.broadcast_world import run_broadcast_seed
 from meridian.sim.faults import draw, rng_of
 from meridian.sim.world import run_seed
 
@@ -26,6 +27,7 @@ Examples:
   meridian sim --nodes 7 --seeds 1000 --first-seed 5000
   meridian sim --nodes 7 --replay 5017                what happened in one of them, line by line
   meridian sim --twins                                every small attack of one equivocator
+  meridian sim --broadcast --seeds 1000               worlds of reliable broadcast, blocks and store
   meridian sim --mutants                              does the simulator see? every broken protocol must fail
 
 A seed is a world: network, disks, clocks, crashes and liars are drawn from it, and the members run the same core
@@ -51,6 +53,9 @@ Exit codes: 0 nothing found, 1 a law was broken or a mutant survived (the seed i
 @click.option(
     "--replay", type=click.IntRange(0), metavar="SEED", help="Print the trace of one seed."
 )
+@click.option(
+    "--broadcast", is_flag=True, help="Worlds of reliable broadcast instead of the agreement."
+)
 @click.option("--twins", "exhaust", is_flag=True, help="Explore all two-view attacks of a twin.")
 @click.option("--mutants", "mutate", is_flag=True, help="Kill every mutant of the protocol.")
 @click.option(
@@ -68,45 +73,60 @@ def sim(
     first_seed: int,
     jobs: int | None,
     replay: int | None,
+    broadcast: bool,
     exhaust: bool,
     mutate: bool,
     budget: int,
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Run the agreement in seeded worlds: bad networks, crashes, lost disks, jumping clocks, liars."""
+    """Run agreement or broadcast in seeded worlds: bad networks, crashes, lost disks, jumping clocks, liars."""
     jobs = batch.cores() if jobs is None else jobs
     if (replay is not None) + exhaust + mutate > 1:
         raise click.UsageError("--replay, --twins and --mutants exclude each other")
+    if broadcast and (exhaust or mutate):
+        raise click.UsageError("--twins and --mutants are of the agreement, not of --broadcast")
     if replay is not None:
-        good = _replay(replay, nodes, as_json=as_json)
+        good = _replay(replay, nodes, broadcast=broadcast, as_json=as_json)
     elif exhaust:
         good = _twins(jobs, as_json=as_json)
     elif mutate:
         good = _mutants(jobs, budget, fresh=fresh, as_json=as_json)
     else:
-        good = _worlds(nodes, range(first_seed, first_seed + seeds), jobs, as_json=as_json)
+        chosen = range(first_seed, first_seed + seeds)
+        good = _worlds(nodes, chosen, jobs, broadcast=broadcast, as_json=as_json)
     if not good:
         raise click.exceptions.Exit(BROKEN)
 
 
-def _worlds(nodes: int, seeds: range, jobs: int, *, as_json: bool) -> bool:
+def _worlds(nodes: int, seeds: range, jobs: int, *, broadcast: bool, as_json: bool) -> bool:
     began_s = time.monotonic()
     with ProgressDisplay(quiet=as_json) as display:
         tally = batch.run_batch(
-            nodes, seeds, jobs, lambda done, all_: display.progress("worlds", done, all_)
+            nodes,
+            seeds,
+            jobs,
+            lambda done, all_: display.progress("worlds", done, all_),
+            broadcast=broadcast,
         )
     seconds = time.monotonic() - began_s
     if as_json:
-        click.echo(json.dumps(_document(nodes, seeds, tally, seconds)))
+        document = _document(nodes, seeds, tally, seconds)
+        if broadcast:  # it has neither views nor the agreement's list of rare things
+            del document["view_max"], document["never"]
+        click.echo(json.dumps(document))
         return not tally.violations
     for _, text in tally.violations[:SHOWN_MAX]:
         click.echo(f"broken: {text}")
-    _print_reached(tally)
+    if broadcast:
+        for name, count in sorted(tally.reached.items()):
+            click.echo(f"  {count:>11,}  {name}")
+    else:
+        _print_reached(tally)
+    views = "" if broadcast else f", views up to {tally.view_max}"
     click.echo(
         f"{tally.worlds:,} worlds of {nodes} members ({tally.real_signatures:,} with real signatures) in"
-        f" {seconds:.1f} s: {tally.events:,} events, {tally.virtual_ms / 1000:,.0f} virtual seconds, views up to"
-        f" {tally.view_max}"
+        f" {seconds:.1f} s: {tally.events:,} events, {tally.virtual_ms / 1000:,.0f} virtual seconds{views}"
     )
     click.echo(f"seeds {seeds.start}..{seeds.stop - 1}, trace {tally.trace_hash()}")
     click.echo(f"violations: {len(tally.violations)}")
@@ -143,10 +163,11 @@ def _print_reached(tally: Tally) -> None:
         click.echo(f"  never here: {name}")
 
 
-def _replay(seed: int, nodes: int, *, as_json: bool) -> bool:
+def _replay(seed: int, nodes: int, *, broadcast: bool, as_json: bool) -> bool:
     lines: list[tuple[int, int, str]] = []
     if not as_json:
-        click.echo(draw(rng_of(seed), seed, nodes).describe())
+        drawn = broadcast_world.draw if broadcast else draw
+        click.echo(drawn(rng_of(seed), seed, nodes).describe())
 
     def watch(at_ms: int, participant: int, what: str) -> None:
         if as_json:
@@ -154,7 +175,7 @@ def _replay(seed: int, nodes: int, *, as_json: bool) -> bool:
         else:
             click.echo(f"{at_ms:>7} ms  {participant:>2}  {what}")
 
-    result = run_seed(seed, nodes, watch)
+    result = (run_broadcast_seed if broadcast else run_seed)(seed, nodes, watch)
     if as_json:
         document = {
             "seed": seed,

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from meridian.sim.broadcast_world import BroadcastResult, run_broadcast_seed
 from meridian.sim.world import Result, run_seed
 
 T = TypeVar("T")
@@ -43,12 +44,13 @@ class Tally:
     violations: list[tuple[int, str]] = field(default_factory=list)
     """(seed, `Result.describe`)."""
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result | BroadcastResult) -> None:
         """Count one world."""
         self.worlds += 1
         self.events += result.events
         self.virtual_ms += result.virtual_ms
-        self.view_max = max(self.view_max, result.view_max)
+        if isinstance(result, Result):
+            self.view_max = max(self.view_max, result.view_max)
         self.real_signatures += result.plan.real_signatures
         self.reached.update(dict(result.reached))
         self.traces.append((result.seed, result.trace_hash))
@@ -79,10 +81,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_batch(nodes: int, seeds: range, jobs: int, progress: Progress) -> Tally:
-    """Run the worlds of `seeds` with `nodes` members on `jobs` processes."""
+def run_batch(
+    nodes: int, seeds: range, jobs: int, progress: Progress, *, broadcast: bool = False
+) -> Tally:
+    """Run the worlds of `seeds` with `nodes` members on `jobs` processes: of the agreement, or of the broadcast."""
     step = max(1, CHUNK_WORK // nodes**2)
-    chunks = [(nodes, seeds[at : at + step]) for at in range(0, len(seeds), step)]
+    chunks = [(broadcast, nodes, seeds[at : at + step]) for at in range(0, len(seeds), step)]
     tally = Tally()
     for part in spread(_chunk, chunks, jobs):
         tally.join(part)
@@ -123,10 +127,10 @@ def _begin() -> None:
     gc.disable()
 
 
-def _chunk(task: tuple[int, range]) -> Tally:
-    nodes, seeds = task
+def _chunk(task: tuple[bool, int, range]) -> Tally:
+    broadcast, nodes, seeds = task
     tally = Tally()
     for seed in seeds:
-        tally.add(run_seed(seed, nodes))
+        tally.add(run_broadcast_seed(seed, nodes) if broadcast else run_seed(seed, nodes))
     gc.collect(1)
     return tally

@@ -7,10 +7,12 @@ is calm, everything that one correct member delivered must be delivered by all, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, Kind, Slot, verify_delivery
@@ -21,13 +23,22 @@ from meridian.ephemera.messages.settings import BlockSettings
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
-from meridian.primitives.keys import PrivateKey
 from meridian.primitives.quorum import faults_max
+from meridian.sim import signatures
 from meridian.sim.broadcast_hosts import BroadcastHost
 from meridian.sim.broadcast_liar import BroadcastLiar
 
 _KINDS = {int(kind): kind.name for kind in Kind}
 
+WAKE, RESTART, INPUT = -1, -2, -3
+"""Instead of a sender: things that a host does by itself."""
+
+_OWN_EVENTS = {WAKE: "wakes", RESTART: "comes back", INPUT: "is given"}
+
+Watch = Callable[[int, int, str], None]
+"""(virtual ms, member, what)."""
+
+REAL_SIGNATURES_EVERY = 20
 EPOCH = 1
 DOMAIN = Domain(314, Address(bytes(19) + b"\x01"))
 CALM_MS = 1_500
@@ -52,8 +63,12 @@ class BroadcastPlan:
     partition: bool
     wiped: int | None
     """A correct member that loses its disk once."""
-    blind: bool
-    """Liars and the wiped member together would pass f: the wiped member is not asked to send."""
+    real_signatures: bool
+    """secp256k1 instead of a model of it; see `signatures`."""
+
+    def describe(self) -> str:
+        """One line."""
+        return repr(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,7 @@ class BroadcastResult:
     nodes: int
     trace_hash: str
     events: int
+    virtual_ms: int
     delivered: int
     violations: tuple[str, ...]
     reached: tuple[tuple[str, int], ...]
@@ -72,7 +88,10 @@ class BroadcastResult:
     def describe(self) -> str:
         """What to print when it fails: enough to run it again."""
         what = "; ".join(self.violations)
-        return f"run_broadcast_seed({self.seed}, {self.nodes}): {what}\n{self.plan}"
+        return (
+            f"{what}\n{self.plan.describe()}\n"
+            f"again: meridian sim --broadcast --nodes {self.nodes} --replay {self.seed}"
+        )
 
 
 def draw(rng: random.Random, seed: int, nodes: int) -> BroadcastPlan:
@@ -89,19 +108,30 @@ def draw(rng: random.Random, seed: int, nodes: int) -> BroadcastPlan:
         crash=rng.choice((0, 5, 20)),
         partition=rng.random() < 0.3,
         wiped=wiped,
-        blind=wiped is not None,
+        real_signatures=seed % REAL_SIGNATURES_EVERY == 0,
     )
 
 
-def run_broadcast_seed(seed: int, nodes: int) -> BroadcastResult:
-    """Run the world of a seed with `nodes` members."""
+def run_broadcast_seed(seed: int, nodes: int, watch: Watch | None = None) -> BroadcastResult:
+    """Run the world of a seed with `nodes` members; `watch` is told of every event."""
     rng = random.Random(seed)  # noqa: S311 - reproducible on purpose, not a secret
-    return _World(draw(rng, seed, nodes), rng).run()
+    plan = draw(rng, seed, nodes)
+    with contextlib.nullcontext() if plan.real_signatures else signatures.modelled():
+        return _World(plan, rng, watch).run()
+
+
+def _text(sender: int, frame: bytes) -> str:
+    """An event in words."""
+    if sender in _OWN_EVENTS:
+        return f"{_OWN_EVENTS[sender]} {frame.decode(errors='replace') if sender == INPUT else ''}"
+    known = len(frame) > 1 and frame[1] in _KINDS
+    return f"from {sender}: {_KINDS[frame[1]] if known else 'no frame'}, {len(frame)} bytes"
 
 
 class _World:
-    def __init__(self, plan: BroadcastPlan, rng: random.Random) -> None:
+    def __init__(self, plan: BroadcastPlan, rng: random.Random, watch: Watch | None) -> None:
         self._plan = plan
+        self._watch = watch
         self._rng = rng
         self._now_ms = 0
         self._count = 0
@@ -110,7 +140,7 @@ class _World:
         self._reached: Counter[str] = Counter()
         self._part = frozenset(rng.sample(range(plan.nodes), plan.nodes // 2))
         keys = sorted(
-            (PrivateKey((1 + i).to_bytes(32, "big")) for i in range(plan.nodes)),
+            (signatures.key_of(i, modelled=not plan.real_signatures) for i in range(plan.nodes)),
             key=lambda key: key.address,
         )
         members = tuple(key.address for key in keys)
@@ -127,7 +157,7 @@ class _World:
             host.start(0, observer=False)
             self._plan_wake(host)
         for liar in self._liars():
-            self._at(1, liar.member, -1, b"")
+            self._at(1, liar.member, WAKE, b"")
         self._plan_inputs()
         events = 0
         while self._queue and events < EVENTS_MAX:
@@ -137,6 +167,8 @@ class _World:
                 break
             events += 1
             self._note(b"%d %d %d " % (self._now_ms, member, sender) + frame)
+            if self._watch is not None:
+                self._watch(self._now_ms, member, _text(sender, frame))
             self._happen(member, sender, frame)
             if self._now_ms > CALM_MS and events % 50 == 0 and not self._unequal():
                 break
@@ -148,25 +180,25 @@ class _World:
             if sender < 0:
                 host.wake()
                 if self._now_ms < CALM_MS:
-                    self._at(self._now_ms + 25, member, -1, b"")
+                    self._at(self._now_ms + 25, member, WAKE, b"")
             else:
                 host.receive(sender, frame)
             return
-        if sender == -2:
+        if sender == RESTART:
             host.start(self._now_ms, observer=host.wiped)
             self._reached["restart"] += 1
         elif not host.up:
             return
-        elif sender == -3:
+        elif sender == INPUT:
             self._input(host, frame)
-        elif sender == -1:
+        elif sender == WAKE:
             if int.from_bytes(frame, "big") != host.stamp:
                 return
             host.wake(self._now_ms)
         else:
             host.receive(self._now_ms, sender, frame)
         if not host.up:
-            self._at(self._now_ms + self._rng.randint(5, 150), member, -2, b"")
+            self._at(self._now_ms + self._rng.randint(5, 150), member, RESTART, b"")
         else:
             self._plan_wake(host)
 
@@ -175,16 +207,16 @@ class _World:
         due_ms = host.wake_ms()
         host.stamp += 1
         if due_ms is not None:
-            self._at(max(due_ms, self._now_ms), host.member, -1, host.stamp.to_bytes(4, "big"))
+            self._at(max(due_ms, self._now_ms), host.member, WAKE, host.stamp.to_bytes(4, "big"))
 
     def _plan_inputs(self) -> None:
         for host in self._correct():
             for number in range(self._rng.randint(1, 6)):
                 what = b"m" if self._rng.random() < 0.6 else b"s"
                 due_ms = self._rng.randrange(CALM_MS)
-                self._at(due_ms, host.member, -3, what + b"%d" % number)
+                self._at(due_ms, host.member, INPUT, what + b"%d" % number)
         if self._plan.wiped is not None:
-            self._at(self._rng.randrange(CALM_MS), self._plan.wiped, -3, b"w")
+            self._at(self._rng.randrange(CALM_MS), self._plan.wiped, INPUT, b"w")
 
     def _input(self, host: BroadcastHost, what: bytes) -> None:
         if what == b"w":
@@ -265,6 +297,7 @@ class _World:
             nodes=self._plan.nodes,
             trace_hash=self._trace.hexdigest(),
             events=events,
+            virtual_ms=self._now_ms,
             delivered=len(first.delivered),
             violations=tuple(found),
             reached=tuple(sorted(self._reached.items())),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,20 +36,34 @@ def options(root, mode, **values):
     )
 
 
+class ContractKilled(NymRun):
+    """The contract dies of SIGKILL in the middle of the first epoch, and starts again."""
+
+    def _work(self, genesis_s, wanted):
+        time.sleep(max(0.0, genesis_s + 0.5 - time.time()))
+        self._children["contract"].kill()
+        self._start("contract", "meridian.nym.contract").wait_ready()
+        super()._work(genesis_s, wanted)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """All runs at once, for they mostly wait for their epochs to end.
 
-    Of four Nym-Apis one lies, and one is killed with SIGKILL in the second epoch; and each way with one alone.
+    Of four Nym-Apis one lies, and one is killed with SIGKILL in the second epoch; and each way with one alone, whose contract is killed.
     """
     root = tmp_path_factory.mktemp("nym")
     faulty = {"epochs": 3, "liars": 1, "kill_api": True, "apis": 4}
     alone = {"epochs": 1, "apis": 1, "mixnodes": 2}
     wanted = {mode: options(root, mode, **faulty) for mode in (Mode.QUORUM, Mode.RACE)}
     wanted |= {f"{mode}-alone": options(root / "alone", mode, **alone) for mode in Mode}
+
+    def kind(chosen):
+        return ContractKilled if chosen.apis == 1 else NymRun
+
     with ThreadPoolExecutor(len(wanted)) as pool:
         started = {
-            name: (chosen, notes := Notes(), pool.submit(NymRun(chosen, notes).run))
+            name: (chosen, notes := Notes(), pool.submit(kind(chosen)(chosen, notes).run))
             for name, chosen in wanted.items()
         }
         return {name: (o, run.result(), notes.lines) for name, (o, notes, run) in started.items()}

@@ -26,6 +26,7 @@ import click
 from aiohttp import web
 
 from meridian.errors import InvalidInput, MeridianError, NotFound
+from meridian.journey.host import HOST
 from meridian.node.process import (
     bound_recursion,
     event_line,
@@ -40,7 +41,7 @@ from meridian.nym.acceptance import (
     check_submission,
 )
 from meridian.nym.contract_store import ContractStore
-from meridian.nym.network import HOST, NymLayout, NymNetwork
+from meridian.nym.network import NymLayout, NymNetwork
 from meridian.nym.wire import BODY_BYTES_MAX, accepted_document, decode_submission
 from meridian.primitives.ids import address_text
 

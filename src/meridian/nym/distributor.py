@@ -26,6 +26,8 @@ RESYNC_S: Final = 1.0
 POLL_S: Final = 0.15
 AT_ONCE_MAX: Final = 16
 """Epochs that are settled at the same time."""
+TURN_S: Final = 20.0
+"""How long an epoch may keep its place while others wait: one that cannot be settled must not hold them up."""
 LISTED_AGAIN: Final = 100
 """Epochs may be settled out of order: so many before the last are listed again."""
 _SLEEP_MIN_S: Final = 0.01
@@ -52,6 +54,8 @@ class Distributor:
         self._collector = collector
         self._way = way
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._begun_s: dict[int, float] = {}
+        """When an epoch was last given a place, by the loop's clock."""
         self._settled: set[int] = set()
 
     async def run(self, group: asyncio.TaskGroup) -> None:
@@ -63,7 +67,10 @@ class Distributor:
             current = self._clock.epoch()
             if current >= 0:
                 await asyncio.to_thread(self._store.see, current)
-            for epoch in await asyncio.to_thread(self._due, current):
+            due = await asyncio.to_thread(self._due, current)
+            self._make_room(len(due))
+            for epoch in due[: AT_ONCE_MAX - len(self._tasks)]:
+                self._begun_s[epoch] = asyncio.get_running_loop().time()
                 self._tasks[epoch] = group.create_task(self._settle(epoch), name=f"epoch {epoch}")
             end_ms = self._clock.calendar.end_us(max(current, -1)) // 1000
             left_s = (end_ms - self._clock.now_ms()) / 1000
@@ -74,11 +81,21 @@ class Distributor:
         self._settled.update(await self._client.settled(first))
 
     def _due(self, current: int) -> list[int]:
-        """Return ended epochs that nothing is done about yet, oldest first, as many as there is room for."""
+        """Return ended epochs without a place: first those that never had one, oldest first, then who waits longest."""
         self._tasks = {epoch: task for epoch, task in self._tasks.items() if not task.done()}
         open_epochs = (self._settled | set(self._store.unsettled())) - self._store.found()
-        due = sorted(epoch for epoch in open_epochs if epoch < current and epoch not in self._tasks)
-        return due[: max(0, AT_ONCE_MAX - len(self._tasks))]
+        kept = open_epochs | self._tasks.keys()  # a task may be done but for its last word
+        self._begun_s = {epoch: at for epoch, at in self._begun_s.items() if epoch in kept}
+        due = (epoch for epoch in open_epochs if epoch < current and epoch not in self._tasks)
+        return sorted(due, key=lambda epoch: (self._begun_s.get(epoch, 0.0), epoch))
+
+    def _make_room(self, waiting: int) -> None:
+        """Take the places of epochs whose turn is over, as many as are needed; they come again."""
+        lacking = waiting - (AT_ONCE_MAX - len(self._tasks))
+        over_s = asyncio.get_running_loop().time() - TURN_S
+        for epoch in sorted(self._tasks, key=self._begun_s.__getitem__)[: max(0, lacking)]:
+            if self._begun_s[epoch] <= over_s:
+                self._tasks.pop(epoch).cancel()
 
     async def _settle(self, epoch: int) -> None:
         """Work one epoch until its result is accepted and checked."""

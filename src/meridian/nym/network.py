@@ -13,6 +13,7 @@ from meridian.ephemera.context import Context
 from meridian.ephemera.messages.message import Realm
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.aggregate import AGGREGATES
+from meridian.journey.host import HOST
 from meridian.node.durable_file import read_whole, write_durably
 from meridian.node.links import Peer
 from meridian.nym.acceptance import Mode, Terms
@@ -24,7 +25,6 @@ from meridian.primitives.ids import Address, address_text, network_id, parse_add
 
 VERSION: Final = 1
 FILE_NAME: Final = "nym.json"
-HOST: Final = "127.0.0.1"
 CHAIN_ID: Final = 31337
 """The simulated contract stands on no chain; signatures bind this number all the same."""
 APIS_MAX: Final = 31

@@ -34,9 +34,10 @@ from meridian.primitives.keys import PrivateKey
 
 STAGE_S: Final = 1.0
 """How long a member waits for the one before it to submit."""
-KEPT_EPOCHS: Final = 64
-"""Decided epochs that stay open for slower members."""
-OPEN_EPOCHS_MAX: Final = 256
+OPEN_EPOCHS_MAX: Final = 32
+"""Epochs that are open at once; the one that was not worked for longest is closed, and answered from the safety log."""
+ANSWERED_MAX: Final = 1024
+"""Decided epochs of an earlier life that slower members may still ask about."""
 ATTEMPT: Final = bytes(32)
 """There is one way to make the report of a block, so there is one attempt."""
 
@@ -77,6 +78,7 @@ class QuorumWay:
         self._client = client
         self._observe_through = -1
         self._open: list[int] = []
+        """Open epochs, the one worked last at the end."""
         loop = asyncio.get_running_loop()
         self._decided: dict[int, asyncio.Future[Decided]] = defaultdict(loop.create_future)
         self._attested: dict[int, asyncio.Future[Attested]] = defaultdict(loop.create_future)
@@ -87,6 +89,7 @@ class QuorumWay:
                 Timing(),
                 Limits(epochs_max=OPEN_EPOCHS_MAX),
                 RowRules(network.mixnodes),
+                archive=self._safety,
             ),
             self._safety,
             on_decided=self._on_decided,
@@ -116,12 +119,12 @@ class QuorumWay:
         await self._driver.start(self._links)
 
     async def resume(self, current: int) -> None:
-        """Open what was decided before, so that slower members can catch up from us."""
+        """Answer for what was decided before, so that slower members can catch up from us."""
         self._observe_through = await asyncio.to_thread(
             observe_through, self._directory, self._safety, [current]
         )
-        for epoch in self._store.decided(KEPT_EPOCHS):
-            await self._open_epoch(epoch)
+        decided = self._store.decided(ANSWERED_MAX)
+        await self._driver.answer_for([self._network.context(epoch) for epoch in decided])
 
     async def watch(self) -> None:
         """Wait as long as driver and links work."""
@@ -130,15 +133,17 @@ class QuorumWay:
             group.create_task(self._links.join())
 
     async def _open_epoch(self, epoch: int) -> None:
+        """Open an epoch, with what the safety log holds about it; undecided ones may be closed and opened again."""
         if epoch in self._open:
+            self._open.remove(epoch)
+            self._open.append(epoch)
             return
-        self._open.append(epoch)
-        done = [old for old in sorted(self._open) if self._decided[old].done()]
-        for old in done[: max(0, len(self._open) - KEPT_EPOCHS)]:
-            self._open.remove(old)
+        while len(self._open) >= OPEN_EPOCHS_MAX:
+            old = self._open.pop(0)
             await self._driver.close_epoch(old)
-            del self._decided[old]
+            self._decided.pop(old, None)
             self._attested.pop(old, None)
+        self._open.append(epoch)
         observer = epoch <= self._observe_through
         await self._driver.open_epoch(self._network.context(epoch), observer=observer)
 

@@ -44,7 +44,10 @@ GRACE_MS: Final = 300
 INTERVAL_MS: Final = 100
 """How often an own block is tried."""
 TURN_S: Final = 10.0
-"""How long an epoch may hold up the next ones."""
+"""How long an epoch may hold up the next ones at first."""
+LATER_TURN_S: Final = 1.0
+PAUSE_MAX_S: Final = 60.0
+"""An epoch that did not get enough rows comes again for a short time, ever more seldom."""
 BLOCK_PATIENCE_S: Final = 20.0
 """How long the winner's block may take to come here; what is final at one member comes to all."""
 OWN_BLOCKS_MAX: Final = 64
@@ -152,19 +155,22 @@ class RaceWay:
         await submit_until_settled(self._client, sign_submission(network.realm, report, self._key))
 
     async def _own_block(self, epoch: int, row: Row | None) -> MessageBlock:
+        turn_s, pause_s = TURN_S, POLL_S
         while not self._own[epoch].done():
             async with self._turn:
                 self._rules.target = epoch
                 try:
-                    async with asyncio.timeout(TURN_S):
+                    async with asyncio.timeout(turn_s):
                         if row is not None:
                             await self._send(row)
                         await asyncio.shield(self._own[epoch])
                 except TimeoutError:
-                    log.warning("epoch %d: no own block within %g s", epoch, TURN_S)
+                    log.warning("epoch %d: no own block within %g s", epoch, turn_s)
                 finally:
                     self._rules.target = None
-            await asyncio.sleep(POLL_S)  # whoever waits for its turn has it now
+            if not self._own[epoch].done():
+                await asyncio.sleep(pause_s)  # whoever waits for its turn has it now
+                turn_s, pause_s = LATER_TURN_S, min(PAUSE_MAX_S, 2 * pause_s)
         return self._own[epoch].result()
 
     async def _send(self, row: Row) -> None:

@@ -20,6 +20,7 @@ class World:
 
     def __init__(self, members=SYSTEM.members):
         self.now = 0
+        self.current = 10_000
         self.delivered = []
         self.rules = RaceRules(
             SYSTEM.realm,
@@ -27,6 +28,7 @@ class World:
             MIXNODES,
             grace_ms=300,
             now_ms=lambda: self.now,
+            current=lambda: self.current,
             on_block=lambda *both: self.delivered.append(both),
         )
 
@@ -93,11 +95,11 @@ def test_a_closed_epoch_takes_no_rows():
     assert len(rules._closed) == EPOCHS_KEPT
 
 
-def test_only_the_epoch_whose_turn_it_is_takes_rows():
-    rules = World().rules
-    rules.target = 2
-    assert rules.check_tx(ROWS[0]) == "epoch: 2 comes first"
-    assert rules.check_tx(message(epoch=2)) is None
+def test_a_row_of_an_epoch_to_come_does_not_wait():
+    world = World()
+    world.current = 1
+    assert world.rules.check_tx(ROWS[0]) is None  # it is about to end: another's clock may be ahead
+    assert world.rules.check_tx(message(epoch=2)) == "epoch: 2 has not begun"
 
 
 def test_open_epochs_are_bounded():
@@ -131,8 +133,6 @@ def test_a_block_of_two_epochs_is_refused():
 def test_an_own_block_waits_for_n_minus_f_rows_and_then_a_grace_for_all():
     world = World()
     rules = world.rules
-    assert isinstance(rules.check_block(block(*ROWS), own=True), Reject)  # nothing has ended
-    rules.target = 1
     for few in ((), ROWS[:2]):
         assert isinstance(rules.check_block(block(*few), own=True), Reject)
     world.now = 1000
@@ -144,18 +144,44 @@ def test_an_own_block_waits_for_n_minus_f_rows_and_then_a_grace_for_all():
     assert isinstance(rules.check_block(block(*ROWS[:3]), own=True), Accept)
 
 
-def test_rows_of_other_epochs_leave_the_mempool():
+NEXT = [message(key, epoch=2) for key in KEYS]
+
+
+def hashes(*messages):
+    return {one.hash(SYSTEM.realm) for one in messages}
+
+
+def test_a_block_is_made_of_the_lowest_ready_epoch_and_the_others_come_back():
     rules = World().rules
-    rules.target = 1
-    late = message(KEYS[3], epoch=0)
-    verdict = rules.check_block(block(*ROWS[:3], late), own=True)
+    verdict = rules.check_block(block(*NEXT, *ROWS), own=True)
     assert isinstance(verdict, RejectAndRemove)
-    assert verdict.messages == {late.hash(SYSTEM.realm)}
-    rules.target = None
+    assert verdict.messages == hashes(*NEXT)
+    assert rules.take_parked() == []  # as long as the own block is being made
+    assert isinstance(rules.check_block(block(*ROWS), own=True), Accept)
     rules.close(1)
-    closed = rules.check_block(block(*ROWS), own=True)
-    assert isinstance(closed, RejectAndRemove)
-    assert len(closed.messages) == 4
+    assert rules.take_parked() == NEXT
+    assert rules.take_parked() == []
+    assert isinstance(rules.check_block(block(*NEXT), own=True), Accept)
+
+
+def test_an_epoch_without_enough_rows_holds_up_no_other():
+    rules = World().rules
+    verdict = rules.check_block(block(*ROWS[:2], *NEXT), own=True)
+    assert isinstance(verdict, RejectAndRemove)
+    assert verdict.messages == hashes(*ROWS[:2])
+    assert isinstance(rules.check_block(block(*NEXT), own=True), Accept)
+    rules.close(2)
+    assert rules.take_parked() == ROWS[:2]
+    assert isinstance(rules.check_block(block(*ROWS[:2]), own=True), Reject)
+
+
+def test_rows_of_closed_epochs_leave_the_mempool_for_good():
+    rules = World().rules
+    rules.close(1)
+    verdict = rules.check_block(block(*ROWS), own=True)
+    assert isinstance(verdict, RejectAndRemove)
+    assert verdict.messages == hashes(*ROWS)
+    assert rules.take_parked() == []
 
 
 def test_finalised_blocks_are_passed_on():

@@ -44,11 +44,11 @@ async def serve(root: Path, number: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
         await stack.enter_async_context(client)
-        way = _way(network, layout, number, store, client)
+        clock = ContractClock(client)
+        way = _way(network, layout, number, store, client, clock)
         stack.push_async_callback(_close, way)
         await way.start()
         ready_line(number=number, address=address_text(network.address(number)))
-        clock = ContractClock(client)
         await clock.first_sync(RETRY_S)
         await way.resume(clock.epoch())
         collector = Collector(number, network.world, store, clock, liar=number <= network.liars)
@@ -61,7 +61,12 @@ async def serve(root: Path, number: int) -> None:
 
 
 def _way(
-    network: NymNetwork, layout: NymLayout, number: int, store: ApiStore, client: ContractClient
+    network: NymNetwork,
+    layout: NymLayout,
+    number: int,
+    store: ApiStore,
+    client: ContractClient,
+    clock: ContractClock,
 ) -> Way:
     key = load_or_create_key(layout.key(f"api-{number}"))
     if key.address != network.address(number):
@@ -70,7 +75,7 @@ def _way(
         return StandaloneWay(network, number, key, client)
     identity = link_identity(load_or_create_secret(layout.key(f"link-{number}")))
     if network.mode is Mode.RACE:
-        return RaceWay(network, (key, identity), layout.ephemera(number), store, client)
+        return RaceWay(network, (key, identity), layout.ephemera(number), store, client, clock)
     return QuorumWay(network, (key, identity), layout.api(number), store, client)
 
 

@@ -147,6 +147,11 @@ class ContractClock:
         """Return the contract's time in Unix milliseconds."""
         return _monotonic_ms() + self._ahead_ms
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the contract has answered yet."""
+        return self._calendar is not None
+
     def epoch(self) -> int:
         """Return the current epoch; below 0 before the first."""
         return self.calendar.epoch_of(self.now_ms() * 1000)

@@ -69,6 +69,7 @@ class RaceRules:
         mixnodes: How many there are.
         grace_ms: How long an own block waits for the other rows once it has n - f.
         now_ms: A monotonic clock, for that only.
+        current: The epoch that the contract is in: rows of later ones do not wait.
         on_block: Called with every finalised block and its certificate.
     """
 
@@ -80,6 +81,7 @@ class RaceRules:
         *,
         grace_ms: int,
         now_ms: Callable[[], int],
+        current: Callable[[], int],
         on_block: Callable[[MessageBlock, DeliveryCertificate], None],
     ) -> None:
         self._realm = realm
@@ -88,21 +90,33 @@ class RaceRules:
         self._grace_ms = grace_ms
         self._now_ms = now_ms
         self._on_block = on_block
+        self._current = current
         self._first: dict[int, dict[Address, bytes]] = {}
         """Epoch -> sender -> hash of the message that counts."""
         self._closed: set[int] = set()
         self._enough_ms: dict[int, int] = {}
         """Epoch -> when n - f rows of it were there."""
-        self.target: int | None = None
-        """The epoch that an own block is wanted of; None: of none."""
+        self._chosen: int | None = None
+        """The epoch that an own block is being made of."""
+        self._parked: dict[bytes, SignedMessage] = {}
+        """Rows of other epochs, out of the mempool as long as one is chosen."""
 
     def close(self, epoch: int) -> None:
         """Take no more rows of an epoch: it has its result, or our own block."""
         self._closed.add(epoch)
         self._first.pop(epoch, None)
         self._enough_ms.pop(epoch, None)
+        if self._chosen == epoch:
+            self._chosen = None
         for old in sorted(self._closed)[: max(0, len(self._closed) - EPOCHS_KEPT)]:
             self._closed.discard(old)
+
+    def take_parked(self) -> list[SignedMessage]:
+        """Return the rows that may wait in the mempool again; none while an own block is being made."""
+        if self._chosen is not None:
+            return []
+        parked, self._parked = self._parked, {}
+        return [message for message in parked.values() if message.round not in self._closed]
 
     def check_tx(self, message: SignedMessage) -> str | None:
         """Return why a message may not wait, or None."""
@@ -113,8 +127,9 @@ class RaceRules:
             return str(error)
         if epoch in self._closed or epoch < max(self._closed, default=0) - EPOCHS_KEPT:
             return f"epoch: {epoch} is closed"
-        if self.target is not None and epoch != self.target:
-            return f"epoch: {self.target} comes first"
+        # The running one too: another's clock may be a little ahead.
+        if epoch > self._current():
+            return f"epoch: {epoch} has not begun"
         if epoch not in self._first and len(self._first) >= EPOCHS_KEPT:
             return "epoch: too many are open"
         own_hash = message.hash(self._realm)
@@ -132,22 +147,31 @@ class RaceRules:
         return Accept()
 
     def _own_block(self, block: MessageBlock) -> BlockVerdict:
-        idle = frozenset(
-            message.hash(self._realm)
-            for message in block.messages
-            if message.round in self._closed or self.target not in {None, message.round}
-        )
+        """Choose the lowest epoch that is ready; rows of others leave the mempool until its block is made."""
+        epochs: dict[int, list[SignedMessage]] = {}
+        for message in block.messages:
+            epochs.setdefault(message.round, []).append(message)
+        ready = [epoch for epoch in sorted(epochs) if self._is_ready(epoch, len(epochs[epoch]))]
+        chosen = ready[0] if ready else None
+        closed = self._closed & epochs.keys()
+        idle = closed if chosen is None else epochs.keys() - {chosen}
+        self._chosen = chosen
         if idle:
-            return RejectAndRemove("rows of epochs that no block is wanted of", idle)
-        if self.target is None:
-            return Reject("no epoch has ended")
-        count, least = len(block.messages), rows_min(len(self._members))
-        if count < least:
-            return Reject(f"{count} rows, at least {least} are needed")
-        since_ms = self._enough_ms.setdefault(self.target, self._now_ms())
-        if count < len(self._members) and self._now_ms() < since_ms + self._grace_ms:
-            return Reject(f"{count} of {len(self._members)} rows: waiting for the others")
+            hashes = {m.hash(self._realm): m for epoch in idle for m in epochs[epoch]}
+            self._parked |= {h: m for h, m in hashes.items() if m.round not in self._closed}
+            return RejectAndRemove("rows of other epochs", frozenset(hashes))
+        if chosen is None:
+            return Reject(
+                f"no epoch has {rows_min(len(self._members))} rows and its grace behind it"
+            )
         return Accept()
+
+    def _is_ready(self, epoch: int, rows: int) -> bool:
+        """Tell whether an epoch has all rows, or n - f of them since the grace."""
+        if epoch in self._closed or rows < rows_min(len(self._members)):
+            return False
+        since_ms = self._enough_ms.setdefault(epoch, self._now_ms())
+        return rows >= len(self._members) or self._now_ms() >= since_ms + self._grace_ms
 
     def deliver_block(self, block: MessageBlock, certificate: DeliveryCertificate) -> None:
         """Pass a finalised block on."""

@@ -5,8 +5,7 @@ are there (and after a grace, if not all are), and has it finalised by reliable 
 hold different rows: which result wins depends on who is first, and its maker chose the last rows. The losers hold the
 winner's block too, and check the accepted result against it.
 
-One epoch at a time has its turn (`_turn`), so that a block never mixes epochs; one that does not get enough rows lets the
-others pass.
+A block holds rows of one epoch: the rules choose it, and the rows of others come back to the mempool afterwards.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from meridian.audit.evidence import Link, State
 from meridian.ephemera.broadcast.slot import DeliveryCertificate
 from meridian.ephemera.effects import Misbehaviour
 from meridian.ephemera.messages.block import MessageBlock
-from meridian.ephemera.messages.message import sign_message
+from meridian.ephemera.messages.message import SignedMessage, sign_message
 from meridian.ephemera.messages.settings import BlockSettings, MempoolLimits
 from meridian.errors import InvalidInput, Overloaded
 from meridian.node.ephemera.home import Home
@@ -30,7 +29,7 @@ from meridian.node.ephemera.storage import BlockQuery, FinalisedBlock
 from meridian.node.link_identity import LinkIdentity
 from meridian.node.process import event_line
 from meridian.nym.api_store import ApiStore, StoredDecision
-from meridian.nym.contract_client import ContractClient
+from meridian.nym.contract_client import ContractClient, ContractClock
 from meridian.nym.evidence import BLOCK, Case, check_case
 from meridian.nym.network import MEMBER_SET, NymNetwork
 from meridian.nym.race_rules import LABEL, RaceRules, check_rows
@@ -43,11 +42,10 @@ GRACE_MS: Final = 300
 """How long an own block waits for the last rows."""
 INTERVAL_MS: Final = 100
 """How often an own block is tried."""
-TURN_S: Final = 10.0
-"""How long an epoch may hold up the next ones at first."""
-LATER_TURN_S: Final = 1.0
-PAUSE_MAX_S: Final = 60.0
-"""An epoch that did not get enough rows comes again for a short time, ever more seldom."""
+RESEND_S: Final = 2.0
+"""How often our own row is handed to the mempool again, which does nothing as long as it is there."""
+ROWS_WAITING_MAX: Final = 64
+"""Rows of one Nym-Api that wait in a mempool."""
 BLOCK_PATIENCE_S: Final = 20.0
 """How long the winner's block may take to come here; what is final at one member comes to all."""
 OWN_BLOCKS_MAX: Final = 64
@@ -58,7 +56,11 @@ log = logging.getLogger(__name__)
 
 def block_settings(apis: int) -> BlockSettings:
     """Return how Nym-Apis take part: their messages are few and short."""
-    limits = MempoolLimits(messages_max=8 * apis, per_sender_max=8, data_bytes_max=1 << 16)
+    limits = MempoolLimits(
+        messages_max=ROWS_WAITING_MAX * apis,
+        per_sender_max=ROWS_WAITING_MAX,
+        data_bytes_max=1 << 16,
+    )
     return BlockSettings(interval_ms=INTERVAL_MS, sync_ms=1_000, mempool=limits)
 
 
@@ -72,12 +74,12 @@ class RaceWay:
         home: Path,
         store: ApiStore,
         client: ContractClient,
+        clock: ContractClock,
     ) -> None:
         self._network = network
         self._key, identity = keys
         self._store = store
         self._client = client
-        self._turn = asyncio.Lock()
         loop = asyncio.get_running_loop()
         self._own: dict[int, asyncio.Future[MessageBlock]] = defaultdict(loop.create_future)
         """Epoch -> our own finalised block."""
@@ -88,6 +90,7 @@ class RaceWay:
             network.mixnodes,
             grace_ms=GRACE_MS,
             now_ms=lambda: int(loop.time() * 1000),
+            current=lambda: clock.epoch() if clock.is_set else -1,
             on_block=self._on_block,
         )
         self._node = EphemeraNode(
@@ -138,7 +141,16 @@ class RaceWay:
 
     async def watch(self) -> None:
         """Wait as long as the node works."""
-        await self._node.join()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._node.join())
+            group.create_task(self._bring_back())
+
+    async def _bring_back(self) -> None:
+        """Hand rows to the mempool again that had to leave it for another epoch's block."""
+        while True:
+            for message in self._rules.take_parked():
+                await self._submit(message)
+            await asyncio.sleep(POLL_S)
 
     async def contribute(self, epoch: int, row: Row | None) -> None:
         """Send our row, wait for our own block, average its columns and race."""
@@ -155,42 +167,34 @@ class RaceWay:
         await submit_until_settled(self._client, sign_submission(network.realm, report, self._key))
 
     async def _own_block(self, epoch: int, row: Row | None) -> MessageBlock:
-        turn_s, pause_s = TURN_S, POLL_S
+        """Send our row, and wait for our own finalised block of the epoch."""
         while not self._own[epoch].done():
-            async with self._turn:
-                self._rules.target = epoch
-                try:
-                    async with asyncio.timeout(turn_s):
-                        if row is not None:
-                            await self._send(row)
-                        await asyncio.shield(self._own[epoch])
-                except TimeoutError:
-                    log.warning("epoch %d: no own block within %g s", epoch, turn_s)
-                finally:
-                    self._rules.target = None
-            if not self._own[epoch].done():
-                await asyncio.sleep(pause_s)  # whoever waits for its turn has it now
-                turn_s, pause_s = LATER_TURN_S, min(PAUSE_MAX_S, 2 * pause_s)
+            if row is not None:
+                await self._submit(self._message(row))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESEND_S):
+                    await asyncio.shield(self._own[epoch])
         return self._own[epoch].result()
 
-    async def _send(self, row: Row) -> None:
-        """Put our row into the mempools; the same message whenever it is made, so it never is a second row."""
-        network = self._network
-        message = sign_message(
-            network.realm,
+    def _message(self, row: Row) -> SignedMessage:
+        """Return our row's message: the same whenever it is made, so that it never is a second row."""
+        return sign_message(
+            self._network.realm,
             self._key,
             number=row.epoch,
             created_ms=0,
             label=LABEL,
             data=row.encode(),
         )
+
+    async def _submit(self, message: SignedMessage) -> None:
         try:
             await self._node.submit(message)
         except InvalidInput as refusal:
             if refusal.field not in {"duplicate", "replay"}:
-                log.error("epoch %d: our own row is refused: %s", row.epoch, refusal)  # noqa: TRY400
+                log.warning("epoch %d: a row is refused: %s", message.round, refusal)
         except Overloaded as full:
-            log.warning("epoch %d: %s", row.epoch, full)
+            log.warning("epoch %d: %s", message.round, full)
 
     async def check(self, accepted: Submission) -> list[Link]:
         """Check an accepted result against the winner's block, which reliable broadcast brings to everybody."""

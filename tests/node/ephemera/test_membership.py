@@ -137,10 +137,14 @@ async def test_an_older_set_is_not_taken(tmp_path):
     path = tmp_path / "members.toml"
     write(path, number=2)
     membership = Membership(FileMembers(path), [], tmp_path)
-    await membership.accept(await membership.first())
+    present = await membership.first()
+    await membership.accept(present)
     write(path, number=1)
     assert await membership.refresh() is None
     assert "older" in str(membership.problem)
+    again = Membership(FileMembers(path), [], tmp_path)
+    assert await again.first() == present
+    assert "older" in str(again.problem)
 
 
 async def test_a_set_that_the_node_refuses_is_offered_again_and_not_remembered(tmp_path):

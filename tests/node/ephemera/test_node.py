@@ -169,6 +169,10 @@ async def test_a_new_member_set_goes_on_with_another_member(tmp_path):
         await network.start(1, present=present)
         assert network.nodes[1].storage.member_sets() == (1, 2)
         assert [s.epoch for s in network.nodes[1].status().member_sets] == [1, 2]
+        await network.stop(1)
+        with pytest.raises(InvalidInput, match="1 is older than 2"):
+            await network.start(1)
+        del network.nodes[1]
     finally:
         await network.stop()
 

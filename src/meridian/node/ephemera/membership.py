@@ -130,20 +130,32 @@ class Membership:
         """Why the last attempt did not bring everything; None if it did."""
 
     async def first(self) -> MemberSet:
-        """Return the member set to start with, the last known one if the source does not answer.
+        """Return the member set to start with: the last known one if the source fails or says an older one.
 
         Raises:
             MeridianError: If the source fails and none was ever known.
         """
+        known = await self._read_last_known()
         try:
-            return await self._fetch()
-        except (MeridianError, TimeoutError):
-            if not self._last_known.exists():
+            found = await self._fetch()
+        except (MeridianError, TimeoutError) as error:
+            if known is None:
                 raise
-            found = await asyncio.to_thread(read_members, self._last_known)
-            log.warning("the members' source does not answer; going on with the last known set")
-            self._source.network = found.network
-            return found.member_set()
+            self._note_failure(error)
+            return known
+        if known is not None and known.number > found.number:
+            self._note_failure(
+                InvalidInput("number", f"{found.number} is older than {known.number}")
+            )
+            return known
+        return found
+
+    async def _read_last_known(self) -> MemberSet | None:
+        if not self._last_known.exists():
+            return None
+        found = await asyncio.to_thread(read_members, self._last_known)
+        self._source.network = found.network
+        return found.member_set()
 
     async def refresh(self) -> MemberSet | None:
         """Ask again; return the set if it is not the accepted one. Never raises because of a source."""

@@ -126,6 +126,9 @@ class EphemeraNode:
         assert self._links is None, "a node starts once"
         try:
             self._check(present)
+            newest = max(self._home.storage.member_sets(), default=0)
+            if present.number < newest:
+                raise InvalidInput("member set", f"{present.number} is older than {newest}")
             self._sets[present.number] = present
             self._observe_through = self._home.observe_through(present.number)
             self._links = Links(

@@ -87,7 +87,9 @@ def test_ctrl_c_ends_it_cleanly(jobs):
         text=True,
         start_new_session=True,
     )
-    time.sleep(2.5)
+    assert process.stderr is not None
+    process.stderr.readline()  # it has told what it does: the program is loaded, and the worlds have begun
+    time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

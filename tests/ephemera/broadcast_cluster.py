@@ -9,6 +9,7 @@ from meridian.ephemera.effects import (
     Broadcast,
     Delivered,
     Effect,
+    Forget,
     Misbehaviour,
     Persist,
     Record,
@@ -153,6 +154,8 @@ class Cluster:
                 case Persist(record):
                     node.disk[record.kind, record.key] = record
                     node.persisted.append(record)
+                case Forget(_, kind, key):
+                    node.disk.pop((kind, key), None)
                 case Delivered():
                     node.archive.add(effect)
                     for kind in ("send", "payload", "echo", "vote"):

@@ -6,7 +6,7 @@ import pytest
 from broadcast_cluster import REALM, SETTINGS, Cluster, context_of, keys_of, message_of
 
 from meridian.ephemera.broadcast.frame import Echo
-from meridian.ephemera.effects import Rejected
+from meridian.ephemera.effects import Broadcast, Rejected
 from meridian.ephemera.messages.hooks import Accept, AcceptAll, Reject, RejectAndRemove
 from meridian.ephemera.messages.message import sign_message
 from meridian.ephemera.messages.replica import BlockReplica
@@ -249,7 +249,8 @@ def test_the_next_member_set_takes_over_and_the_old_one_still_finishes():
     with pytest.raises(InvalidInput, match="member set 2"):
         cluster.nodes[3].replica.open(newer, [], cluster.now_ms)
     effects = cluster.nodes[0].replica.submit(message_of(cluster.keys[0], label="new"), 0)
-    assert {effect.frame[2:10] for effect in effects} == {(2).to_bytes(8, "big")}
+    (told,) = (effect for effect in effects if isinstance(effect, Broadcast))
+    assert told.frame[2:10] == (2).to_bytes(8, "big")
     cluster.queue.clear()
     cluster.drop = lambda *_: False
     cluster.silent = set()
@@ -282,3 +283,40 @@ def test_member_sets_open_at_once_are_bounded_and_of_one_network():
     )
     with pytest.raises(InvalidInput, match="another network"):
         other.open(context, [], 0)
+
+
+def test_an_acknowledged_message_outlives_a_crash_and_leaves_no_record_behind():
+    """Durable before acknowledged: the record stands before the first telling."""
+    cluster = scripted(sync_ms=100)
+    cluster.silent = {1, 2, 3}
+    effects = cluster.nodes[0].replica.submit(message_of(cluster.keys[0]), cluster.now_ms)
+    assert [type(effect).__name__ for effect in effects] == ["Persist", "Broadcast"]
+    cluster.do(0, [effects[0]])  # the process dies before anything is told
+    cluster.start(0)
+    assert cluster.nodes[0].replica.status().messages == 1
+    cluster.silent = set()
+    cluster.pass_time(600)
+    assert all(node.blocks(creator) for node in cluster.nodes for creator in range(4))
+    assert not [kind for kind, _ in cluster.nodes[0].disk if kind == "message"]
+    cluster.start(0)
+    assert cluster.nodes[0].replica.status().messages == 0
+
+
+def test_a_submission_that_expires_or_is_removed_leaves_no_record_either():
+    cluster = scripted(producer=False, mempool=MempoolLimits(ttl_ms=300), sync_ms=50)
+    cluster.submit(0, message_of(cluster.keys[0]))
+    assert ("message", message_of(cluster.keys[0]).hash(REALM)) in cluster.nodes[0].disk
+    cluster.pass_time(500)
+    assert not [kind for kind, _ in cluster.nodes[0].disk if kind == "message"]
+
+
+def test_a_submission_that_is_not_welcome_any_more_is_dropped_at_the_restart():
+    client = keys_of(1, first=50)[0]
+    cluster = scripted(clients=frozenset({client.address}))
+    cluster.silent = {1, 2, 3}
+    cluster.submit(0, message_of(client))
+    cluster.nodes[0].settings = SETTINGS
+    cluster.start(0)
+    assert cluster.nodes[0].replica.status().messages == 0
+    cluster.pass_time(300)
+    assert not [kind for kind, _ in cluster.nodes[0].disk if kind == "message"]

@@ -37,6 +37,15 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """A record is of no use any more: it goes in the transaction of its neighbours, and nothing depends on when."""
+
+    epoch: int
+    kind: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send one frame to one member. May be lost: the protocol resends."""
 
@@ -112,4 +121,9 @@ class Rejected:
     reason: str
 
 
-Effect = Persist | Send | Broadcast | Decided | Attested | Misbehaviour | Delivered | Rejected
+Durable = Persist | Forget | Delivered
+"""What the storage does; consecutive ones are one transaction."""
+
+Effect = (
+    Persist | Forget | Send | Broadcast | Decided | Attested | Misbehaviour | Delivered | Rejected
+)

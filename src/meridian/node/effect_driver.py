@@ -5,7 +5,7 @@ or the passing of a deadline goes into the pure core, and the effects that come 
 in their order. It is the only place that shows a core a clock (milliseconds, monotonic).
 
 Law: what one command, one deadline, or one round of frames (at most one of every peer) makes durable
-(`Persist`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
+(`Persist`, `Forget`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
 the round is touched; so a message leaves after what it needs, and perhaps after more. An error of the storage, or any error
 that is not somebody's bad input, ends the driver before anything else is sent, and for good: the
 process should end too, and come back from its storage.
@@ -20,10 +20,9 @@ from typing import Protocol
 
 from meridian.ephemera.effects import (
     Broadcast,
-    Delivered,
+    Durable,
     Effect,
     Misbehaviour,
-    Persist,
     Rejected,
     Send,
 )
@@ -108,7 +107,7 @@ class EffectDriver(abc.ABC):
         """Return when something will be due."""
 
     @abc.abstractmethod
-    async def _store(self, run: Sequence[Persist | Delivered]) -> None:
+    async def _store(self, run: Sequence[Durable]) -> None:
         """Make a run of durable effects durable, together; raises StorageFailure."""
 
     @abc.abstractmethod
@@ -248,13 +247,13 @@ class EffectDriver(abc.ABC):
             alarm.cancel()
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
-        run = [effect for effect in effects if isinstance(effect, Persist | Delivered)]
+        run = [effect for effect in effects if isinstance(effect, Durable)]
         if run:
             await self._store(run)
             self._counters["transactions"] += 1
             self._counters["records"] += len(run)
         for effect in effects:
-            if not isinstance(effect, Persist | Delivered):
+            if not isinstance(effect, Durable):
                 self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:

@@ -10,7 +10,7 @@ from meridian.ephemera.context import Context
 from meridian.ephemera.effects import (
     Attested,
     Decided,
-    Delivered,
+    Durable,
     Effect,
     Misbehaviour,
     Persist,
@@ -141,7 +141,7 @@ class ReplicaDriver(EffectDriver):
     def _next_deadline_ms(self) -> int | None:
         return self._replica.next_deadline_ms()
 
-    async def _store(self, run: Sequence[Persist | Delivered]) -> None:
+    async def _store(self, run: Sequence[Durable]) -> None:
         records = [effect.record for effect in run if isinstance(effect, Persist)]
         assert len(records) == len(run), "the agreement delivers nothing"
         await asyncio.to_thread(self._log.write, records)

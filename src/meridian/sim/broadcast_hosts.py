@@ -14,6 +14,7 @@ from meridian.ephemera.effects import (
     Broadcast,
     Delivered,
     Effect,
+    Forget,
     Misbehaviour,
     Persist,
     Record,
@@ -175,6 +176,8 @@ class BroadcastHost:
                     self._disk[record.kind, record.key] = record
                     if record.kind == "send":
                         self.sent.add(read_key(record.key))
+                case Forget(_, kind, key):
+                    self._disk.pop((kind, key), None)
                 case Delivered():
                     self._archive.add(effect)
                     for kind in ("send", "payload", "echo", "vote"):

@@ -28,7 +28,7 @@ from meridian.ephemera.broadcast.frame import (
 from meridian.ephemera.broadcast.seat import BroadcastSeat
 from meridian.ephemera.broadcast.slot import Kind, Slot
 from meridian.ephemera.context import Context
-from meridian.ephemera.effects import Effect, Record, Rejected
+from meridian.ephemera.effects import Effect, Forget, Record, Rejected
 from meridian.ephemera.messages.block import BLOCK_CHANNEL
 from meridian.ephemera.messages.block_channel import BlockChannel
 from meridian.ephemera.messages.hooks import Hooks
@@ -97,6 +97,8 @@ class MemberSet:
         self._heard: set[int] = set()
         self._gossip: dict[bytes, tuple[int, int]] = {}
         """Own submissions that are told again: hash -> (when, how often told)."""
+        self._submitted: set[bytes] = set()
+        """Own submissions that are on disk: an acknowledged message outlives a crash."""
 
     def start(self, records: Sequence[Record], now_ms: int, *, observer: bool) -> list[Effect]:
         """Begin, or go on from what was persisted; raises StorageFailure on unreadable records."""
@@ -118,6 +120,9 @@ class MemberSet:
             now_ms,
         )
         self._broadcaster.start(records, now_ms)
+        for record in records:
+            if record.kind == "message":
+                self._submit_again(record, now_ms)
         return seat.take()
 
     def submit(self, message: SignedMessage, now_ms: int) -> list[Effect]:
@@ -127,6 +132,8 @@ class MemberSet:
         if self._blocks.delivered_message(self._seat.own, message_hash):
             raise InvalidInput("replay", "the message stands in a block of this node already")
         self._intake.admit(message_hash, message, self._senders(), now_ms)
+        self._seat.persist("message", message_hash, message.encode())
+        self._submitted.add(message_hash)
         self._tell(message_hash, message, now_ms)
         return self._seat.take()
 
@@ -159,6 +166,7 @@ class MemberSet:
         self._blocks.begin()
         self._broadcaster.tick(now_ms)
         self._tell_again(now_ms)
+        self._forget_submitted()
         if produce:
             self._produce(now_ms, wall_ms)
         return self._seat.take()
@@ -250,6 +258,25 @@ class MemberSet:
         block = self._producer.try_block(slot.number, now_ms, wall_ms)
         if block is not None:
             self._broadcaster.submit(slot, block.encode(), now_ms)
+
+    def _submit_again(self, record: Record, now_ms: int) -> None:
+        """Take back a submission that was acknowledged before a restart, unless it has found its block."""
+        message = SignedMessage.decode(record.value)
+        message_hash = message.hash(self._blocks.realm)
+        self._submitted.add(message_hash)
+        if self._blocks.delivered_message(self._seat.own, message_hash):
+            return
+        try:
+            self._intake.admit(message_hash, message, self._senders(), now_ms)
+        except (InvalidInput, Overloaded):
+            return  # what may enter has changed since, with the configuration or the member set
+        self._tell(message_hash, message, now_ms)
+
+    def _forget_submitted(self) -> None:
+        """Records of submissions that have left the mempool: in a block, expired or removed."""
+        for message_hash in [h for h in self._submitted if h not in self._intake.mempool]:
+            self._submitted.remove(message_hash)
+            self._seat.emit(Forget(self.context.epoch, "message", message_hash))
 
     def _forget(self, hashes: frozenset[bytes]) -> None:
         self._intake.mempool.remove(hashes)

@@ -103,7 +103,7 @@ class BlockReplica:
         self._sets.pop(epoch, None)
 
     def submit(self, message: SignedMessage, now_ms: int) -> list[Effect]:
-        """Take a message into the mempool and tell the other members.
+        """Take a message into the mempool, durably, and tell the other members.
 
         Raises:
             NotFound: No member set is open.

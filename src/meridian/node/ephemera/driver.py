@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from meridian.ephemera.context import Context
-from meridian.ephemera.effects import Delivered, Effect, Misbehaviour, Persist
+from meridian.ephemera.effects import Durable, Effect, Misbehaviour
 from meridian.ephemera.messages.hooks import Hooks
 from meridian.ephemera.messages.message import SignedMessage
 from meridian.ephemera.messages.replica import BlockReplica, BlockStatus
@@ -134,7 +134,7 @@ class BlockDriver(EffectDriver):
     def _next_deadline_ms(self) -> int | None:
         return self._core.next_deadline_ms()
 
-    async def _store(self, run: Sequence[Persist | Delivered]) -> None:
+    async def _store(self, run: Sequence[Durable]) -> None:
         for block in await asyncio.to_thread(self._storage.commit, run, self._told_through):
             self._tell(block)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from meridian.ephemera.broadcast.slot import DeliveryCertificate, Slot
 from meridian.ephemera.context import Context
-from meridian.ephemera.effects import Delivered, Persist, Record
+from meridian.ephemera.effects import Delivered, Durable, Forget, Persist, Record
 from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock
 from meridian.ephemera.messages.message import Realm
 from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry
@@ -147,9 +147,7 @@ class SqliteStorage:
 
     # --- what the core makes durable ---
 
-    def commit(
-        self, run: Sequence[Persist | Delivered], told_through: int
-    ) -> tuple[FinalisedBlock, ...]:
+    def commit(self, run: Sequence[Durable], told_through: int) -> tuple[FinalisedBlock, ...]:
         """See `Storage`."""
 
         def work(connection: sqlite3.Connection) -> tuple[FinalisedBlock, ...]:
@@ -160,6 +158,12 @@ class SqliteStorage:
                     connection.execute(
                         "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)",
                         (r.epoch, r.kind, r.key, r.value),
+                    )
+                    continue
+                if isinstance(effect, Forget):
+                    connection.execute(
+                        "DELETE FROM record WHERE epoch = ? AND kind = ? AND key = ?",
+                        (effect.epoch, effect.kind, effect.key),
                     )
                     continue
                 block = self._write_delivery(connection, effect)

@@ -12,7 +12,7 @@ from typing import Protocol
 from meridian.ephemera.broadcast.archive import Archive
 from meridian.ephemera.broadcast.slot import DeliveryCertificate
 from meridian.ephemera.context import Context
-from meridian.ephemera.effects import Delivered, Persist, Record
+from meridian.ephemera.effects import Durable, Record
 from meridian.ephemera.messages.block import MessageBlock
 from meridian.primitives.ids import Address
 
@@ -106,9 +106,7 @@ class Storage(Archive, Protocol):
         """Delete the records of a member set that will never be opened again; deliveries stay."""
         ...
 
-    def commit(
-        self, run: Sequence[Persist | Delivered], told_through: int
-    ) -> tuple[FinalisedBlock, ...]:
+    def commit(self, run: Sequence[Durable], told_through: int) -> tuple[FinalisedBlock, ...]:
         """Make effects durable in one transaction, with all that follows from deliveries.
 
         Args:

@@ -327,7 +327,7 @@ def test_kinds_and_channels_of_the_broadcast_are_those_of_the_code():
 
 
 def test_kinds_of_records_of_the_broadcast():
-    source = inspect.getsource(broadcaster) + inspect.getsource(seat)
+    source = "".join(map(inspect.getsource, (broadcaster, seat, member_set)))
     written = set(re.findall(r'persist\(\s*"(\w+)"', source))
     assert len(re.findall(r"persist\(kind", source)) == 1, "one place: ECHO and VOTE"
     ballots = {slot.Kind.ECHO.name.lower(), slot.Kind.VOTE.name.lower()}

@@ -247,11 +247,11 @@ class NymRun:
     # -- epochs -----------------------------------------------------------------------------------
 
     def _plan(self, genesis_s: int, known: set[int]) -> list[int]:
-        """Return the epochs of this run: those that were begun, then the current one and those after it."""
-        current = max(0, int(time.time() - genesis_s) // self._options.epoch_seconds)
+        """Return the epochs of this run: those that were begun before, then whole ones; a new system starts at once."""
+        current = int(time.time() - genesis_s) // self._options.epoch_seconds
+        first = current + 1 if known else max(0, current)
         count = self._options.epochs
-        wanted = known | set(range(current, current + count))
-        return sorted(wanted)[:count]
+        return sorted(known | set(range(first, first + count)))[:count]
 
     def _work(self, genesis_s: int, wanted: list[int]) -> None:
         """Wait until every wanted epoch is settled and checked by every Nym-Api, or is overdue."""

@@ -20,7 +20,7 @@ from meridian.node.chain_view import ChainView
 from meridian.node.evaluator.safety import set_up
 from meridian.nym.network import CHAIN_ID, NymNetwork
 from meridian.nym.onchain import setup, uptime
-from meridian.nym.onchain.calendar import calendar_of
+from meridian.nym.onchain.calendar import ChainClock, calendar_of
 from meridian.nym.onchain.evidence import ChainCase, audit_chain_epoch
 from meridian.nym.rows import summary
 from meridian.nym.run import NymResult, NymRun, summary_of
@@ -49,14 +49,15 @@ class ChainRun(NymRun):
             if len(wanted) == self._options.epochs and all(map(self._is_done, wanted)):
                 self._watcher.note("all epochs are settled already")
             else:
-                wanted = self._run_epochs(network, max(self._accepted, default=0))
+                wanted = self._run_epochs(network, seen)
             return self._chain_result(network, wanted)
 
-    def _run_epochs(self, network: NymNetwork, last: int) -> list[int]:
-        """Run to the end of the last wanted epoch; `last` is the last one that was settled before."""
+    def _run_epochs(self, network: NymNetwork, seen: set[int]) -> list[int]:
+        """Run to the end of the last wanted epoch; in those of `seen` some Nym-Api ran before."""
         genesis_s = network.chain_genesis_s
         assert genesis_s is not None, "a system on a chain has a genesis"
         current = max(0, int(time.time() - genesis_s) // network.epoch_seconds)
+        last = max(self._accepted, default=0)
         if current - last > GAP_MAX:
             raise InvalidInput(
                 "--data-dir",
@@ -64,10 +65,10 @@ class ChainRun(NymRun):
                 f" at most {GAP_MAX} are made up for: give another directory",
             )
         with self._chain(network) as (work, view):
-            genesis_s = calendar_of(view).genesis_s
-            with StoredSystem(self._options.data_dir) as stored:
-                wanted = self._plan(genesis_s, stored.seen())
-            work.fund(view, wanted[0], wanted[-1])
+            calendar = calendar_of(view)
+            genesis_s = calendar.genesis_s
+            wanted = self._plan(genesis_s, seen)
+            work.fund(view, max(0, ChainClock(calendar).epoch()), wanted[-1])
             self._work(genesis_s, wanted)
         return wanted
 

@@ -25,6 +25,8 @@ from meridian.primitives.keys import PrivateKey
 
 CHALLENGE_S: Final = 0
 """Nobody challenges a simulation."""
+FUNDED_AHEAD_MAX: Final = 1_000
+"""Epochs ahead of the running one that get funds."""
 SENDERS: Final = "senders"
 """Where the journals of transactions are."""
 BUDGET_ATTO: Final = 100 * ATTO
@@ -166,10 +168,12 @@ class ChainSetup:
             evaluators=tuple(entries),
         )
 
-    def fund(self, view: ChainView, first: int, last: int) -> None:
-        """Give every epoch from `first` to `last` that has no funds its budget."""
-        begin = max(first, int(view.rewards.read("funded_through")) + 1 if first else first)
-        if begin > last:
+    def fund(self, view: ChainView, current: int, last: int) -> None:
+        """Give every epoch from the running one to `last` that has no funds its budget; past ones get none any more."""
+        funded = int(view.rewards.read("total_funded")) > 0
+        through = int(view.rewards.read("funded_through")) if funded else -1
+        first, last = max(current, through + 1), min(last, current + FUNDED_AHEAD_MAX)
+        if first > last:
             return
         with self._sender("sponsor", self.accounts.sponsor) as sponsor:
-            chain_setup.fund(sponsor, view, begin, last - begin + 1, BUDGET_ATTO)
+            chain_setup.fund(sponsor, view, first, last - first + 1, BUDGET_ATTO)

@@ -16,8 +16,8 @@ from meridian.nym.rewards import Submission, sign_submission
 from meridian.nym.wire import document
 from meridian.primitives.ids import address_text, network_id
 
-GENESIS_S = 1_700_000_002
-"""A contract made at 1,700,000,000.25 begins two whole seconds later."""
+GENESIS_S = 1_700_000_003
+"""A contract made at 1,700,000,000.25 begins at the third whole second after."""
 
 
 class Clock:

@@ -14,7 +14,7 @@ from meridian.nym.rewards import Report, Submission
 from meridian.primitives.ids import Address
 
 APPLICATION: Final = 0x4D4E5943  # "MNYC"
-LEAD_S: Final = 1
+LEAD_S: Final = 2
 """A new contract's first epoch begins after so many whole seconds."""
 EPOCHS_LISTED_MAX: Final = 1000
 

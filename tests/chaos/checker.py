@@ -5,11 +5,9 @@ accused who was not hostile; no member's statements contradict each other; nothi
 only observes. Liveness: a node to which nothing has been done for the bound has decided every epoch that has begun.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
@@ -18,10 +16,10 @@ from meridian.errors import InvalidInput
 from meridian.primitives.keys import recover
 
 from .committee import Committee, RunConfig
+from .failpoint import read_lines
 from .hostile import BACK
 from .world import FaultRecord, Sample
 
-SIGNED_ONCE: Final = frozenset({"Row", "Have", "Propose", "Echo", "Vote", "ViewChange"})
 MEMORY_MINUTES_MIN: Final = 5.0
 """A process must have lived so long before its memory is judged."""
 GROWTH_KIB_MAX: Final = 4096
@@ -60,17 +58,6 @@ class Findings:
     slowest_ms: int = 0
     """The longest that a node which no fault held (any more) needed for an epoch."""
     memory: list[Memory] = field(default_factory=list)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; half a line is what a crash left of one."""
-    lines = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
 
 
 class Checker:

@@ -102,6 +102,17 @@ def open_lines(path: Path) -> int:
     return descriptor
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; half a line is what a crash left of one."""
+    lines = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
 class WatchedLog:
     """The safety log with failpoints; remembers what is durable."""
 

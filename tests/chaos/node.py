@@ -37,7 +37,15 @@ from .committee import (
     RunConfig,
     row_body,
 )
-from .failpoint import VARIABLE, Failpoint, WatchedLog, WatchedTransport, append, open_lines
+from .failpoint import (
+    VARIABLE,
+    Failpoint,
+    WatchedLog,
+    WatchedTransport,
+    append,
+    open_lines,
+    read_lines,
+)
 
 ATTEMPT = bytes(32)
 TELL_S = 0.5
@@ -187,8 +195,11 @@ class ChaosNode:
         """Open the epochs that the clock says have begun, sign reports, close what nobody needs any more."""
         now = self._config.epoch_by_wall_clock()
         kept = range(max(0, now - self._config.keep_epochs), max(0, now - OPEN_DECIDED))
-        done = [epoch for epoch in kept if self._log.records(epoch, "attested")]
+        done = [epoch for epoch in self._written_before() if epoch in kept]
         await self._driver.answer_for([self._committee.context(epoch) for epoch in done])
+        for epoch in done:  # the line of the process that died may have been lost
+            event_line("decided", epoch=epoch)
+            event_line("attested", epoch=epoch)
         following = kept.start
         while True:
             self._wake.clear()
@@ -207,6 +218,15 @@ class ChaosNode:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _written_before(self) -> list[int]:
+        """Epochs whose report is in our results and in our log: the others are opened, and told to us again."""
+        written = {
+            line["epoch"]
+            for line in read_lines(self._config.results(self._number))
+            if line["what"] == "attested"
+        }
+        return [epoch for epoch in sorted(written) if self._log.records(epoch, "attested")]
 
     async def _begin(self, epoch: int) -> None:
         context = self._committee.context(epoch)

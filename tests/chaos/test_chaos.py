@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from chaos.checker import Checker, fit, percentile, read_lines
+from chaos.checker import Checker, fit, percentile
 from chaos.committee import Committee, RunConfig, row_body
-from chaos.failpoint import Failpoint, NotDurable, WatchedLog, WatchedTransport, open_lines
+from chaos.failpoint import (
+    Failpoint,
+    NotDurable,
+    WatchedLog,
+    WatchedTransport,
+    open_lines,
+    read_lines,
+)
 from chaos.world import FaultRecord, Sample
 from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import pytest
 from mesh import within
 
-from chaos.checker import Checker, read_lines
+from chaos.checker import Checker
 from chaos.committee import LINK_LIMITS, TIMING, RunConfig
+from chaos.failpoint import read_lines
 from chaos.world import World, sample_of
 from fuzz.mutation import mutate
 from meridian.ephemera.context import Kind as MessageKind

@@ -1,4 +1,4 @@
-"""`meridian ephemera`: make, run and use nodes of the broadcast system.
+"""`meridian ephemera`: make, run and use nodes of the broadcast system; `ephemera_verify_commands` checks offline.
 
 Exit codes are those of `meridian --help`: 1 a block does not verify, 2 bad input, 3 not found, 4 the node cannot be
 reached, 6 try again later.
@@ -14,9 +14,8 @@ from typing import Any, Final, TextIO
 
 import click
 
-from meridian.errors import InvalidInput, MeridianError
+from meridian.cli.ephemera_verify_commands import verify_block, verify_evidence
 
-BROKEN: Final = 1
 PAGE: Final = 50
 
 json_option = click.option(
@@ -35,6 +34,10 @@ def ephemera() -> None:
     Every member makes blocks of the messages that it got; reliable broadcast (Bracha) finalises them at all members, with
     a certificate that anyone can check. Quick start: `init-local-cluster`, then one `run-node` for each node.
     """
+
+
+ephemera.add_command(verify_block)
+ephemera.add_command(verify_evidence)
 
 
 def _dump(value: object) -> None:
@@ -380,67 +383,3 @@ async def _print_blocks(
             if page.next is None:
                 return
             query["after"] = read_number(page.next, "next")
-
-
-@ephemera.command("verify-block")
-@click.argument(
-    "files", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True
-)
-@click.option(
-    "--members",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Members file that the blocks must be of; without it the file's own member set is believed.",
-)
-@json_option
-def verify_block(files: tuple[Path, ...], members: Path | None, *, as_json: bool) -> None:
-    """Check blocks or message proofs offline: what `blocks --json` or the API's block and proof answers hold.
-
-    FILES hold one JSON document per line. Exit code 1 if any of them does not verify.
-    """
-    from meridian.node.durable_file import read_whole
-    from meridian.node.ephemera.members_file import read_members
-
-    context = None if members is None else read_members(members).member_set().context()
-    broken = 0
-    for path in files:
-        for line, text in enumerate(read_whole(path).splitlines(), 1):
-            if not text.strip():
-                continue
-            result: dict[str, object] = {"file": str(path), "line": line}
-            try:
-                result |= {"holds": True} | _verify(text, context)
-            except MeridianError as error:
-                broken += 1
-                result |= {"holds": False, "reason": str(error)}
-            if as_json:
-                _dump(result)
-            else:
-                mark = "✓" if result["holds"] else "✗"
-                click.echo(f"{mark} {path}:{line}  {result.get('what') or result['reason']}")
-    if broken:
-        raise click.exceptions.Exit(BROKEN)
-
-
-def _verify(text: bytes, trusted: Any) -> dict[str, object]:
-    """Check one document; raises InvalidInput."""
-    from meridian.node.ephemera.documents import (
-        BlockDocument,
-        ProofDocument,
-        verify_block_document,
-        verify_proof_document,
-    )
-    from meridian.node.strict_json import read_json
-
-    document: BlockDocument | ProofDocument
-    if b'"path"' in text:
-        document = read_json(text, ProofDocument)
-        context = verify_proof_document(document)
-        what = f"message {document.message_hash} in block {document.header.hash}"
-    else:
-        document = read_json(text, BlockDocument)
-        context = verify_block_document(document).context
-        what = f"block {document.header.hash}, {document.header.count} messages"
-    if trusted is not None and context != trusted:
-        raise InvalidInput("member_set", "is not that of the members file")
-    votes = len(document.certificate.votes)
-    return {"what": f"{what}, {votes} votes of {context.n} members", "hash": document.header.hash}

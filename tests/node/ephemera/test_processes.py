@@ -19,12 +19,20 @@ from click.testing import CliRunner
 from mesh import free_port
 
 from meridian.cli.main import main
+from meridian.ephemera.broadcast.frame import Echo, encode
+from meridian.ephemera.broadcast.slot import Kind, Slot, statement
 from meridian.ephemera.messages.hooks import AcceptAll
+from meridian.ephemera.messages.store_channel import STORE_CHANNEL
 from meridian.errors import NotFound, RemoteFault
 from meridian.node.ephemera.client import EphemeraClient
 from meridian.node.ephemera.config import NodeConfig, update
 from meridian.node.ephemera.documents import BlockDocument, verify_block_document
+from meridian.node.ephemera.members_file import read_members
 from meridian.node.ephemera.service import EphemeraService
+from meridian.node.keystore import load_or_create_key, load_or_create_secret
+from meridian.node.link_identity import link_identity
+from meridian.node.links import Links
+from meridian.primitives.ids import address_text
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -302,3 +310,46 @@ async def test_wrong_starts_end_with_their_exit_code(cluster, tmp_path):
         tmp_path / "node" / "link.key",
     )
     assert "another link key" in run("run-node", "--config", config, code=2).stderr
+
+
+async def test_evidence_against_an_equivocator_is_kept_and_checked_by_anyone(cluster, tmp_path):
+    """The third node's place is taken by a liar with its keys; what it signs twice convicts it, offline too."""
+    node = cluster.folder / "node-3"
+    key = load_or_create_key(Path(cluster.key(2)))
+    members = read_members(cluster.folder / "members.toml").member_set()
+    context = members.context()
+    own = context.index_of(key.address)
+    assert own is not None
+    links = Links(
+        link_identity(load_or_create_secret(node / "link.key")),
+        members.members,
+        lambda *_: None,
+        address=key.address,
+        network=members.realm.network,
+    )
+    await links.start()
+    slot = Slot(STORE_CHANNEL, own, 5)
+    frames = []
+    for digest in (bytes(32), b"\x01" * 32):
+        signature = key.sign(statement(context, Kind.ECHO, slot, digest))
+        frames.append(encode(Echo(own, slot, digest, signature), context.epoch))
+    folder = cluster.folder / "node-1" / "data" / "evidence"
+    try:
+
+        async def convicted() -> list[Path]:
+            for frame in frames:
+                for member in members.members:
+                    links.send(member.address, frame)
+            return sorted(folder.glob("*.evidence"))
+
+        (path,) = await eventually(convicted)
+    finally:
+        await links.stop()
+    shown = ephemera("verify-evidence", path, "--members", cluster.folder / "members.toml")
+    assert f"{address_text(key.address)} is guilty of broadcast_echo" in shown
+    (tmp_path / "cut").write_bytes(path.read_bytes()[:-1])
+    assert "✗" in ephemera("verify-evidence", tmp_path / "cut", code=1)
+    other = cluster.folder / "members.toml"
+    (tmp_path / "other.toml").write_text(other.read_text().replace("number = 2", "number = 3"))
+    refused = ephemera("verify-evidence", path, "--members", tmp_path / "other.toml", code=1)
+    assert "another network or member set" in refused

@@ -13,8 +13,11 @@ from typing import Final
 
 from aiohttp import web
 
+from meridian.ephemera.effects import Misbehaviour
+from meridian.ephemera.evidence_file import EvidenceFile
 from meridian.ephemera.messages.hooks import AcceptAll, Hooks
-from meridian.errors import InvalidInput, MeridianError, NotFound
+from meridian.errors import InvalidInput, MeridianError, NotFound, StorageFailure
+from meridian.node.durable_file import write_durably
 from meridian.node.ephemera.address_hints import sign_hint
 from meridian.node.ephemera.api import EphemeraApi, Face
 from meridian.node.ephemera.api_connections import bound_connections
@@ -43,6 +46,7 @@ from meridian.primitives.keys import PrivateKey
 
 KEEPALIVE_S: Final = 30
 API_STOP_S: Final = 2
+EVIDENCE_DIR: Final = "evidence"
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +84,7 @@ class EphemeraService:
             settings=self._config.block_settings(),
             hooks=self._hooks,
             listen=(links.host, links.port),
-            on_misbehaviour=lambda effect: event_line(
-                "misbehaviour", member=effect.member, kind=effect.kind, epoch=effect.epoch
-            ),
+            on_misbehaviour=lambda effect: self._note_misbehaviour(node, effect),
         )
         await node.start(present)
         try:
@@ -99,6 +101,21 @@ class EphemeraService:
                 watch.cancel()
         finally:
             await node.stop()
+
+    def _note_misbehaviour(self, node: EphemeraNode, effect: Misbehaviour) -> None:
+        """Tell of a proof, and keep it as a file for others; the record of it is in the storage already."""
+        context = node.storage.member_set(effect.epoch)
+        assert context is not None, "the core judges by open member sets only"
+        member = address_text(context.members[effect.member])
+        path = self._data_dir / EVIDENCE_DIR / f"{effect.epoch}-{member}-{effect.kind}.evidence"
+        event_line(
+            "misbehaviour", member=member, kind=effect.kind, epoch=effect.epoch, file=str(path)
+        )
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_durably(path, EvidenceFile(context, effect.evidence).encode())
+        except (OSError, StorageFailure) as error:
+            log.warning("evidence is not kept as a file: %s", error)
 
     @contextlib.asynccontextmanager
     async def _serving(self, node: EphemeraNode) -> AsyncIterator[None]:

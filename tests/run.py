@@ -3,12 +3,14 @@
 `./dev test PATH...` runs only pytest on the given paths.
 """
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 PYTHON = sys.executable
+WORKERS = str(min(4, os.cpu_count() or 1))
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 
 CHECKS = (
@@ -16,7 +18,9 @@ CHECKS = (
     ("lint", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
     ("types", [PYTHON, "-m", "mypy"]),
     ("layers", [LINT_IMPORTS]),
-    ("tests", [PYTHON, "-m", "pytest"]),
+    # File by file on all cores, and then the whole system by itself: its waits are for a machine of its own.
+    ("tests", [PYTHON, "-m", "pytest", "-m", "not journey", "-n", WORKERS, "--dist", "loadfile"]),
+    ("journey", [PYTHON, "-m", "pytest", "-m", "journey"]),
 )
 
 

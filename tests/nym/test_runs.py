@@ -46,6 +46,16 @@ class ContractKilled(NymRun):
         super()._work(genesis_s, wanted)
 
 
+class TooManyKilled(NymRun):
+    """More than f Nym-Apis die before the first epoch ends."""
+
+    def _work(self, genesis_s, wanted):
+        for number in (3, 4):
+            self._resting.add(f"nym-api-{number}")
+            self._children[f"nym-api-{number}"].kill()
+        super()._work(genesis_s, wanted)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """All runs at once, for they mostly wait for their epochs to end.
@@ -57,13 +67,17 @@ def runs(tmp_path_factory):
     alone = {"epochs": 1, "apis": 1, "mixnodes": 2}
     wanted = {mode: options(root, mode, **faulty) for mode in (Mode.QUORUM, Mode.RACE)}
     wanted |= {f"{mode}-alone": options(root / "alone", mode, **alone) for mode in Mode}
-
-    def kind(chosen):
-        return ContractKilled if chosen.apis == 1 else NymRun
+    wanted["unsettled"] = options(root / "unsettled", Mode.QUORUM, epochs=1, liars=0)
+    wanted["unsettled"] = dataclasses.replace(wanted["unsettled"], settle_timeout_s=1.0)
+    kinds = {"unsettled": TooManyKilled} | {f"{mode}-alone": ContractKilled for mode in Mode}
 
     with ThreadPoolExecutor(len(wanted)) as pool:
         started = {
-            name: (chosen, notes := Notes(), pool.submit(kind(chosen)(chosen, notes).run))
+            name: (
+                chosen,
+                notes := Notes(),
+                pool.submit(kinds.get(name, NymRun)(chosen, notes).run),
+            )
             for name, chosen in wanted.items()
         }
         return {name: (o, run.result(), notes.lines) for name, (o, notes, run) in started.items()}
@@ -238,20 +252,7 @@ def test_a_check_that_fails_is_an_exit_code(runs, tmp_path):
     assert problem.startswith("epoch 2: messages:")
 
 
-class TooManyKilled(NymRun):
-    """More than f Nym-Apis die before the first epoch ends."""
-
-    def _work(self, genesis_s, wanted):
-        for number in (3, 4):
-            self._resting.add(f"nym-api-{number}")
-            self._children[f"nym-api-{number}"].kill()
-        super()._work(genesis_s, wanted)
-
-
-def test_an_epoch_without_a_result_is_a_problem(tmp_path):
-    chosen = NymOptions(
-        data_dir=tmp_path, mode=Mode.QUORUM, epochs=1, epoch_seconds=1, settle_timeout_s=1.0
-    )
-    result = TooManyKilled(chosen, Notes()).run()
+def test_an_epoch_without_a_result_is_a_problem(runs):
+    _, result, _ = runs["unsettled"]
     assert result.problems == ["epoch 0 was not settled"]
     assert result.document["epochs"] == []

@@ -120,7 +120,7 @@ class Member:
         self.plan, self.index, self.members = plan, index, tuple(peer.address for peer in peers)
         self.log = TimedLog(plan.folder / f"{index}.db", network=NETWORK, member=key.address)
         if not plan.durable:
-            self.log._connection.execute("PRAGMA synchronous=OFF")  # noqa: SLF001
+            self.log._database._connection.execute("PRAGMA synchronous=OFF")  # noqa: SLF001
         limits = replace(Limits(), epochs_max=max(16, 2 * plan.instances))
         self.driver = ReplicaDriver(
             Replica(key, plan.timing, limits, AnyRow()),

@@ -322,11 +322,11 @@ async def test_records_are_durable_together_before_the_next_frame_leaves(
 
 
 def make_read_only(log: SafetyLog) -> None:
-    log._connection.execute("PRAGMA query_only=ON")
+    log._database._connection.execute("PRAGMA query_only=ON")
 
 
 def make_closed(log: SafetyLog) -> None:
-    log._connection.close()
+    log._database._connection.close()
 
 
 @pytest.mark.parametrize("break_log", [make_read_only, make_closed])

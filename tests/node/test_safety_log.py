@@ -83,7 +83,7 @@ def test_after_a_failed_write_every_call_fails(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_storage_failure(tmp_path: Path) -> None:
     log = open_log(tmp_path)
-    log._connection.execute("PRAGMA max_page_count=8")
+    log._database._connection.execute("PRAGMA max_page_count=8")
     with pytest.raises(StorageFailure, match="full"):
         log.write([Record(1, "row", b"", bytes(100_000))])
     log.close()
@@ -91,8 +91,8 @@ def test_a_full_disk_is_a_storage_failure(tmp_path: Path) -> None:
 
 def test_durability_is_wal_with_full_synchronisation(tmp_path: Path) -> None:
     log = open_log(tmp_path)
-    assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert log._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert log._database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert log._database._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     log.close()
 
 

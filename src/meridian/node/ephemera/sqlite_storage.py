@@ -16,17 +16,21 @@ from meridian.ephemera.messages.block import BLOCK_CHANNEL, MessageBlock
 from meridian.ephemera.messages.message import Realm
 from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry
 from meridian.errors import StorageFailure
-from meridian.node.ephemera.owned_database import OwnedDatabase
 from meridian.node.ephemera.storage import (
     BlockQuery,
     FinalisedBlock,
     StorageCounts,
     StoredEntry,
 )
+from meridian.node.owned_database import Form, OwnedDatabase
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
 
-_SCHEMA: Final = """
+_FORM: Final = Form(
+    name="storage",
+    application_id=0x4D455250,  # "MERP"
+    version=1,
+    schema="""
 CREATE TABLE progress (told_through INTEGER NOT NULL) STRICT;
 INSERT INTO progress VALUES (0);
 CREATE TABLE member_set (
@@ -56,7 +60,8 @@ CREATE TABLE entry (
     key BLOB PRIMARY KEY, value BLOB NOT NULL, clock INTEGER NOT NULL, writer BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entry_by_clock ON entry (clock);
-"""
+""",
+)
 
 _BLOCK: Final = (
     "SELECT d.sequence, d.epoch, d.payload, d.certificate "
@@ -80,7 +85,7 @@ class SqliteStorage:
                 to another member or network, or is in use by another process.
         """
         self._network = network
-        self._database = OwnedDatabase(path, _SCHEMA, network=network, member=member)
+        self._database = OwnedDatabase(path, _FORM, network=network, member=member)
         self._write, self._rows = self._database.write, self._database.rows
         ((self._told_through,),) = self._rows("SELECT told_through FROM progress")
         self._contexts: dict[int, Context] = {}

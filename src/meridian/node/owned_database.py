@@ -1,12 +1,13 @@
 """A SQLite database that belongs to one member of one network, and to one process at a time.
 
-Law (as of `safety_log`): WAL and ``synchronous=FULL``; after the first error nothing is read or written any more,
-because after a failed COMMIT the disk may hold either.
+Two processes that sign with one key are the equivocation that this prevents. Law: WAL and ``synchronous=FULL``; after the
+first error nothing is read or written any more, because after a failed COMMIT the disk may hold either.
 """
 
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,24 +15,36 @@ from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.durable_file import sync_directory
 from meridian.primitives.ids import Address, address_text
 
-SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x4D455250  # "MERP": `file` and a wrong path are recognised.
 _OWNER: Final = "CREATE TABLE owner (network BLOB NOT NULL, member BLOB NOT NULL) STRICT;"
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What sort of database it is."""
+
+    name: str
+    """In messages, such as ``safety log``."""
+    application_id: int
+    """Four letters by which `file` and a wrong path are recognised."""
+    version: int
+    schema: str
+    """SQL; the table of the owner comes by itself."""
+
+
 class OwnedDatabase:
     """The open database; calls may come from any thread."""
 
-    def __init__(self, path: Path, schema: str, *, network: bytes, member: Address) -> None:
-        """Open the database at `path`, or create it with a schema.
+    def __init__(self, path: Path, form: Form, *, network: bytes, member: Address) -> None:
+        """Open the database at `path`, or create it; its directory must exist. `created` tells which.
 
         Raises:
             StorageFailure: If the file cannot be opened, is damaged, is of another schema, belongs
                 to another member or network, or is in use by another process.
         """
         self._path = path
+        self._form = form
         self._lock = threading.Lock()
         self.failure: str | None = None
         self.created = False
@@ -42,14 +55,14 @@ class OwnedDatabase:
             )
             self._connection = connection
             self._claim()
-            self._initialise(schema, network, member)
+            self._initialise(network, member)
             self._check_owner(network, member)
         except (sqlite3.Error, OSError, StorageFailure) as error:
             if connection is not None:
                 connection.close()
             if isinstance(error, StorageFailure):
                 raise
-            raise StorageFailure(f"storage {path}: {error}") from error
+            raise StorageFailure(f"{form.name} {path}: {error}") from error
 
     def close(self) -> None:
         """Release the database; everything written is durable already."""
@@ -89,44 +102,47 @@ class OwnedDatabase:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             if self.failure is not None:
-                raise StorageFailure(f"storage: unusable after: {self.failure}")
+                raise StorageFailure(f"{self._form.name}: unusable after: {self.failure}")
             try:
                 return work(self._connection)
             except (sqlite3.Error, OverflowError, InvalidInput) as error:
                 # Not rolled back and tried again: after a failed COMMIT the disk may hold either.
                 self.failure = str(error)
-                raise StorageFailure(f"storage: {error}") from error
+                raise StorageFailure(f"{self._form.name}: {error}") from error
 
     # --- opening ---
 
     def _claim(self) -> None:
         """Take the database for this process alone, with full durability, before anything is read."""
+        # Exclusive before the first access: the lock is then held until close, or until the process dies.
         self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         (mode,) = self._connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
-            raise StorageFailure(f"storage: the file system offers journal mode {mode}, not wal")
+            raise StorageFailure(
+                f"{self._form.name}: the file system offers journal mode {mode}, not wal"
+            )
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("COMMIT")
 
-    def _initialise(self, schema: str, network: bytes, member: Address) -> None:
+    def _initialise(self, network: bytes, member: Address) -> None:
         application = self._pragma("application_id")
         version = self._pragma("user_version")
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if (application, version, tables) == (0, 0, 0):
             self._connection.executescript(
-                f"BEGIN IMMEDIATE; PRAGMA application_id={_APPLICATION_ID};"
-                f"PRAGMA user_version={SCHEMA_VERSION}; {_OWNER} {schema}"
+                f"BEGIN IMMEDIATE; PRAGMA application_id={self._form.application_id};"
+                f"PRAGMA user_version={self._form.version}; {_OWNER} {self._form.schema}"
             )
             self._connection.execute("INSERT INTO owner VALUES (?, ?)", (network, member))
             self._connection.execute("COMMIT")
             sync_directory(self._path.parent)
             self.created = True
-        elif application != _APPLICATION_ID:
-            raise StorageFailure(f"storage {self._path}: this is some other database")
-        elif version != SCHEMA_VERSION:
+        elif application != self._form.application_id:
+            raise StorageFailure(f"{self._form.name} {self._path}: this is some other database")
+        elif version != self._form.version:
             raise StorageFailure(
-                f"storage {self._path}: schema {version}, this program knows {SCHEMA_VERSION}"
+                f"{self._form.name} {self._path}: schema {version}, this program knows {self._form.version}"
             )
 
     def _pragma(self, name: str) -> int:
@@ -136,16 +152,16 @@ class OwnedDatabase:
     def _check_owner(self, network: bytes, member: Address) -> None:
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise StorageFailure(f"storage {self._path}: damaged: {verdict}")
+            raise StorageFailure(f"{self._form.name} {self._path}: damaged: {verdict}")
         owners = self._connection.execute("SELECT network, member FROM owner").fetchall()
         if len(owners) != 1:
-            raise StorageFailure(f"storage {self._path}: damaged: {len(owners)} owners")
+            raise StorageFailure(f"{self._form.name} {self._path}: damaged: {len(owners)} owners")
         ((owner_network, owner),) = owners
         if owner_network != network:
             raise StorageFailure(
-                f"storage {self._path}: of network {owner_network.hex()}, not {network.hex()}"
+                f"{self._form.name} {self._path}: of network {owner_network.hex()}, not {network.hex()}"
             )
         if owner != member:
             raise StorageFailure(
-                f"storage {self._path}: of {address_text(owner)}, not {address_text(member)}"
+                f"{self._form.name} {self._path}: of {address_text(owner)}, not {address_text(member)}"
             )

@@ -1,8 +1,11 @@
-"""Examples of page 10: statements, frames and certificate of the broadcast; messages, blocks, store, records, evidence."""
+"""Examples of page 10: statements, frames and certificate of the broadcast; messages, blocks, store, records, evidence, hints."""
 
+import json
+
+import msgspec
 import spec_world as w
 from spec_agreement import CONTEXT
-from spec_layout import Example, Layout, Part, Values, layout
+from spec_layout import Example, Json, Layout, Part, Values, layout
 
 from meridian.ephemera import evidence
 from meridian.ephemera.broadcast import frame as frames
@@ -36,6 +39,12 @@ from meridian.ephemera.messages.block import (
 )
 from meridian.ephemera.messages.message import MESSAGE, Realm, sign_message
 from meridian.ephemera.messages.store_channel import STORE_CHANNEL, StoreEntry, entry_digest
+from meridian.node.ephemera.address_hints import (
+    ADDRESS_HINT,
+    decode_hints,
+    encode_hints,
+    sign_hint,
+)
 from meridian.primitives import eip712, hashing
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.hashing import sha256
@@ -80,6 +89,7 @@ def broadcast() -> dict[str, Example]:
         **_store(),
         **_records(),
         **_evidence(),
+        **_hints(),
     }
 
 
@@ -352,4 +362,31 @@ def _evidence() -> dict[str, Example]:
             ("digest 1", "bytes32", pair[1][0]),
             ("signature 1", "bytes64", pair[1][1]),
         )
+    }
+
+
+def _hints() -> dict[str, Example]:
+    key, host, port = w.MEMBER_KEYS[1], "node2.example.org", 3_000
+    hint = sign_hint(REALM, key, host=host, port=port, sequence=CREATED_MS)
+    host_hash = sha256(host.encode())
+    struct = ADDRESS_HINT.hash(w.NETWORK_ID, key.address, host_hash, port, CREATED_MS)
+    said = eip712.digest(w.EVALUATIONS, struct)
+    assert hint.signature == key.sign(said)
+    document = msgspec.json.encode(encode_hints([hint]))
+    assert decode_hints(document, REALM) == [hint]
+    return {
+        "address-hint": Values(
+            {
+                "type": ADDRESS_HINT.description,
+                "type hash": keccak(ADDRESS_HINT.description.encode()),
+                "network": w.NETWORK_ID,
+                "member": key.address,
+                "host": host_hash,
+                "port": port,
+                "sequence": CREATED_MS,
+                "struct hash": struct,
+                "signed bytes": said,
+            }
+        ),
+        "address-hints": Json(json.loads(document)),
     }

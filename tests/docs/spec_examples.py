@@ -16,6 +16,7 @@ import spec_agreement
 import spec_broadcast
 import spec_evaluation
 import spec_measure
+import spec_nym
 import spec_reward
 from spec_layout import Example, Layout
 
@@ -32,6 +33,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "08-contracts.md": spec_reward.contracts,
     "09-publication-and-proofs.md": spec_reward.files,
     "10-broadcast-and-blocks.md": spec_broadcast.broadcast,
+    "11-nym.md": spec_nym.nym,
 }
 
 BLOCK = re.compile(r"^```example name=(?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,12 +12,11 @@ from spec_layout import Cbor, Json, Layout, Values, layout
 from spec_world import MANIFEST, PARAMETERS, SCHEMA
 
 from meridian.audit import evidence, proof_document
-from meridian.contracts.statements import REGISTER_EVALUATOR, REGISTER_NODE, TRANSMISSION
 from meridian.ephemera import journal, limits
 from meridian.ephemera.broadcast import broadcaster, seat, serving, slot
 from meridian.ephemera.broadcast import frame as broadcast_frame
 from meridian.ephemera.closed import REQUEST_COST_BYTES
-from meridian.ephemera.context import PROTOCOL, VIEW_MAX, Kind
+from meridian.ephemera.context import VIEW_MAX, Kind
 from meridian.ephemera.evidence_file import EVIDENCE_FILE_BYTES_MAX
 from meridian.ephemera.frame import EVIDENCE_BYTES_MAX
 from meridian.ephemera.messages import (
@@ -31,15 +30,14 @@ from meridian.ephemera.messages import (
 from meridian.evaluate import aggregate, function, inputs, row
 from meridian.evaluate.registry import FUNCTIONS
 from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
-from meridian.measure.receipt import RECEIPT
 from meridian.node import link_connection, link_frames, network_file
+from meridian.node.ephemera import address_hints
 from meridian.node.link_peers import PEERS_MAX
 from meridian.node.measure import http, intake, openapi
 from meridian.primitives import dagcbor, eip712, hashing
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.allocation import ALLOCATIONS
 from meridian.reward.claims import CLAIMS_MAX
-from meridian.reward.report import REPORT
 
 REPEATED = "n \u00d7 "
 REFRESH = "run .venv/bin/python tests/docs/spec_examples.py --write"
@@ -134,35 +132,6 @@ def test_the_field_tables_are_found():
         "claim-leaf",
     } <= names
     assert len(FIELD_TABLES) >= 16
-
-
-@pytest.mark.parametrize(
-    ("number", "struct"),
-    [
-        (4, RECEIPT),
-        (7, REPORT),
-        (7, TRANSMISSION),
-        (10, slot.BROADCAST),
-        (10, message.MESSAGE),
-    ],
-    ids=lambda v: str(getattr(v, "name", v)),
-)
-def test_a_signed_struct_has_its_fields_in_order(number, struct):
-    shapes = [
-        tuple((row_[0], "".join(spans(row_[1]))) for row_ in t.rows)
-        for t in tables(page(number))
-        if t.header[:2] == ("field", "type")
-    ]
-    assert struct.fields in shapes
-
-
-def test_all_signed_structs_are_listed():
-    listed = table(page(1), "Signatures", "struct").codes()
-    structs = (
-        *(RECEIPT, REPORT, TRANSMISSION, REGISTER_NODE, REGISTER_EVALUATOR, PROTOCOL),
-        *(slot.BROADCAST, message.MESSAGE),
-    )
-    assert sorted(listed) == sorted(struct.name for struct in structs)
 
 
 def test_the_domain_has_its_values():
@@ -424,6 +393,8 @@ LIMITS = [
     (10, f"1 to {store_channel.KEY_BYTES_MAX} bytes"),
     (10, f"at most {store_channel.VALUE_BYTES_MAX:,} bytes"),
     (7, f"at most 2^{CLAIMS_MAX.bit_length() - 1}"),
+    (10, f"at most {limits.MEMBERS_MAX} in one document"),
+    (10, f"at most 2^{address_hints.SEQUENCE_MAX.bit_length()} - 1; greater"),
     (9, f"beyond {proof_document.FILE_BYTES_MAX >> 20} MiB"),
 ]
 

@@ -108,7 +108,10 @@ class Committee:
 TIMING: Final = Timing(
     have_ms=200, grace_ms=50, view_ms=2_000, view_max_ms=8_000, resend_ms=300, fetch_ms=500
 )
-LIMITS: Final = Limits(epochs_max=OPEN_EPOCHS_MAX, piece_bytes=256 * KIB)
+LIMITS: Final = Limits(
+    epochs_max=OPEN_EPOCHS_MAX, piece_bytes=256 * KIB, closed_cache_bytes_max=4096 * KIB
+)
+"""As a network's, but for a small cache of closed epochs: it is full soon, and what grows after that is a leak."""
 LINK_LIMITS: Final = LinkLimits(
     ping_ms=1_000,
     dead_ms=4_000,

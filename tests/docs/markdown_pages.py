@@ -28,8 +28,9 @@ class Table:
 
 
 def documents() -> list[Path]:
-    """The documents that people read: README, CHANGELOG and everything under docs."""
-    found = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """The documents that people read: README, CHANGELOG, benchmarks and everything under docs."""
+    front = [ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md")]
+    found = [*front, *sorted((ROOT / "docs").rglob("*.md"))]
     return [path for path in found if path.is_file()]
 
 

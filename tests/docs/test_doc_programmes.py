@@ -1,16 +1,19 @@
-"""Every `python -m tests.NAME` that a document shows exists, with these options.
+"""Every `python -m tests.NAME` and `python -m benchmarks` that a document shows exists, with these options.
 
-As for the commands of `meridian`, the lines are walked through click without running anything.
+As for the commands of `meridian`, the lines are walked through click without running anything; benchmarks are asked for help.
 """
 
+import functools
 import importlib
+import os
 import re
 import shlex
+import subprocess
 import sys
 
 import click
 import pytest
-from markdown_pages import ROOT, documents, fenced, spans, without_blocks
+from markdown_pages import ROOT, documents, fenced, spans, table, without_blocks
 from test_doc_commands import SHELLS, Wrong, check
 
 LINE = re.compile(r"^(?:\$ )?(?:\S*/)?python3? -m (?P<module>tests\.\w+)(?P<rest>(?: .*)?)$")
@@ -76,3 +79,48 @@ def test_programmes_are_found_at_all():
 def test_a_wrong_programme_is_found(line, reason):
     with pytest.raises(Wrong, match=re.escape(reason)):
         walk(line, whole=True)
+
+
+# ------------------------------------------------------------------------------------ benchmarks
+
+BENCHMARK = re.compile(r"^\S*python3? -m benchmarks (?P<rest>.*)$", re.MULTILINE)
+
+
+@functools.cache
+def helped(*words: str) -> str:
+    """What the command says about itself."""
+    command = [sys.executable, "-m", "benchmarks", *words, "--help"]
+    shown = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return shown.stdout
+
+
+def test_every_shown_benchmark_exists():
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    lines = [
+        match["rest"] for block in fenced(text, *SHELLS) for match in BENCHMARK.finditer(block)
+    ]
+    assert lines
+    for line in lines:
+        name, *words = shlex.split(line, comments=True)
+        known = set(re.findall(r"--[a-z-]+", helped(name)))
+        assert "--help" in known, f"there is no benchmark {name}"
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+# --------------------------------------------------------------------------------------- fuzzing
+
+
+def test_every_fuzz_target_is_described():
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    targets = importlib.import_module("tests.fuzz.targets").TARGETS
+    listed = table((ROOT / "docs" / "fuzzing.md").read_text(), "Fuzzing", "target")
+    assert [row[0] for row in listed.rows] == list(targets)

@@ -119,8 +119,8 @@ def test_every_shown_benchmark_exists():
 
 
 def test_every_fuzz_target_is_described():
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    targets = importlib.import_module("tests.fuzz.targets").TARGETS
+    source = (ROOT / "tests" / "fuzz" / "targets.py").read_text()
+    targets = re.findall(r'^    "([\w-]+)": Target\(', source, re.MULTILINE)
     listed = table((ROOT / "docs" / "fuzzing.md").read_text(), "Fuzzing", "target")
-    assert [row[0] for row in listed.rows] == list(targets)
+    assert [row[0] for row in listed.rows] == targets
+    assert targets

@@ -23,10 +23,10 @@ from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Attested, Decided
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
-from meridian.node.link_connection import LinkLimits, tune_socket
-from meridian.node.link_frames import CHUNK_BYTES
+from meridian.node.link_connection import LinkLimits
 from meridian.node.link_identity import link_identity
-from meridian.node.links import Links, Peer, Streams
+from meridian.node.link_stream import LinkStream
+from meridian.node.links import Links, Peer
 from meridian.node.replica_driver import ReplicaDriver
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives import keys
@@ -70,18 +70,10 @@ class AnyRow:
 class PlainLinks(Links):
     """The alternative without TLS: the same frames over bare TCP; nobody proves who they are."""
 
-    async def _accept_tls(self, connected: Any, tls: Any) -> Streams:  # noqa: ARG002
-        tune_socket(connected, self._limits)
-        return await asyncio.open_connection(sock=connected, limit=CHUNK_BYTES)
+    def _stream(self, tls: Any, *, server_side: bool) -> LinkStream:  # noqa: ARG002
+        return LinkStream(None, server_side=server_side)
 
-    async def _dial(self, peer: Peer, tls: Any) -> Streams:  # noqa: ARG002
-        reader, writer = await asyncio.open_connection(peer.host, peer.port, limit=CHUNK_BYTES)
-        tune_socket(writer.get_extra_info("socket"), self._limits)
-        writer.write(self._hello_to(peer.address))
-        await self._read_hello(reader)
-        return reader, writer
-
-    def _check_key(self, claimed: Address, writer: Any) -> None:
+    def _check_key(self, claimed: Address, stream: LinkStream) -> None:
         """Nothing was proved."""
 
 

@@ -16,9 +16,8 @@ import pytest
 from mesh import NETWORK, QUICK, Mesh, free_port, member_address, member_identity, until, within
 
 from meridian.errors import InvalidInput
-from meridian.node import links as links_module
 from meridian.node.link_connection import Connection, PeerLink
-from meridian.node.link_frames import Hello, Kind, encode_frame
+from meridian.node.link_frames import FrameParser, Hello, Kind, PeerFault, encode_frame
 from meridian.node.link_identity import (
     LinkIdentity,
     anchor_certificate,
@@ -29,6 +28,7 @@ from meridian.node.link_identity import (
     server_context,
 )
 from meridian.node.link_queue import QueueLimits
+from meridian.node.link_stream import LinkStream
 from meridian.node.links import Links, Peer
 from meridian.primitives.ids import Address
 
@@ -375,36 +375,53 @@ async def test_bytes_that_are_not_tls_and_hellos_of_1_gib_are_refused_before_aut
         await until(lambda: mesh.counter(1, "pending") == 0)
 
 
-@within(20)
-async def test_a_length_of_1_gib_allocates_nothing() -> None:
+def test_a_length_of_1_gib_allocates_nothing() -> None:
     import tracemalloc
 
-    reader = asyncio.StreamReader()
-    reader.feed_data((2**30).to_bytes(4, "big") + b"\x04" + b"x" * 1000)
+    parser = FrameParser(2**21)
     tracemalloc.start()
     try:
-        with pytest.raises(links_module.PeerFault, match="length"):
-            await links_module.read_frame(reader, 2**21, lambda: None)
+        with pytest.raises(PeerFault, match="length"):
+            parser.feed((2**30).to_bytes(4, "big") + b"\x04" + b"x" * 1000)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
 
 
-@within(20)
-async def test_a_frame_is_stored_as_it_arrives_not_in_advance() -> None:
+def test_a_frame_is_stored_as_it_arrives_not_in_advance() -> None:
     """A peer that announces 2 MiB and sends 1000 bytes makes us hold about 1000 bytes."""
     import tracemalloc
 
-    reader = asyncio.StreamReader()
-    reader.feed_data((2**21 + 1).to_bytes(4, "big") + b"\x04" + b"x" * 1000)
+    parser = FrameParser(2**21)
     tracemalloc.start()
     try:
-        task = asyncio.create_task(links_module.read_frame(reader, 2**21, lambda: None))
-        await asyncio.sleep(0)
+        assert parser.feed((2**21 + 1).to_bytes(4, "big") + b"\x04" + b"x" * 1000) == []
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
-    task.cancel()
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 4, 5, 6, 79, 80, 10_000])
+def test_frames_are_the_same_however_the_bytes_arrive(chunk_bytes: int) -> None:
+    """The hello alone first, under its own limit; what arrived with it is kept and read under the next limit."""
+    hello = encode_frame(Kind.HELLO, bytes(74))
+    rest = [(Kind.SMALL, b""), (Kind.BULK_PART, bytes(3000)), (Kind.PING, b""), (Kind.SMALL, b"x")]
+    data = hello + b"".join(encode_frame(kind, payload) for kind, payload in rest)
+    parser, heard = FrameParser(74), []
+    for first in range(0, len(data), chunk_bytes):
+        chunk = data[first : first + chunk_bytes]
+        if heard:
+            parser.keep(chunk)
+        else:
+            heard = parser.feed(chunk, frames_max=1)
+    assert heard == [(Kind.HELLO, bytes(74))]
+    parser.payload_max_bytes = 3000
+    assert parser.feed(b"") == rest
+    assert not parser.inside
+    again, heard = FrameParser(3000), []
+    for first in range(0, len(data), chunk_bytes):
+        heard += again.feed(data[first : first + chunk_bytes])
+    assert heard == [(Kind.HELLO, bytes(74)), *rest]
 
 
 @within(20)
@@ -587,9 +604,8 @@ async def test_small_messages_overtake_bulk_ones() -> None:
 async def test_a_vote_waits_behind_one_piece_of_a_body_at_most() -> None:
     loop = asyncio.get_running_loop()
     link = PeerLink(member_address(1), QUICK, loop.time())
-    reader = asyncio.StreamReader()
-    writer = asyncio.StreamWriter(asyncio.Transport(), asyncio.Protocol(), reader, loop)
-    connection = Connection(link, reader, writer, QUICK, lambda sender, message: None)
+    stream = LinkStream(None, server_side=False)
+    connection = Connection(link, stream, QUICK, lambda sender, message: None)
     link.put(bytes(2**21), bulk=True, slot=None)
     first = connection._next_piece()
     assert first is not None

@@ -1,29 +1,22 @@
 """One authenticated connection to one peer, and the state of that peer which outlives its connections.
 
-Three loops share the connection: *receive* reads frames as fast as the peer's allowance permits and
-hands messages on; *send* writes what waits, small before bulk, cutting bulk messages into pieces so
-that a vote waits behind one piece at most; *watch* pings and notices silence. Law: the first loop
-that fails ends all three and nothing else; what waits in the queues stays for the next connection,
-what was half sent is lost (links are best effort, the protocol resends).
+*Receive*: frames are handed on in the callback in which they arrive, as fast as the peer's allowance permits; beyond
+it nothing is read. *Send*: once in a turn of the loop, what waits is written in one piece, small before
+bulk; bulk messages are cut, so that a vote waits behind one piece at most. *Watch*: pings, and notices
+silence. Law: the first fault ends the connection and nothing else; what waits in the queues stays for
+the next connection, what was half sent is lost (links are best effort, the protocol resends).
 """
 
 import asyncio
 import logging
 import socket
-import ssl
-from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from meridian.node.link_frames import (
-    CHUNK_BYTES,
-    FrameParser,
-    Kind,
-    PeerFault,
-    encode_frame,
-)
+from meridian.node.link_frames import CHUNK_BYTES, Kind, PeerFault, encode_frame
 from meridian.node.link_queue import FrameQueue, QueueLimits, TokenBucket
+from meridian.node.link_stream import Frames, LinkStream
 from meridian.primitives.ids import Address, address_text
 
 _log = logging.getLogger(__name__)
@@ -64,7 +57,7 @@ class LinkLimits:
 class PeerLink:
     """All that we keep about one peer: queues, allowance, counters, and the current connection if any."""
 
-    __slots__ = ("address", "bulk", "bytes", "connection", "counters", "messages", "small", "wake")
+    __slots__ = ("address", "bulk", "bytes", "connection", "counters", "messages", "small")
 
     def __init__(self, address: Address, limits: LinkLimits, now_s: float) -> None:
         self.address = address
@@ -76,12 +69,12 @@ class PeerLink:
         self.bytes = TokenBucket(limits.inbound_bytes_per_s, limits.inbound_bytes_burst, now_s)
         self.connection: Connection | None = None
         self.counters: Counter[str] = Counter()
-        self.wake = asyncio.Event()
 
     def put(self, frame: bytes, *, bulk: bool, slot: bytes | None) -> None:
         """Let a message wait for this peer, connected or not."""
         (self.bulk if bulk else self.small).put(frame, slot)
-        self.wake.set()
+        if self.connection is not None:
+            self.connection.wake()
 
     def statistics(self) -> dict[str, int]:
         """Return counters and gauges as they stand."""
@@ -98,91 +91,134 @@ class PeerLink:
 
 
 class Connection:
-    """One live connection; `run` returns when it has ended."""
+    """One live connection; `run` returns when it has ended. The listener of its stream."""
 
     def __init__(
         self,
         link: PeerLink,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        stream: LinkStream,
         limits: LinkLimits,
         on_frame: Callable[[Address, bytes], None],
     ) -> None:
         self._link = link
-        self._reader = reader
-        self._writer = writer
+        self._stream = stream
         self._limits = limits
         self._on_frame = on_frame
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._heard_at_s = self._clock()
         self._ping_due = False
         self._pong_due = False
         self._bulk_out: memoryview | None = None
         self._bulk_in = bytearray()
-        self._close_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._held: deque[tuple[Kind, bytes]] = deque()
+        self._awake = False
+        self._writable = True
+        self._stalls: asyncio.TimerHandle | None = None
+        self._fault: asyncio.Future[PeerFault] = self._loop.create_future()
         self.ended = asyncio.Event()
 
     def close(self, reason: str) -> None:
         """Ask the connection to end; `ended` tells when it has."""
-        if not self._close_reason.done():
-            self._close_reason.set_result(reason)
+        self.end(PeerFault(reason))
+
+    def end(self, fault: PeerFault) -> None:
+        """End the connection; the first fault is the one that counts."""
+        if not self._fault.done():
+            self._fault.set_result(fault)
 
     async def run(self) -> None:
         """Serve the connection until either side ends it; never raises for what a peer did."""
         self._link.connection = self
         self._link.counters["connections"] += 1
-        self._writer.transport.set_write_buffer_limits(high=CHUNK_BYTES)
-        # Not a TaskGroup: in Python 3.11 it swallows a cancellation that coincides with an error.
-        loops = [
-            asyncio.create_task(_as_peer_fault(loop))
-            for loop in (self._receive(), self._send(), self._watch(), self._await_close())
-        ]
+        watching = asyncio.create_task(self._watch())
+        self._stream.serve(self, self._limits.frame_max_bytes)
+        self.wake()
         try:
-            ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            fault = await self._fault
+            self._link.counters[f"ended_{fault.reason}"] += 1
+            _log.info("link to %s ended: %s", address_text(self._link.address), fault)
         finally:
             self._link.connection = None
             self.ended.set()
-            self._writer.transport.abort()
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-        try:
-            ended.pop().result()
-        except PeerFault as fault:
-            self._link.counters[f"ended_{fault.reason}"] += 1
-            _log.info("link to %s ended: %s", address_text(self._link.address), fault)
+            self._stream.abort()
+            self.end(PeerFault("stopped"))
+            self.resume_writing()
+            self._held.clear()
+            watching.cancel()
+            await asyncio.wait([watching])
 
-    async def _receive(self) -> None:
-        parser = FrameParser(self._limits.frame_max_bytes)
-        while True:
-            chunk = await self._reader.read(CHUNK_BYTES)
-            if not chunk:
-                raise PeerFault("garbage" if parser.inside else "closed")
-            self._note_alive()
-            frames = parser.feed(chunk)
-            for first in range(0, len(frames), _FRAMES_PER_TURN):
-                if first:
-                    await asyncio.sleep(0)  # The other peers want their turn.
-                await self._take(frames[first : first + _FRAMES_PER_TURN])
+    # --- receive ---
 
-    async def _take(self, frames: Sequence[tuple[Kind, bytes]]) -> None:
-        payload_bytes = sum(len(payload) for _, payload in frames)
-        self._link.counters["frames_in"] += len(frames)
-        self._link.counters["bytes_in"] += payload_bytes
-        await self._throttle(len(frames), payload_bytes)
+    def take_frames(self, frames: Frames) -> None:
+        """See `Listener`."""
+        if self._held or len(frames) > _FRAMES_PER_TURN:
+            self._hold(frames)
+            return
+        delay_s = self._spend(frames)
+        if delay_s > 0:
+            self._hold(frames)
+            self._loop.call_later(delay_s, self._go_on, len(frames))
+            return
         for kind, payload in frames:
-            match kind:
-                case Kind.SMALL:
-                    self._deliver(payload)
-                case Kind.BULK_PART | Kind.BULK_END:
-                    self._take_bulk(payload, last=kind is Kind.BULK_END)
-                case Kind.PING:
-                    self._pong_due = True
-                    self._link.wake.set()
-                case Kind.PONG:
-                    pass
-                case Kind.HELLO:
-                    raise PeerFault("garbage", "a second hello")
+            self._take(kind, payload)
+
+    def _hold(self, frames: Frames) -> None:
+        """Keep frames for later turns, and read nothing until they are taken."""
+        if not self._held:
+            self._stream.pause_reading()
+            if len(frames) > _FRAMES_PER_TURN:
+                self._loop.call_soon(self._go_on)
+        self._held.extend(frames)
+
+    def _go_on(self, paid: int = 0) -> None:
+        """Take one turn of what is held: what is paid for already, or as much as the allowance permits."""
+        if self._fault.done():
+            return
+        self.note_alive()
+        turn = [self._held.popleft() for _ in range(min(paid or _FRAMES_PER_TURN, len(self._held)))]
+        delay_s = 0.0 if paid else self._spend(turn)
+        if delay_s > 0:
+            self._held.extendleft(reversed(turn))
+            self._loop.call_later(delay_s, self._go_on, len(turn))
+            return
+        try:
+            for kind, payload in turn:
+                self._take(kind, payload)
+        except PeerFault as fault:
+            self.end(fault)
+            return
+        if self._held:
+            self._loop.call_soon(self._go_on)  # The other peers want their turn.
+        else:
+            self._stream.resume_reading()
+
+    def _spend(self, frames: Frames) -> float:
+        """Spend the peer's allowance; how long to wait before the frames are taken, and more is read."""
+        payload_bytes = sum([len(payload) for _, payload in frames])
+        link, now_s = self._link, self._clock()
+        link.counters["frames_in"] += len(frames)
+        link.counters["bytes_in"] += payload_bytes
+        delay_s = max(
+            link.messages.delay_s(len(frames), now_s), link.bytes.delay_s(payload_bytes, now_s)
+        )
+        if delay_s > 0:
+            link.counters["throttled"] += 1
+        return delay_s
+
+    def _take(self, kind: Kind, payload: bytes) -> None:
+        match kind:
+            case Kind.SMALL:
+                self._deliver(payload)
+            case Kind.BULK_PART | Kind.BULK_END:
+                self._take_bulk(payload, last=kind is Kind.BULK_END)
+            case Kind.PING:
+                self._pong_due = True
+                self.wake()
+            case Kind.PONG:
+                pass
+            case Kind.HELLO:
+                raise PeerFault("garbage", "a second hello")
 
     def _take_bulk(self, payload: bytes, *, last: bool) -> None:
         if len(self._bulk_in) + len(payload) > self._limits.frame_max_bytes:
@@ -192,20 +228,9 @@ class Connection:
             message, self._bulk_in = bytes(self._bulk_in), bytearray()
             self._deliver(message)
 
-    def _note_alive(self) -> None:
+    def note_alive(self) -> None:
+        """See `Listener`."""
         self._heard_at_s = self._clock()
-
-    async def _throttle(self, frames: int, payload_bytes: int) -> None:
-        """Spend the peer's allowance; beyond it we simply read later, and TCP makes the peer wait."""
-        now_s = self._clock()
-        delay_s = max(
-            self._link.messages.delay_s(frames, now_s),
-            self._link.bytes.delay_s(payload_bytes, now_s),
-        )
-        if delay_s > 0:
-            self._link.counters["throttled"] += 1
-            await asyncio.sleep(delay_s)
-            self._note_alive()
 
     def _deliver(self, message: bytes) -> None:
         self._link.counters["messages_in"] += 1
@@ -215,24 +240,39 @@ class Connection:
             _log.exception("a message of %s was not digested", address_text(self._link.address))
             raise PeerFault("indigestible", type(error).__name__) from None
 
-    async def _send(self) -> None:
-        transport = self._writer.transport
-        while True:
-            batch = self._next_batch()
-            if not batch:
-                self._link.wake.clear()
-                await self._link.wake.wait()
-                continue
-            self._writer.write(batch)
-            if transport.get_write_buffer_size() <= CHUNK_BYTES and not transport.is_closing():
-                if self._link.small or self._link.bulk or self._bulk_out is not None:
-                    await asyncio.sleep(0)  # The others want their turn.
-                continue
-            try:
-                async with asyncio.timeout(self._limits.dead_ms / 1000):
-                    await self._writer.drain()
-            except TimeoutError:
-                raise PeerFault("stalled", "the peer takes no bytes") from None
+    # --- send ---
+
+    def wake(self) -> None:
+        """Write what waits at the end of this turn of the loop, all in one piece."""
+        if not self._awake and self._writable:
+            self._awake = True
+            self._loop.call_soon(self._write)
+
+    def pause_writing(self) -> None:
+        """See `Listener`; a peer that takes nothing for too long is disconnected."""
+        self._writable = False
+        if self._stalls is None:
+            stalled = PeerFault("stalled", "the peer takes no bytes")
+            self._stalls = self._loop.call_later(self._limits.dead_ms / 1000, self.end, stalled)
+
+    def resume_writing(self) -> None:
+        """See `Listener`."""
+        self._writable = True
+        if self._stalls is not None:
+            self._stalls.cancel()
+            self._stalls = None
+        if not self._fault.done():
+            self.wake()
+
+    def _write(self) -> None:
+        self._awake = False
+        if self._fault.done() or not self._writable:
+            return
+        batch = self._next_batch()
+        if batch:
+            self._stream.write(batch)
+            if self._link.small or self._link.bulk or self._bulk_out is not None:
+                self.wake()  # After the others' turn.
 
     def _next_batch(self) -> bytes:
         """Return what to write next: all that waits, as far as a piece of a bulk message is long."""
@@ -267,24 +307,16 @@ class Connection:
         self._bulk_out = rest if len(rest) else None
         return encode_frame(Kind.BULK_PART if len(rest) else Kind.BULK_END, bytes(piece))
 
+    # --- watch ---
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._limits.ping_ms / 1000)
             if self._clock() - self._heard_at_s > self._limits.dead_ms / 1000:
-                raise PeerFault("silent", "nothing heard")
+                self.end(PeerFault("silent", "nothing heard"))
+                return
             self._ping_due = True
-            self._link.wake.set()
-
-    async def _await_close(self) -> None:
-        raise PeerFault(await self._close_reason)
-
-
-async def _as_peer_fault(loop: Coroutine[Any, Any, None]) -> None:
-    """Run one loop; every way in which a socket can fail means that this connection is over."""
-    try:
-        await loop
-    except (OSError, EOFError, ssl.SSLError) as error:
-        raise PeerFault("lost", type(error).__name__) from None
+            self.wake()
 
 
 def tune_socket(connected: socket.socket, limits: LinkLimits) -> None:

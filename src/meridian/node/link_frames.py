@@ -10,10 +10,9 @@ arrives, never allocated in advance; so a peer cannot make us hold more than it 
 than the limit.
 """
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.primitives.codec import Reader, Writer
@@ -22,6 +21,8 @@ from meridian.primitives.ids import Address
 VERSION = 1
 HEADER_BYTES = 5
 CHUNK_BYTES = 64 * 1024
+
+_HEADER = Struct(">IB")
 
 
 class Kind(IntEnum):
@@ -86,16 +87,16 @@ def decode_hello(payload: bytes) -> Hello:
 
 def encode_frame(kind: Kind, payload: bytes = b"") -> bytes:
     """Return the bytes of one frame on the wire."""
-    return (len(payload) + 1).to_bytes(4, "big") + bytes((kind,)) + payload
+    return _HEADER.pack(len(payload) + 1, kind) + payload
 
 
 class FrameParser:
     """Cuts what arrives into frames; holds no more than one chunk and one admissible frame."""
 
-    __slots__ = ("_buffer", "_payload_max_bytes")
+    __slots__ = ("_buffer", "payload_max_bytes")
 
     def __init__(self, payload_max_bytes: int) -> None:
-        self._payload_max_bytes = payload_max_bytes
+        self.payload_max_bytes = payload_max_bytes
         self._buffer = bytearray()
 
     @property
@@ -103,57 +104,45 @@ class FrameParser:
         """Whether the beginning of a frame waits for its rest."""
         return bool(self._buffer)
 
-    def feed(self, chunk: bytes) -> list[tuple[Kind, bytes]]:
-        """Take a chunk; return the frames that it completes, in order.
+    def keep(self, chunk: bytes) -> None:
+        """Take a chunk and look at it later."""
+        self._buffer += chunk
+
+    def feed(self, chunk: bytes, frames_max: int | None = None) -> list[tuple[Kind, bytes]]:
+        """Take a chunk; return the frames that it completes, in order, and at most `frames_max` of them.
 
         Raises:
             PeerFault: On an inadmissible length or an unknown kind, as soon as the header is here.
         """
-        self._buffer += chunk
+        buffer = self._buffer
+        data: bytes | bytearray = chunk
+        if buffer:
+            buffer += chunk
+            data = buffer
         frames: list[tuple[Kind, bytes]] = []
-        at, arrived = 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
-            while arrived - at >= HEADER_BYTES:
-                kind, payload_bytes = _judge(view[at : at + HEADER_BYTES], self._payload_max_bytes)
-                end = at + HEADER_BYTES + payload_bytes
-                if end > arrived:
+        at, arrived = 0, len(data)
+        with memoryview(data) as view:
+            while arrived - at >= HEADER_BYTES and len(frames) != frames_max:
+                kind, payload_bytes = _judge(data, at, self.payload_max_bytes)
+                begin = at + HEADER_BYTES
+                if begin + payload_bytes > arrived:
                     break
-                frames.append((kind, bytes(view[at + HEADER_BYTES : end])))
-                at = end
-        del self._buffer[:at]
+                at = begin + payload_bytes
+                frames.append((kind, bytes(view[begin:at])))
+        if data is buffer:
+            del buffer[:at]
+        else:
+            buffer += chunk[at:]
         return frames
 
 
-def _judge(header: bytes | memoryview, payload_max_bytes: int) -> tuple[Kind, int]:
-    """Kind and payload length of a frame; raises PeerFault."""
-    payload_bytes = int.from_bytes(header[:4], "big") - 1
+def _judge(data: bytes | bytearray, at: int, payload_max_bytes: int) -> tuple[Kind, int]:
+    """Kind and payload length of the frame that begins at `at`; raises PeerFault."""
+    rest_bytes, code = _HEADER.unpack_from(data, at)
+    payload_bytes = rest_bytes - 1
     if not 0 <= payload_bytes <= payload_max_bytes:
         raise PeerFault("length", f"{payload_bytes} bytes announced, {payload_max_bytes} allowed")
-    kind = _KINDS.get(header[4])
+    kind = _KINDS.get(code)
     if kind is None:
-        raise PeerFault("garbage", f"frame kind {header[4]}")
+        raise PeerFault("garbage", f"frame kind {code}")
     return kind, payload_bytes
-
-
-async def read_frame(
-    reader: asyncio.StreamReader, payload_max_bytes: int, progressed: Callable[[], None]
-) -> tuple[Kind, bytes]:
-    """Read one frame, calling `progressed` whenever bytes arrived.
-
-    Raises:
-        PeerFault: On an inadmissible length, an unknown kind, or the end of the stream.
-    """
-    try:
-        header = await reader.readexactly(HEADER_BYTES)
-    except asyncio.IncompleteReadError as error:
-        raise PeerFault("garbage" if error.partial else "closed") from None
-    progressed()
-    kind, payload_bytes = _judge(header, payload_max_bytes)
-    payload = bytearray()
-    while len(payload) < payload_bytes:
-        chunk = await reader.read(min(CHUNK_BYTES, payload_bytes - len(payload)))
-        if not chunk:
-            raise PeerFault("garbage", "the stream ends inside a frame")
-        payload += chunk
-        progressed()
-    return kind, bytes(payload)

@@ -1,8 +1,8 @@
 """Links: the full mesh of authenticated TCP connections between the members of a committee.
 
 One connection per pair: the member with the lower address dials, the other listens. Reading order:
-`link_identity` and `link_peers` (who is who), `link_frames` (the wire), `link_queue` (bounds), `link_connection`
-(one connection), and here the mesh.
+`link_identity` and `link_peers` (who is who), `link_frames` (the wire), `link_queue` (bounds), `link_stream` (TLS and
+frames of one connection), `link_connection` (one peer), and here the mesh.
 
 Law: `on_frame` hears only pinned members, under the address that they proved; `send` never waits
 and never fails because of a peer; nothing that one peer does (silence, floods, garbage, slowness)
@@ -21,16 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meridian.errors import InvalidInput
 from meridian.node.link_connection import Connection, LinkLimits, PeerLink, tune_socket
-from meridian.node.link_frames import (
-    CHUNK_BYTES,
-    HELLO_BYTES,
-    Hello,
-    Kind,
-    PeerFault,
-    decode_hello,
-    encode_frame,
-    read_frame,
-)
+from meridian.node.link_frames import Hello, Kind, PeerFault, decode_hello, encode_frame
 from meridian.node.link_identity import (
     LinkIdentity,
     client_context,
@@ -38,6 +29,7 @@ from meridian.node.link_identity import (
     server_context,
 )
 from meridian.node.link_peers import Peer, other_peers
+from meridian.node.link_stream import LinkStream
 from meridian.primitives.ids import Address, address_text
 
 __all__ = ["Links", "Peer"]
@@ -46,8 +38,6 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 _ACCEPT_PAUSE_MS = 100
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Links:
@@ -281,11 +271,11 @@ class Links:
         """Take an inbound connection through handshake and hello, and serve it."""
         try:
             async with asyncio.timeout(self._limits.handshake_ms / 1000):
-                reader, writer = await self._accept_tls(connected, tls)
+                stream = await self._accept_stream(connected, tls)
                 try:
-                    sender = await self._hear_hello(reader, writer)
+                    sender = await self._hear_hello(stream)
                 except BaseException:
-                    writer.transport.abort()
+                    stream.abort()
                     raise
         except (PeerFault, OSError, EOFError) as error:
             self._note_refusal("inbound", error)
@@ -299,39 +289,31 @@ class Links:
             earlier.close("superseded")
             await earlier.ended.wait()
         try:
-            self._check_key(sender, writer)  # Again: the peers may have changed while we waited.
+            self._check_key(sender, stream)  # Again: the peers may have changed while we waited.
         except PeerFault as fault:
-            writer.transport.abort()
+            stream.abort()
             self._note_refusal("inbound", fault)
             return
-        await self._run(self._links[sender], reader, writer)
+        await self._run(self._links[sender], stream)
 
-    async def _accept_tls(self, connected: socket.socket, tls: ssl.SSLContext) -> Streams:
+    async def _accept_stream(self, connected: socket.socket, tls: ssl.SSLContext) -> LinkStream:
         loop = asyncio.get_running_loop()
         try:
             tune_socket(connected, self._limits)
-            reader = asyncio.StreamReader(limit=CHUNK_BYTES, loop=loop)
-            protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
-                connected,
-                ssl=tls,
-                ssl_handshake_timeout=self._limits.handshake_ms / 1000,
-            )
+            stream = self._stream(tls, server_side=True)
+            await loop.connect_accepted_socket(lambda: stream, connected)
         except BaseException:
             connected.close()
             raise
-        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        return stream
 
-    async def _hear_hello(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Address:
+    async def _hear_hello(self, stream: LinkStream) -> Address:
         """Check the dialler's hello against the key that it proved, and answer."""
-        hello = await self._read_hello(reader)
+        hello = self._read_hello(await stream.hello)
         if not hello.sender < self._address:
             raise PeerFault("direction", "the lower address dials")
-        self._check_key(hello.sender, writer)
-        writer.write(self._hello_to(hello.sender))
+        self._check_key(hello.sender, stream)
+        stream.write(self._hello_to(hello.sender))
         return hello.sender
 
     # --- outbound ---
@@ -348,35 +330,37 @@ class Links:
             began_s = clock()
             try:
                 async with asyncio.timeout(self._limits.handshake_ms / 1000):
-                    reader, writer = await self._dial(self._peers[address], tls)
+                    stream = await self._dial(self._peers[address], tls)
             except (PeerFault, OSError, EOFError, ValueError, OverflowError) as error:
                 # The last two: a registered host that is no host name, or a port that is no port.
                 link.counters["dial_failures"] += 1
                 self._note_refusal("outbound", error)
             else:
-                await self._run(link, reader, writer)
+                await self._run(link, stream)
                 if clock() - began_s >= self._limits.stable_ms / 1000:
                     backoff_ms = self._limits.reconnect_first_ms
             jitter_ms = random.uniform(0, backoff_ms)  # noqa: S311 - spreads load, keeps no secret.
             await asyncio.sleep(jitter_ms / 1000)
             backoff_ms = min(2 * backoff_ms, self._limits.reconnect_max_ms)
 
-    async def _dial(self, peer: Peer, tls: ssl.SSLContext) -> Streams:
+    async def _dial(self, peer: Peer, tls: ssl.SSLContext) -> LinkStream:
         """Connect, prove who we are, and hear the same; in TLS 1.3 only an answer shows that we were accepted."""
-        reader, writer = await asyncio.open_connection(
-            peer.host, peer.port, ssl=tls, server_hostname="", limit=CHUNK_BYTES
+        stream = self._stream(tls, server_side=False)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: stream, peer.host, peer.port
         )
         try:
-            tune_socket(writer.get_extra_info("socket"), self._limits)
-            self._check_key(peer.address, writer)
-            writer.write(self._hello_to(peer.address))
-            hello = await self._read_hello(reader)
+            tune_socket(transport.get_extra_info("socket"), self._limits)
+            await stream.established
+            self._check_key(peer.address, stream)
+            stream.write(self._hello_to(peer.address))
+            hello = self._read_hello(await stream.hello)
             if hello.sender != peer.address:
                 raise PeerFault("identity", "another member answers")
         except BaseException:
-            writer.transport.abort()
+            stream.abort()
             raise
-        return reader, writer
+        return stream
 
     # --- both ---
 
@@ -384,10 +368,11 @@ class Links:
         hello = Hello(self._network, self._address, receiver)
         return encode_frame(Kind.HELLO, hello.encode())
 
-    async def _read_hello(self, reader: asyncio.StreamReader) -> Hello:
-        kind, payload = await read_frame(reader, HELLO_BYTES, lambda: None)
-        if kind is not Kind.HELLO:
-            raise PeerFault("garbage", "no hello")
+    def _stream(self, tls: ssl.SSLContext, *, server_side: bool) -> LinkStream:
+        """The stream of a new connection, before its handshake."""
+        return LinkStream(tls, server_side=server_side)
+
+    def _read_hello(self, payload: bytes) -> Hello:
         hello = decode_hello(payload)
         if hello.network != self._network:
             raise PeerFault("network", "the peer serves another network")
@@ -395,18 +380,16 @@ class Links:
             raise PeerFault("identity", "the peer means somebody else")
         return hello
 
-    def _check_key(self, claimed: Address, writer: asyncio.StreamWriter) -> None:
+    def _check_key(self, claimed: Address, stream: LinkStream) -> None:
         """Refuse a peer whose proved key is not the one pinned for the address that it claims."""
         peer = self._peers.get(claimed)
-        proved = presented_link_key(writer.get_extra_info("ssl_object"))
+        proved = None if stream.tls is None else presented_link_key(stream.tls)
         if peer is None or proved is None or proved != peer.link_key:
             raise PeerFault("identity", "the proved key is not the member's")
 
-    async def _run(
-        self, link: PeerLink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _run(self, link: PeerLink, stream: LinkStream) -> None:
         _log.info("link to %s stands", address_text(link.address))
-        await Connection(link, reader, writer, self._limits, self._on_frame).run()
+        await Connection(link, stream, self._limits, self._on_frame).run()
 
     def _note_refusal(self, direction: str, error: Exception) -> None:
         reason = error.reason if isinstance(error, PeerFault) else type(error).__name__

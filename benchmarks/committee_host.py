@@ -71,7 +71,7 @@ class PlainLinks(Links):
     """The alternative without TLS: the same frames over bare TCP; nobody proves who they are."""
 
     def _stream(self, tls: Any, *, server_side: bool) -> LinkStream:  # noqa: ARG002
-        return LinkStream(None, server_side=server_side)
+        return LinkStream(None, server_side=server_side, buffer=self._buffer)
 
     def _check_key(self, claimed: Address, stream: LinkStream) -> None:
         """Nothing was proved."""

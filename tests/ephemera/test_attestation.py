@@ -1,5 +1,7 @@
 """Report signatures: who counts, what counts, and how they are bounded."""
 
+from dataclasses import replace
+
 import pytest
 from cluster import EPOCH, Cluster, DiskArchive, Voice
 
@@ -82,6 +84,23 @@ def test_both_signatures_of_a_report_are_checked():
         [effect] = cluster.inject(1, 0, report)
         assert isinstance(effect, Rejected)
     assert cluster.inject(1, 0, good) == []
+
+
+def test_a_report_that_comes_after_the_quorum_is_checked_only_if_it_contradicts():
+    """And only what comes from the member itself waits unchecked: a relay cannot take its place."""
+    for genuine in (True, False):
+        cluster, voice = decided()
+        cluster.do(0, cluster.replicas[0].submit_report(EPOCH, A, D, 0))
+        cluster.inject(1, 0, voice.report(1, A, D))
+        assert attested(cluster.inject(2, 0, voice.report(2, A, D)))
+        late = voice.report(3, A, D)
+        forged = replace(late, signature=voice.report(2, A, D).signature)
+        assert isinstance(cluster.inject(1, 0, forged)[0], Rejected), "passed on: checked"
+        assert cluster.inject(3, 0, late if genuine else forged) == []
+        assert cluster.inject(3, 0, late if genuine else forged) == []
+        assert bool(misbehaviour(cluster.inject(3, 0, voice.report(3, A, E)))) == genuine
+    cluster.inject(3, 0, late)
+    assert cluster.inject(1, 0, late) == [], "passed on after it was set aside: no contradiction"
 
 
 def test_a_report_is_signed_once_per_attempt_and_only_after_the_decision():

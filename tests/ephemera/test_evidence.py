@@ -152,3 +152,22 @@ def test_a_replica_persists_reports_and_spreads_what_it_finds_and_believes_no_fa
     false[44] = 2  # names another member
     [rejected] = cluster.inject(3, 2, Accusation(bytes(false)))
     assert rejected.field.startswith("evidence")
+
+
+def test_only_the_first_that_repeats_a_quorum_is_set_aside():
+    """Unchecked, so it must count for nothing: not against a quorum, not for one, and not twice."""
+    ledger, digest, late = Ledger(VOICE.context), A, 3
+    for member in range(2):
+        ledger.record(Kind.ECHO, member, 0, digest, VOICE.sign(member, Kind.ECHO, 0, digest))
+        assert not ledger.set_aside(Kind.ECHO, late, 0, digest, bytes(64))
+    ledger.record(Kind.ECHO, 2, 0, digest, VOICE.sign(2, Kind.ECHO, 0, digest))
+    quorum = ledger.quorum(Kind.ECHO, 0)
+    assert not ledger.set_aside(Kind.ECHO, late, 0, B, bytes(64))
+    assert not ledger.set_aside(Kind.ECHO, 2, 0, digest, bytes(64)), "known"
+    assert not ledger.set_aside(Kind.VOTE, late, 0, digest, bytes(64))
+    assert ledger.set_aside(Kind.ECHO, late, 0, digest, bytes(64))
+    assert ledger.set_aside(Kind.ECHO, late, 0, digest, bytes(64))
+    assert late not in ledger.said(Kind.ECHO, 0)
+    assert ledger.quorum(Kind.ECHO, 0) == quorum
+    ledger.forget_before(1)
+    assert not ledger.set_aside(Kind.ECHO, late, 0, digest, bytes(64))

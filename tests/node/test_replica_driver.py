@@ -16,6 +16,7 @@ from meridian.ephemera.effects import (
     Attested,
     Broadcast,
     Decided,
+    Durable,
     Effect,
     Misbehaviour,
     Persist,
@@ -26,7 +27,7 @@ from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, NotFound, Overloaded, StorageFailure
 from meridian.node import effect_driver
-from meridian.node.effect_driver import Transport
+from meridian.node.effect_driver import EffectDriver, Transport
 from meridian.node.links import Links, Peer
 from meridian.node.replica_driver import ReplicaDriver
 from meridian.node.safety_log import SafetyLog
@@ -234,8 +235,11 @@ async def test_four_drivers_decide_one_block_and_attest_one_report(tmp_path: Pat
                 member.driver.status(EPOCH)
 
 
-@pytest.mark.parametrize("crash_at", [Kind.ROW, Kind.HAVE, Kind.ECHO, Kind.VOTE])
-@pytest.mark.parametrize("sent_before", [0, 1], ids=["before sending", "between two sends"])
+DEATHS = [(kind, sent) for kind in (Kind.ROW, Kind.HAVE, Kind.ECHO, Kind.VOTE) for sent in (0, 1)]
+DEATHS.remove((Kind.HAVE, 1))  # It goes to who leads alone.
+
+
+@pytest.mark.parametrize(("crash_at", "sent_before"), DEATHS)
 @within(30)
 async def test_a_member_that_dies_and_comes_back_from_its_log_does_not_equivocate(
     tmp_path: Path, crash_at: Kind, sent_before: int
@@ -265,6 +269,102 @@ async def test_a_member_that_dies_and_comes_back_from_its_log_does_not_equivocat
             assert all(len(frames) == 1 for frames in statements(committee.sent[i]).values())
         assert body(0) in again.decided[0].bodies or len(again.decided[0].bodies) == 3
         assert b"another row" not in again.decided[0].bodies
+
+
+@within(30)
+async def test_a_decision_that_a_crash_took_is_learnt_and_told_again(tmp_path: Path) -> None:
+    """`decided` is lazy: it may be lost with the process, and nothing that was signed depends on it."""
+    async with Committee(tmp_path) as committee:
+        members = [await committee.start(i) for i in range(4)]
+        await committee.connected()
+
+        def die(decided: Decided) -> None:
+            raise Crash
+
+        members[0].driver._on_decided = die
+        for i, member in enumerate(members):
+            await member.driver.open_epoch(context())
+            await member.driver.submit_row(EPOCH, body(i))
+        with pytest.raises(Crash):
+            await members[0].driver.join()
+        assert members[0].log.records(EPOCH, "decided") == ()
+        assert members[0].log.records(EPOCH, "lock") != ()
+        await committee.stop(0)
+        again = await committee.start(0)
+        await again.driver.open_epoch(context())
+        await until(lambda: all(m.decided for m in committee.members.values()))
+        assert len({m.decided[0].block.hash for m in committee.members.values()}) == 1
+        await again.driver.submit_report(EPOCH, bytes(32), bytes(32))
+        assert len(again.log.records(EPOCH, "decided")) == 1, (
+            "before or with what is signed after it"
+        )
+        assert all(m.misbehaviour == [] for m in committee.members.values())
+        assert all(len(frames) == 1 for frames in statements(committee.sent[0]).values())
+
+
+class Script(EffectDriver):
+    """A core that answers each frame with given effects; notes what becomes durable and what leaves."""
+
+    def __init__(self, answers: dict[bytes, list[Effect]]) -> None:
+        super().__init__("script", lambda misbehaviour: None)
+        self.answers = answers
+        self.events: list[tuple[str, ...]] = []
+
+    def send(
+        self, address: Address, frame: bytes, bulk: bool = False, slot: bytes | None = None
+    ) -> None:
+        self.events.append(("sent", frame.decode()))
+
+    def _receive(self, sender: Address, frame: bytes, now_ms: int) -> Sequence[Effect]:
+        return self.answers[frame]
+
+    def _tick(self, now_ms: int) -> Sequence[Effect]:
+        return ()
+
+    def _next_deadline_ms(self) -> int | None:
+        return None
+
+    async def _store(self, run: Sequence[Durable]) -> None:
+        await asyncio.sleep(0)
+        self.events.append(("durable", *(e.record.kind for e in run if isinstance(e, Persist))))
+
+    def _report(self, effect: Effect) -> None:
+        raise AssertionError(effect)
+
+
+def persist(kind: str, *, lazy: bool = False) -> Persist:
+    return Persist(Record(EPOCH, kind, b"", b""), lazy)
+
+
+@within(10)
+async def test_lazy_records_go_along_with_the_next_ones_in_order() -> None:
+    first = [persist("a", lazy=True), Send(MEMBERS[1], b"one")]
+    second = [persist("b"), persist("c", lazy=True), Send(MEMBERS[1], b"two")]
+    driver = Script({b"1": first, b"2": second})
+    await driver.start(driver)
+    driver.deliver(MEMBERS[1], b"1")
+    await until(lambda: len(driver.events) == 1)
+    driver.deliver(MEMBERS[1], b"2")
+    await until(lambda: len(driver.events) == 3)
+    await driver.stop()
+    assert driver.events == [("sent", "one"), ("durable", "a", "b", "c"), ("sent", "two")]
+
+
+@within(10)
+async def test_a_lazy_record_that_meets_no_other_is_durable_within_a_moment_or_at_the_stop() -> (
+    None
+):
+    driver = Script({b"1": [persist("a", lazy=True)], b"2": [persist("b", lazy=True)]})
+    await driver.start(driver)
+    driver.deliver(MEMBERS[1], b"1")
+    began_s = asyncio.get_running_loop().time()
+    await until(lambda: driver.events == [("durable", "a")])
+    assert asyncio.get_running_loop().time() - began_s >= effect_driver.LAZY_MS / 1000 - 0.01
+    driver.deliver(MEMBERS[1], b"2")
+    await until(lambda: driver.statistics()["frames_taken"] == 2)
+    await driver.stop()
+    assert driver.events == [("durable", "a"), ("durable", "b")]
+    assert driver.statistics()["transactions"] == 2
 
 
 class Journal:

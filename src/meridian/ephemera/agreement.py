@@ -29,7 +29,9 @@ from meridian.ephemera.message import (
     Decision,
     Echo,
     Justification,
+    Message,
     Propose,
+    ReportSignature,
     ViewChange,
     Vote,
     Wish,
@@ -61,6 +63,8 @@ class Agreement:
         self.certificate: Certificate | None = None
         """VOTE certificate: decided."""
         self.grace_ms: int | None = None
+        self.untold: set[int] = set()
+        """Members of whom nothing shows yet that they know the decision, or are about to."""
         self._grace_over = False
 
     @property
@@ -127,11 +131,13 @@ class Agreement:
                 propose.signature,
             )
 
-    def on_ballot(self, kind: Kind, ballot: Echo | Vote) -> None:
+    def on_ballot(self, kind: Kind, ballot: Echo | Vote, sender: int) -> None:
         """An ECHO (S3) or a VOTE (S4)."""
         if not self._in_window(ballot.view, stale_matters=True):
             return
         said = (kind, ballot.member, ballot.view, ballot.block_hash, ballot.signature)
+        if sender == ballot.member and self._seat.ledger.set_aside(*said):
+            return
         if self._seat.ledger.examine(*said) is Finding.KNOWN:
             return
         if ballot.view >= self.view:
@@ -191,6 +197,26 @@ class Agreement:
             self._decide(certificate)
 
     # ---- what we do
+
+    def note_knowing(self, sender: int, message: Message) -> None:
+        """After the decision: who says this needs no DECIDED. No signature counts here: the link names the sender."""
+        match message:
+            case Vote(member, _, block_hash):
+                assert self.certificate is not None
+                knows = member == sender and block_hash == self.certificate.block_hash
+            case ReportSignature() | Decision():
+                knows = True
+            case _:
+                knows = False
+        if knows:
+            self.untold.discard(sender)
+
+    def tell(self) -> None:
+        """Send DECIDED to whoever may not get there without."""
+        assert self.certificate is not None
+        for member in sorted(self.untold):
+            self._seat.send(member, Decision(self.certificate))
+        self.untold = set()
 
     def step(self, now_ms: int) -> bool:
         """Do one thing that is possible now; False if there is none."""
@@ -261,12 +287,11 @@ class Agreement:
         self.pacemaker.stop()
         self.grace_ms = None
         self._collection.due_ms = None
-        self._seat.persist("decided", b"", certificate.encode())
+        self._seat.persist("decided", b"", certificate.encode(), lazy=True)
         # Whoever has voted for it is about to decide too; what it still lacks after a loss, it asks for.
         votes = self._seat.ledger.said(Kind.VOTE, certificate.view)
-        for member in range(self._context.n):
-            if member not in votes or votes[member][0] != certificate.block_hash:
-                self._seat.send(member, Decision(certificate))
+        voted = {m for m, (digest, _) in votes.items() if digest == certificate.block_hash}
+        self.untold = set(range(self._context.n)) - voted - {self._seat.own}
 
     def _try_join(self) -> bool:
         if self._seat.observer or not self.pacemaker.join():
@@ -295,6 +320,10 @@ class Agreement:
         self._seat.persist_message("view_change", change)
         self._keep_change(change)
         self._seat.send(self._context.leader(self.view), change)
+        if (
+            self._collection.own_have is not None
+        ):  # The leaders before had it; this one needs it now.
+            self._seat.send(self._context.leader(self.view), self._collection.own_have)
 
     def _try_propose(self, now_ms: int) -> bool:
         view, seat = self.view, self._seat
@@ -351,7 +380,7 @@ class Agreement:
         if False in verdicts:
             return False
         if None in verdicts:
-            self._want_bodies(block, [propose.member])
+            self._collection.want_bodies(block, [propose.member])
             return False
         self.blocks.persist(block)
         echo = Echo(seat.own, view, block.hash, seat.sign(Kind.ECHO, view, block.hash))
@@ -412,10 +441,6 @@ class Agreement:
                 self._seat.note(
                     Kind.VIEW_CHANGE, claim.member, view, digest, claim.signature, claim.lock
                 )
-
-    def _want_bodies(self, block: Block, sources: list[int]) -> None:
-        for row in block.rows:
-            self._collection.want_body(row.digest, [row.member, *sources])
 
     def _own_wish(self) -> Wish:
         wish = self.pacemaker.wish

@@ -25,6 +25,7 @@ class Attestation:
         self._seat = seat
         self._reports: dict[bytes, dict[int, ReportSignature]] = {}
         self._attested: dict[bytes, tuple[ReportSignature, ...]] = {}
+        self._aside: dict[bytes, dict[int, ReportSignature]] = {}
 
     def restore(
         self, own: dict[bytes, ReportSignature], attested: dict[bytes, list[ReportSignature]]
@@ -60,17 +61,20 @@ class Attestation:
         self._reports.setdefault(attempt, {})[seat.own] = report
         seat.broadcast(report)
 
-    def on_report(self, report: ReportSignature) -> None:
+    def on_report(self, report: ReportSignature, sender: int) -> None:
         """Another member's signature, from it or passed on."""
         context, member = self._seat.context, report.member
+        if self._set_aside(report, sender):
+            return
         known = self._reports.get(report.attempt, {}).get(member)
         if known is not None and known.digest == report.digest:
             return
         if known is None:
             self._check_room(member)
-        said = report_digest(report.attempt, report.digest)
-        if not context.signed(member, Kind.REPORT_SIG, 0, said, report.signature):
+        if not self._signed(report):
             raise InvalidInput("signature", f"is not that of member {member}")
+        if known is None:
+            known = self._contradicted_aside(report)
         if known is not None:
             self._prove_double(known, report)
             return
@@ -78,6 +82,34 @@ class Attestation:
             raise InvalidInput("report_signature", f"is not that of member {member}")
         self._seat.suspect_memory(member)
         self._reports.setdefault(report.attempt, {})[member] = report
+
+    def _contradicted_aside(self, report: ReportSignature) -> ReportSignature | None:
+        """What the member truly signed before, with another digest, and which was set aside: checked only now."""
+        kept = self._aside.get(report.attempt, {}).get(report.member)
+        if kept is None or kept.digest == report.digest or not self._signed(kept):
+            return None
+        return kept
+
+    def _signed(self, report: ReportSignature) -> bool:
+        """Whether the member said this; the signature for the chain is another one."""
+        said = report_digest(report.attempt, report.digest)
+        context = self._seat.context
+        return context.signed(report.member, Kind.REPORT_SIG, 0, said, report.signature)
+
+    def _set_aside(self, report: ReportSignature, sender: int) -> bool:
+        """Keep a member's first unchecked if a quorum has signed the same: it counts for nothing, unless as evidence.
+
+        It is checked when the member signs something else (`on_report`). Only for what came from the member itself, as in the
+        ledger.
+        """
+        member, attempt = report.member, report.attempt
+        attested = self._attested.get(attempt)
+        if attested is None or sender != member or member in self._reports[attempt]:
+            return False
+        if attested[0].digest != report.digest:
+            return False
+        kept = self._aside.setdefault(attempt, {}).setdefault(member, report)
+        return kept.digest == report.digest
 
     def step(self) -> bool:
         """Attest one attempt that has a quorum; False if there is none. Only after the decision."""
@@ -94,7 +126,7 @@ class Attestation:
             )
             self._attested[attempt] = signatures
             value = journal.attested_value(signatures, seat.context.epoch)
-            seat.persist("attested", attempt, value)
+            seat.persist("attested", attempt, value, lazy=True)
             self._announce(attempt)
             return True
         return False

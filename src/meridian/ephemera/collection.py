@@ -143,8 +143,8 @@ class Collection:
             self.haves[have.member] = have
             self.ask_for_rows([have.member])
 
-    def try_have(self, now_ms: int) -> bool:
-        """Sign HAVE once all rows are held, or n - f are and the others had `have_ms`."""
+    def try_have(self, now_ms: int, leader: int) -> bool:
+        """Sign HAVE once all rows are held, or n - f are and the others had `have_ms`; send it to who leads."""
         seat = self._seat
         if self.own_have is not None or seat.observer:
             return False
@@ -160,7 +160,7 @@ class Collection:
         self._persist_listed(entries)
         seat.persist_message("have", have)
         self._keep_own_have(have)
-        seat.broadcast(have)
+        seat.send(leader, have)
         return True
 
     def held(self) -> tuple[Entry, ...]:
@@ -232,6 +232,15 @@ class Collection:
                 if any(digest == listed for _, listed in have.entries)
             ]
             self._seat.retrieval.want(BODY, digest, [*sources, *holders])
+
+    def want_bodies(self, block: Block, sources: Iterable[int]) -> None:
+        """Fetch what is missing of a block's bodies: of the row's member, `sources`, and who lists the row."""
+        for row in block.rows:
+            key = (BODY, row.digest)
+            if row.digest not in self.bodies and not self._seat.retrieval.wants(key):
+                entry = (row.member, row.digest)
+                holders = [have.member for have in block.haves if entry in have.entries]
+                self.want_body(row.digest, [row.member, *sources, *holders])
 
     def signed_row(self, member: int, digest: bytes) -> Row | None:
         """A known row with its signature."""

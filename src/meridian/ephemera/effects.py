@@ -2,7 +2,9 @@
 
 The law: the driver carries the effects of one call out one after the other, in the order of the list.
 A `Persist` is durable before any later `Send` or `Broadcast` leaves the process; a storage error stops
-the node. A node that forgot what it signed would sign the opposite after a restart.
+the node. A node that forgot what it signed would sign the opposite after a restart. A `lazy` one protects
+no signature, proves itself and can be learnt again: it may become durable later, but in its place in the order,
+so before or together with the next one that is not lazy; what a restart finds is always a prefix.
 
 `Decided` and `Attested` are delivered at least once: again after every `open` of an epoch whose records
 hold them, so that a driver that crashed before it acted on one gets it again.
@@ -31,9 +33,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Make the record durable before anything later in the list."""
+    """Make the record durable before anything later in the list; a lazy one within a moment."""
 
     record: Record
+    lazy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class EpochMachine:
         self._attestation = Attestation(self._seat)
         self._complete = False
         self._resend_ms = 0
+        self._tell_ms: int | None = None
         self._backoff = 1
         self._heard: set[int] = set()
         self._answered: dict[tuple[int, int], int] = {}
@@ -151,6 +152,8 @@ class EpochMachine:
         try:
             message = frames.decode(frame, self._context)
             self._handle(member, message, now_ms)
+            if self._agreement.untold:
+                self._agreement.note_knowing(member, message)
         except InvalidInput as refusal:
             return [Rejected(sender, refusal.field, refusal.reason)]
         self._heard.add(member)
@@ -162,13 +165,16 @@ class EpochMachine:
         """Do what is due."""
         if self._resending() and now_ms >= self._resend_ms:
             self._resend(now_ms)
+        if self._tell_ms is not None and now_ms >= self._tell_ms:
+            self._tell_ms = None
+            self._agreement.tell()
         self._agreement.time_out(now_ms)
         self._advance(now_ms)
         return self._seat.take()
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do."""
-        deadlines = [self._seat.retrieval.next_deadline_ms()]
+        deadlines = [self._seat.retrieval.next_deadline_ms(), self._tell_ms]
         if self._resending():
             deadlines.append(self._resend_ms)
         if not self._seat.observer:
@@ -214,7 +220,7 @@ class EpochMachine:
             case Decision(certificate):
                 self._agreement.on_decision(certificate)
             case ReportSignature():
-                self._attestation.on_report(message)
+                self._attestation.on_report(message, sender)
             case Fetch():
                 self._serve(sender, message, now_ms)
             case FetchReply():
@@ -239,9 +245,9 @@ class EpochMachine:
             case Propose():
                 self._agreement.on_propose(message)
             case Echo():
-                self._agreement.on_ballot(Kind.ECHO, message)
+                self._agreement.on_ballot(Kind.ECHO, message, sender)
             case Vote():
-                self._agreement.on_ballot(Kind.VOTE, message)
+                self._agreement.on_ballot(Kind.VOTE, message, sender)
             case Wish():
                 self._agreement.on_wish(message)
             case ViewChange():
@@ -251,6 +257,8 @@ class EpochMachine:
         """Take every step that is possible."""
         while self._step(now_ms):
             pass
+        if self._agreement.untold and self._tell_ms is None:
+            self._tell_ms = now_ms + self._seat.timing.resend_ms // 4
         self._seat.request(now_ms)
 
     def _step(self, now_ms: int) -> bool:
@@ -258,7 +266,7 @@ class EpochMachine:
             if not self._complete:
                 return self._try_complete(now_ms)
             return self._attestation.step()
-        if self._collection.try_have(now_ms):
+        if self._collection.try_have(now_ms, self._context.leader(self._agreement.view)):
             self._agreement.pacemaker.arm(now_ms)
             return True
         return self._agreement.step(now_ms)
@@ -278,8 +286,7 @@ class EpochMachine:
             self._seat.retrieval.want(BLOCK, certificate.block_hash, voters)
             return False
         if wanted:
-            for row in block.rows:
-                self._collection.want_body(row.digest, [row.member, *voters])
+            self._collection.want_bodies(block, voters)
             return False
         self._agreement.blocks.persist(block)
         self._complete = True

@@ -34,8 +34,23 @@ class Ledger:
         self._first: dict[tuple[Kind, int], dict[int, evidence.Signed]] = {}
         self._counts: dict[tuple[Kind, int], Counter[bytes]] = {}
         self._reached: dict[tuple[Kind, int], bytes] = {}
+        self._aside: dict[tuple[Kind, int], dict[int, evidence.Signed]] = {}
         self._locks: dict[tuple[int, int], Lock | None] = {}
         self._proofs: dict[tuple[int, str], bytes] = {}
+
+    def set_aside(
+        self, kind: Kind, member: int, view: int, digest: bytes, signature: bytes
+    ) -> bool:
+        """Keep a statement unchecked if it can count for nothing: a quorum said the same, and it is the member's first.
+
+        It is checked when the member says something else (`examine`). Only for what came from the member itself:
+        else anybody could put a signature that does not verify where the real one belongs.
+        """
+        key = (kind, view)
+        if self._reached.get(key) != digest or member in self._first[key]:
+            return False
+        kept = self._aside.setdefault(key, {}).setdefault(member, (digest, signature))
+        return kept[0] == digest
 
     def examine(
         self, kind: Kind, member: int, view: int, digest: bytes, signature: bytes
@@ -50,7 +65,9 @@ class Ledger:
             return Finding.KNOWN
         if not self._context.signed(member, kind, view, digest, signature):
             raise InvalidInput("signature", f"is not that of member {member}")
-        return Finding.NEW if first is None else Finding.CONFLICT
+        if first is None and not self._contradicts_aside(kind, member, view, digest):
+            return Finding.NEW
+        return Finding.CONFLICT
 
     def record(
         self,
@@ -62,11 +79,9 @@ class Ledger:
         lock: Lock | None = None,
     ) -> list[tuple[evidence.Guilt, bytes]]:
         """Keep a verified statement if it is the first; return the evidence that it makes, if any is new."""
-        slot = self._first.setdefault((kind, view), {})
-        first = slot.get(member)
-        if first is None:
-            first = slot[member] = (digest, signature)
-            self._count(kind, view, digest)
+        if self._contradicts_aside(kind, member, view, digest):
+            self._enter(kind, member, view, *self._aside[kind, view].pop(member))
+        first = self._enter(kind, member, view, digest, signature)
         if first[0] != digest:
             proof = evidence.double(self._context, member, kind, view, first, (digest, signature))
             return self.prove(evidence.Guilt(member, f"double_{kind.name.lower()}"), proof)
@@ -113,8 +128,28 @@ class Ledger:
         for kind, old in [key for key in self._first if key[1] < view and key[0] not in _LASTING]:
             del self._first[kind, old], self._counts[kind, old]
             self._reached.pop((kind, old), None)
+            self._aside.pop((kind, old), None)
         for key in [key for key in self._locks if key[1] < view]:
             del self._locks[key]
+
+    def _contradicts_aside(self, kind: Kind, member: int, view: int, digest: bytes) -> bool:
+        """Whether the member truly said something else, which was set aside: checked only now."""
+        kept = self._aside.get((kind, view), {}).get(member)
+        return (
+            kept is not None
+            and kept[0] != digest
+            and self._context.signed(member, kind, view, *kept)
+        )
+
+    def _enter(
+        self, kind: Kind, member: int, view: int, digest: bytes, signature: bytes
+    ) -> evidence.Signed:
+        """Make a verified statement the first of its member, unless there is one; return the first."""
+        slot = self._first.setdefault((kind, view), {})
+        if member not in slot:
+            slot[member] = (digest, signature)
+            self._count(kind, view, digest)
+        return slot[member]
 
     def _count(self, kind: Kind, view: int, digest: bytes) -> None:
         counts = self._counts.setdefault((kind, view), Counter())

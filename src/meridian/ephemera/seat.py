@@ -97,9 +97,9 @@ class Seat:
         )
         self.persist("context", b"", value)
 
-    def persist(self, kind: str, key: bytes, value: bytes) -> None:
-        """Make a record durable before anything that follows."""
-        self._effects.append(Persist(Record(self.context.epoch, kind, key, value)))
+    def persist(self, kind: str, key: bytes, value: bytes, *, lazy: bool = False) -> None:
+        """Make a record durable before anything that follows, or soon if it is `lazy` (see `effects`)."""
+        self._effects.append(Persist(Record(self.context.epoch, kind, key, value), lazy))
 
     def persist_message(self, kind: str, message: Message) -> None:
         """Make an own message durable before it is sent."""

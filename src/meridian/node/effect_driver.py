@@ -5,8 +5,14 @@ or the passing of a deadline goes into the pure core, and the effects that come 
 in their order. It is the only place that shows a core a clock (milliseconds, monotonic).
 
 Law: what one command, one deadline, or one round of frames (at most one of every peer) makes durable
+<<<<<<< HEAD
 (`Persist`, `Forget`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
 the round is touched; so a message leaves after what it needs, and perhaps after more. An error of the storage, or any error
+=======
+(`Persist`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
+the round is touched; so a message leaves after what it needs, and perhaps after more. What is lazy goes
+into the next transaction, in its place in the order, or into one of its own after `LAZY_MS`. An error of the storage, or any error
+>>>>>>> c0fe9a9 (Agreement: what comes too late is not checked, HAVE goes to who leads, decided is lazy)
 that is not somebody's bad input, ends the driver before anything else is sent, and for good: the
 process should end too, and come back from its storage.
 """
@@ -23,6 +29,7 @@ from meridian.ephemera.effects import (
     Durable,
     Effect,
     Misbehaviour,
+    Persist,
     Rejected,
     Send,
 )
@@ -41,6 +48,9 @@ INBOX = QueueLimits(frames_max=1024, bytes_max=8 * 1024 * 1024)
 
 REJECT_FIELDS_MAX = 64
 """Fields by which refused frames are counted apart."""
+
+LAZY_MS = 100
+"""A lazy record that met no transaction gets one of its own after this time."""
 
 _WAIT_MIN_MS = 1
 
@@ -73,6 +83,8 @@ class EffectDriver(abc.ABC):
         self._commands: deque[tuple[Call, asyncio.Future[None]]] = deque()
         self._inbox: dict[Address, FrameQueue] = {}
         self._ready: dict[Address, FrameQueue] = {}
+        self._lazy: list[Durable] = []
+        self._lazy_due_ms = 0
         self._wake = asyncio.Event()
         self._counters = Counter(
             dict.fromkeys(
@@ -186,6 +198,7 @@ class EffectDriver(abc.ABC):
                 await self._take_frames()
                 await self._take_time()
                 await self._wait()
+            await self._store_lazy()
         except Exception:
             _log.exception("the %s ends", self._name)
             raise
@@ -216,16 +229,19 @@ class EffectDriver(abc.ABC):
     async def _take_frames(self) -> None:
         """Take one frame of every peer that has some: a busy peer gets no more turns than the others."""
         effects: list[Effect] = []
+        now_ms = self._now_ms()
         for sender, queue in tuple(self._ready.items()):
             frame = queue.take()
             if not queue:
                 del self._ready[sender]
             if frame is not None:
                 self._counters["frames_taken"] += 1
-                effects += self._receive(sender, frame, self._now_ms())
+                effects += self._receive(sender, frame, now_ms)
         await self._carry_out(effects)
 
     async def _take_time(self) -> None:
+        if self._lazy and self._lazy_due_ms <= self._now_ms():
+            await self._store_lazy()
         deadline_ms = self._next_deadline_ms()
         if deadline_ms is not None and deadline_ms <= self._now_ms():
             await self._carry_out(self._tick(self._now_ms()))
@@ -236,6 +252,9 @@ class EffectDriver(abc.ABC):
             await asyncio.sleep(0)
             return
         deadline_ms = self._next_deadline_ms()
+        if self._lazy:
+            due_ms = self._lazy_due_ms
+            deadline_ms = due_ms if deadline_ms is None else min(due_ms, deadline_ms)
         if deadline_ms is None:
             await self._wake.wait()
             return
@@ -247,14 +266,26 @@ class EffectDriver(abc.ABC):
             alarm.cancel()
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
+        if not effects:
+            return
         run = [effect for effect in effects if isinstance(effect, Durable)]
+        if run:
+            if not self._lazy:
+                self._lazy_due_ms = self._now_ms() + LAZY_MS
+            self._lazy += run
+            if not all(isinstance(effect, Persist) and effect.lazy for effect in run):
+                await self._store_lazy()
+        for effect in effects:
+            if not isinstance(effect, Durable):
+                self._perform(effect)
+
+    async def _store_lazy(self) -> None:
+        """Make durable what waits, in its order."""
+        run, self._lazy = self._lazy, []
         if run:
             await self._store(run)
             self._counters["transactions"] += 1
             self._counters["records"] += len(run)
-        for effect in effects:
-            if not isinstance(effect, Durable):
-                self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -16,6 +16,9 @@ from meridian.node.link_frames import CHUNK_BYTES, HELLO_BYTES, FrameParser, Kin
 RECORD_BYTES = 16 * 1024
 """The longest plaintext of a TLS record (RFC 8446 section 5.1)."""
 
+READ_BYTES = 256 * 1024
+"""The most that is read from the socket at once."""
+
 Frames = Sequence[tuple[Kind, bytes]]
 
 
@@ -43,12 +46,21 @@ class Listener(Protocol):
         ...
 
 
-class LinkStream(asyncio.Protocol):
+class LinkStream(asyncio.BufferedProtocol):
     """A connection from its handshake to its end."""
 
-    def __init__(self, tls: ssl.SSLContext | None, *, server_side: bool) -> None:
-        """Prepare; `tls` None means bare TCP, on which nobody proves anything (benchmarks only)."""
+    def __init__(
+        self, tls: ssl.SSLContext | None, *, server_side: bool, buffer: memoryview | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            tls: None means bare TCP, on which nobody proves anything (benchmarks only).
+            server_side: Whether the peer called.
+            buffer: Where the socket's bytes are put, to be used up at once: all streams of one loop may share it.
+        """
         loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(READ_BYTES)) if buffer is None else buffer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = (
             None
@@ -115,14 +127,18 @@ class LinkStream(asyncio.Protocol):
         except ssl.SSLError as error:
             self._fail(error)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """See asyncio."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
         if self._listener is not None:
             self._listener.note_alive()
         if self.tls is None:
-            self._guarded(data)
+            self._guarded(bytes(self._buffer[:nbytes]))
             return
-        self._incoming.write(data)
+        self._incoming.write(self._buffer[:nbytes])
         try:
             if not self._shaken:
                 self._shake_hands()

@@ -29,7 +29,7 @@ from meridian.node.link_identity import (
     server_context,
 )
 from meridian.node.link_peers import Peer, other_peers
-from meridian.node.link_stream import LinkStream
+from meridian.node.link_stream import READ_BYTES, LinkStream
 from meridian.primitives.ids import Address, address_text
 
 __all__ = ["Links", "Peer"]
@@ -79,6 +79,7 @@ class Links:
         self._network = network
         self._on_frame = on_frame
         self._limits = limits or LinkLimits()
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._totals: Counter[str] = Counter()
         self._peers = self._others(peers)
         if own is None and listen is None:
@@ -370,7 +371,7 @@ class Links:
 
     def _stream(self, tls: ssl.SSLContext, *, server_side: bool) -> LinkStream:
         """The stream of a new connection, before its handshake."""
-        return LinkStream(tls, server_side=server_side)
+        return LinkStream(tls, server_side=server_side, buffer=self._buffer)
 
     def _read_hello(self, payload: bytes) -> Hello:
         hello = decode_hello(payload)

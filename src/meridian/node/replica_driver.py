@@ -95,6 +95,7 @@ class ReplicaDriver(EffectDriver):
         """End an epoch's machine; its records stay in the log, and a replica with an archive answers from them."""
 
         async def call() -> Sequence[Effect]:
+            await self._store_lazy()  # From now on only the records answer.
             self._replica.close(epoch)
             return ()
 

@@ -1,8 +1,8 @@
 """Hosts of members: the machine, the disk and the clock around a replica.
 
 A correct host may crash between any two effects, and any write may fail. What was persisted before the cut is on its
-disk, except (if the plan tears disks) a suffix on which no message that left depends; what was sent is gone,
-the rest never happened. It comes back from the disk with a clock that starts anew.
+disk, except (if the plan tears disks) a suffix on which no message that left depends, and lazy records behind the
+last that is not; what was sent is gone, the rest never happened. It comes back from the disk with a clock that starts anew.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Host:
         self._observes: set[int] = set()
         self._sent: set[bytes] = set()
         self._disk = Disk()
-        self._unsynced: list[tuple[Place, Record | None]] = []
+        self._unsynced: list[tuple[Place, Record | None, bool]] = []
         self._rate = world.rng.randint(900, 1100)
         self._offset_ms = 0
         self._replica = self._new_replica()
@@ -204,7 +204,7 @@ class Host:
         self.down_until_ms = max(self.down_until_ms, until_ms)
         if self._world.plan.storage.torn and self._unsynced:
             keep = self._world.rng.randint(0, len(self._unsynced))
-            for place, old in reversed(self._unsynced[keep:]):
+            for place, old, _ in reversed(self._unsynced[keep:]):
                 if old is None:
                     del self._disk[place]
                 else:
@@ -256,6 +256,7 @@ class Host:
         """Keep no machine for what was attested before the last epoch: the archive answers for it."""
         for number in [e for e in self._opened if e < epoch - 1]:
             if self._knows_report(number):
+                self._unsynced = []  # As the driver does before it closes.
                 self._replica.close(self._world.contexts[number].epoch)
                 self._reach("epoch closed")
 
@@ -314,7 +315,7 @@ class Host:
                         self._persist(effect.record)
                     self._crash(now_ms, effects, index)
                     return []
-                self._persist(effect.record)
+                self._persist(effect.record, lazy=effect.lazy)
             elif isinstance(effect, Send):
                 self._send((world.ids[effect.to],), effect.frame)
             elif isinstance(effect, Broadcast):
@@ -347,13 +348,14 @@ class Host:
         self.stop(now_ms + self._world.rng.randint(5, 120))
         self._world.say(self.member, "crashes")
 
-    def _persist(self, record: Record) -> None:
+    def _persist(self, record: Record, *, lazy: bool = False) -> None:
         place = (record.epoch, record.kind, record.key)
-        self._unsynced.append((place, self._disk.get(place)))
+        self._unsynced.append((place, self._disk.get(place), lazy))
         self._disk[place] = record
 
     def _send(self, to: tuple[int, ...], frame: bytes) -> None:
-        self._unsynced = []
+        while self._unsynced and not all(lazy for _, _, lazy in self._unsynced):
+            del self._unsynced[0]
         if frame not in self._sent:
             self._sent.add(frame)
             self._outcome(int.from_bytes(frame[2:10], "big")).sent.append(frame)

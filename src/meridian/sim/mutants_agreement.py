@@ -239,8 +239,8 @@ STATEMENTS: tuple[Mutant, ...] = (
     _edit(
         "a second vote replaces the first",
         Ledger,
-        "record",
-        "if first is None:",
+        "_enter",
+        "if member not in slot:",
         "if True:",
         probe="the_first_ballot_counts",
     ),

@@ -10,6 +10,7 @@ from meridian.ephemera.ledger import Ledger
 from meridian.sim.mutation import Edit, Mutant
 
 FIELDS = "statements_bind_every_field"
+ASIDE = "what_was_set_aside_is_checked_when_it_matters"
 DIGESTS = "digests_bind_every_field"
 
 
@@ -172,7 +173,7 @@ SIGNATURES: tuple[Mutant, ...] = (
     ),
     Mutant(
         "REPORT_SIG: statement not checked",
-        (Edit(Attestation, "on_report", "if not context.signed(member,", "if False and (member,"),),
+        (Edit(Attestation, "on_report", "if not self._signed(report)", "if False"),),
         probe="forged_reports_are_refused",
     ),
     Mutant(
@@ -184,5 +185,32 @@ SIGNATURES: tuple[Mutant, ...] = (
         "evidence is believed",
         (Edit(evidence, "_check", "if not holds:", "if False:"),),
         probe="forged_evidence_is_refused",
+    ),
+    Mutant(
+        "what was set aside accuses unchecked",
+        (
+            Edit(
+                Ledger,
+                "_contradicts_aside",
+                "self._context.signed(member, kind, view, *kept)",
+                "True",
+            ),
+        ),
+        probe=ASIDE,
+    ),
+    Mutant(
+        "what was set aside is forgotten",
+        (Edit(Ledger, "_contradicts_aside", "kept is not None", "False"),),
+        probe=ASIDE,
+    ),
+    Mutant(
+        "a report that was set aside accuses unchecked",
+        (Edit(Attestation, "_contradicted_aside", "not self._signed(kept)", "False"),),
+        probe=ASIDE,
+    ),
+    Mutant(
+        "a report that was set aside is forgotten",
+        (Edit(Attestation, "_contradicted_aside", "kept is None", "True"),),
+        probe=ASIDE,
     ),
 )

@@ -23,6 +23,7 @@ PROBES: dict[str, Callable[[], None]] = {
         probes_signatures.forged_locks_are_refused,
         probes_signatures.forged_reports_are_refused,
         probes_signatures.forged_evidence_is_refused,
+        probes_signatures.what_was_set_aside_is_checked_when_it_matters,
         probes_rules.a_member_has_one_row,
         probes_rules.only_the_leader_proposes,
         probes_rules.the_first_ballot_counts,

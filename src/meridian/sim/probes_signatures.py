@@ -7,6 +7,8 @@ from dataclasses import replace
 from meridian.ephemera import evidence
 from meridian.ephemera.block import Block, Certificate, have_digest
 from meridian.ephemera.context import Kind
+from meridian.ephemera.effects import Misbehaviour
+from meridian.ephemera.ledger import Finding, Ledger
 from meridian.ephemera.message import (
     Accusation,
     Decision,
@@ -39,6 +41,7 @@ from meridian.sim.bench import (
     refused,
     report_of_bench,
 )
+from meridian.sim.hosts import ATTEMPT
 
 
 def statements_bind_every_field() -> None:
@@ -189,3 +192,27 @@ def forged_evidence_is_refused() -> None:
     pairs = [(d, bench.wrong(other, Kind.ECHO, 0, d)) for d in (DIGEST, OTHER)]
     proof = evidence.double(bench.context, other, Kind.ECHO, 0, pairs[0], pairs[1])
     refused(bench.tell(other, me, Accusation(proof)), "forged evidence")
+
+
+def what_was_set_aside_is_checked_when_it_matters() -> None:
+    """A statement that came too late to count, and then another one: evidence if the first was signed, else not."""
+    for genuine in (True, False):
+        bench = Bench()
+        sign = bench.sign if genuine else bench.wrong
+        ledger, late = Ledger(bench.context), N - 1
+        for i in range(late):
+            ledger.record(Kind.ECHO, i, 0, DIGEST, bench.sign(i, Kind.ECHO, 0, DIGEST))
+        assert ledger.set_aside(Kind.ECHO, late, 0, DIGEST, sign(late, Kind.ECHO, 0, DIGEST))
+        second = (Kind.ECHO, late, 0, OTHER, bench.sign(late, Kind.ECHO, 0, OTHER))
+        found = ledger.examine(*second)
+        assert found is (Finding.CONFLICT if genuine else Finding.NEW), "a late ECHO"
+        assert bool(ledger.record(*second)) == genuine, "evidence of a late ECHO"
+        bench.open()
+        bench.run()
+        bench.do(0, bench.replicas[0].submit_report(EPOCH, ATTEMPT, DIGEST, bench.now_ms))
+        for i in (1, 2):
+            bench.do(0, bench.tell(i, 0, report_of_bench(bench, i, bench.sign, DIGEST)))
+        assert bench.tell(late, 0, report_of_bench(bench, late, sign, DIGEST)) == []
+        effects = bench.tell(late, 0, report_of_bench(bench, late, bench.sign, OTHER))
+        accused = any(isinstance(effect, Misbehaviour) for effect in effects)
+        assert accused == genuine, "evidence of a late REPORT_SIG"

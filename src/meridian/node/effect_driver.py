@@ -5,14 +5,9 @@ or the passing of a deadline goes into the pure core, and the effects that come 
 in their order. It is the only place that shows a core a clock (milliseconds, monotonic).
 
 Law: what one command, one deadline, or one round of frames (at most one of every peer) makes durable
-<<<<<<< HEAD
 (`Persist`, `Forget`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
-the round is touched; so a message leaves after what it needs, and perhaps after more. An error of the storage, or any error
-=======
-(`Persist`, `Delivered`) is one transaction, and that transaction is durable before any other effect of
 the round is touched; so a message leaves after what it needs, and perhaps after more. What is lazy goes
 into the next transaction, in its place in the order, or into one of its own after `LAZY_MS`. An error of the storage, or any error
->>>>>>> c0fe9a9 (Agreement: what comes too late is not checked, HAVE goes to who leads, decided is lazy)
 that is not somebody's bad input, ends the driver before anything else is sent, and for good: the
 process should end too, and come back from its storage.
 """

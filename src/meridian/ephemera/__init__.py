@@ -11,7 +11,7 @@ Mode *quorum*: signed Bracha, which is single-shot PBFT with an inclusion rule. 
 7. `application`: the one question to the application.
 8. `seat`: what the parts of one epoch's machine share; `ledger`, `retrieval`, `journal`: first statements,
    fetching by digest, durable records.
-9. `collection`, `agreement` (with `pacemaker`, `proposal`, `block_store`), `attestation`: steps S0; S1 to S4; S5.
+9. `collection`, `agreement` (with `pacemaker`, `proposal`, `block_store`, `announcement`), `attestation`: steps S0; S1 to S4; S5.
 10. `epoch`: the machine of one epoch, made of these.
 11. `closed`: answers about closed epochs, from the archive of records.
 12. `replica`: all epochs behind one face.

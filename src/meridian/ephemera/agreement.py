@@ -17,6 +17,7 @@ correct members hold the block and all its bodies.
 from __future__ import annotations
 
 from meridian.ephemera import journal
+from meridian.ephemera.announcement import Announcement
 from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
 from meridian.ephemera.block_store import BlockStore
 from meridian.ephemera.collection import Collection
@@ -26,12 +27,9 @@ from meridian.ephemera.ledger import Finding
 from meridian.ephemera.message import (
     BLOCK,
     BODY,
-    Decision,
     Echo,
     Justification,
-    Message,
     Propose,
-    ReportSignature,
     ViewChange,
     Vote,
     Wish,
@@ -55,6 +53,7 @@ class Agreement:
         self._changes: dict[int, dict[int, ViewChange]] = {}
         self.pacemaker = Pacemaker(seat.context, seat.own, seat.timing)
         self.blocks = BlockStore(seat, collection)
+        self.announcement = Announcement(seat)
         self.own_propose: Propose | None = None
         self.own_echo: Echo | None = None
         self.own_change: ViewChange | None = None
@@ -63,8 +62,6 @@ class Agreement:
         self.certificate: Certificate | None = None
         """VOTE certificate: decided."""
         self.grace_ms: int | None = None
-        self.untold: set[int] = set()
-        """Members of whom nothing shows yet that they know the decision, or are about to."""
         self._grace_over = False
 
     @property
@@ -198,26 +195,6 @@ class Agreement:
 
     # ---- what we do
 
-    def note_knowing(self, sender: int, message: Message) -> None:
-        """After the decision: who says this needs no DECIDED. No signature counts here: the link names the sender."""
-        match message:
-            case Vote(member, _, block_hash):
-                assert self.certificate is not None
-                knows = member == sender and block_hash == self.certificate.block_hash
-            case ReportSignature() | Decision():
-                knows = True
-            case _:
-                knows = False
-        if knows:
-            self.untold.discard(sender)
-
-    def tell(self) -> None:
-        """Send DECIDED to whoever may not get there without."""
-        assert self.certificate is not None
-        for member in sorted(self.untold):
-            self._seat.send(member, Decision(self.certificate))
-        self.untold = set()
-
     def step(self, now_ms: int) -> bool:
         """Do one thing that is possible now; False if there is none."""
         if self.certificate is not None:
@@ -288,10 +265,7 @@ class Agreement:
         self.grace_ms = None
         self._collection.due_ms = None
         self._seat.persist("decided", b"", certificate.encode(), lazy=True)
-        # Whoever has voted for it is about to decide too; what it still lacks after a loss, it asks for.
-        votes = self._seat.ledger.said(Kind.VOTE, certificate.view)
-        voted = {m for m, (digest, _) in votes.items() if digest == certificate.block_hash}
-        self.untold = set(range(self._context.n)) - voted - {self._seat.own}
+        self.announcement.begin(certificate)
 
     def _try_join(self) -> bool:
         if self._seat.observer or not self.pacemaker.join():

@@ -97,7 +97,6 @@ class EpochMachine:
         self._attestation = Attestation(self._seat)
         self._complete = False
         self._resend_ms = 0
-        self._tell_ms: int | None = None
         self._backoff = 1
         self._heard: set[int] = set()
         self._answered: dict[tuple[int, int], int] = {}
@@ -152,8 +151,7 @@ class EpochMachine:
         try:
             message = frames.decode(frame, self._context)
             self._handle(member, message, now_ms)
-            if self._agreement.untold:
-                self._agreement.note_knowing(member, message)
+            self._agreement.announcement.hear(member, message)
         except InvalidInput as refusal:
             return [Rejected(sender, refusal.field, refusal.reason)]
         self._heard.add(member)
@@ -165,16 +163,14 @@ class EpochMachine:
         """Do what is due."""
         if self._resending() and now_ms >= self._resend_ms:
             self._resend(now_ms)
-        if self._tell_ms is not None and now_ms >= self._tell_ms:
-            self._tell_ms = None
-            self._agreement.tell()
+        self._agreement.announcement.tick(now_ms)
         self._agreement.time_out(now_ms)
         self._advance(now_ms)
         return self._seat.take()
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do."""
-        deadlines = [self._seat.retrieval.next_deadline_ms(), self._tell_ms]
+        deadlines = [self._seat.retrieval.next_deadline_ms(), self._agreement.announcement.due_ms]
         if self._resending():
             deadlines.append(self._resend_ms)
         if not self._seat.observer:
@@ -257,8 +253,7 @@ class EpochMachine:
         """Take every step that is possible."""
         while self._step(now_ms):
             pass
-        if self._agreement.untold and self._tell_ms is None:
-            self._tell_ms = now_ms + self._seat.timing.resend_ms // 4
+        self._agreement.announcement.schedule(now_ms)
         self._seat.request(now_ms)
 
     def _step(self, now_ms: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from meridian.cli.main import main
-from meridian.ephemera.broadcast.broadcaster import Broadcaster
+from meridian.sim.killers import KILLERS
 from meridian.sim.mutants import MUTANTS
 from meridian.sim.mutation import applied
 from meridian.sim.world import run_seed
@@ -47,7 +47,7 @@ def test_a_clean_batch_prints_counters_and_exits_with_0():
 
 def test_a_broken_core_makes_it_exit_with_1_and_print_the_seed():
     name = "nobody wishes"
-    seed, nodes = MUTANTS[name].seed
+    seed, nodes = KILLERS[name].seed, 4
     with applied(MUTANTS[name]):
         result = sim("--first-seed", seed, "--seeds", 1, "--jobs", 1, "--nodes", nodes)
         replay = sim("--replay", seed, "--nodes", nodes)
@@ -75,6 +75,22 @@ def test_a_surviving_mutant_makes_it_exit_with_1(monkeypatch):
 
 def test_modes_exclude_each_other():
     assert sim("--twins", "--mutants").exit_code == 2
+    assert sim("--aim", "locks", "--twins").exit_code == 2
+    assert sim("--aim", "locks", "--nodes", 3).exit_code == 2
+
+
+def test_aimed_worlds_run_replay_and_fail_by_the_same_command():
+    batch = json.loads(sim("--aim", "locks", "--seeds", 4, "--jobs", 1, "--json").stdout)
+    assert batch["violations"] == []
+    assert batch["reached"]["lock carried"] > 0
+    replay = sim("--aim", "locks", "--replay", 2)
+    assert "aim=locks" in replay.stdout
+    assert replay.stdout.rstrip().endswith(f"trace {batch['traces']['2']}")
+    killer = KILLERS["lock check removed"]
+    with applied(MUTANTS["lock check removed"]):
+        broken = sim("--aim", killer.family, "--first-seed", killer.seed, "--seeds", 1, "--jobs", 1)
+    assert broken.exit_code == 1
+    assert f"again: meridian sim --aim locks --nodes 4 --replay {killer.seed}" in broken.stdout
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -98,7 +114,7 @@ def test_ctrl_c_ends_it_cleanly(jobs):
         os.killpg(process.pid, 0)
 
 
-def test_worlds_of_the_broadcast_run_replay_and_fail_by_the_same_command(monkeypatch):
+def test_worlds_of_the_broadcast_run_replay_and_fail_by_the_same_command():
     batch = json.loads(sim("--broadcast", "--seeds", 3, "--jobs", 1, "--json").stdout)
     assert batch["violations"] == []
     assert batch["reached"]["SEND"] > 0
@@ -107,7 +123,7 @@ def test_worlds_of_the_broadcast_run_replay_and_fail_by_the_same_command(monkeyp
     assert replay.stdout.rstrip().endswith(f"trace {batch['traces']['2']}")
     assert "from 1: ECHO" in replay.stdout
     assert sim("--broadcast", "--twins").exit_code == 2
-    monkeypatch.setattr(Broadcaster, "_resend", lambda *_: None)
-    broken = sim("--broadcast", "--seeds", 2, "--jobs", 1)
+    with applied(MUTANTS["quorum - 1"]):
+        broken = sim("--broadcast", "--first-seed", 45, "--seeds", 1, "--jobs", 1)
     assert broken.exit_code == 1
     assert "again: meridian sim --broadcast --nodes 4 --replay" in broken.stdout

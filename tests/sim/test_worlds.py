@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from meridian.sim import reach
+from meridian.sim.epochs import contexts_of
 from meridian.sim.faults import CUTS, STRATEGIES, Course, Plan, Storage, draw, rng_of
 from meridian.sim.network import cut
-from meridian.sim.world import Result, contexts_of, run_plan, run_seed
+from meridian.sim.world import Result, run_plan, run_seed
 
 SLICE = {4: range(220), 5: range(8), 6: range(4), 7: range(6), 10: range(2)}
 """Seeds of every run; long runs take other ranges of the same worlds."""
@@ -119,7 +120,7 @@ def test_too_many_silent_members_are_noticed():
     """The checkers see: with f + 1 silent members nothing terminates, and the seed is in the text."""
     result = run_plan(quiet(4, strategies=((0, "silent"), (1, "silent"))))
     assert any(text.startswith("termination") for text in result.violations)
-    assert "run_seed(1, 4)" in result.describe()
+    assert "seed 1, n=4" in result.describe()
 
 
 @pytest.mark.parametrize("strategy", sorted(set(STRATEGIES)))

@@ -9,10 +9,10 @@ import click
 
 from meridian.cli.progress import ProgressDisplay
 from meridian.sim import batch, broadcast_world, mutants, reach, twins
+from meridian.sim.aims import FAMILIES, NODES_MIN, draw_aimed, run_world
 from meridian.sim.batch import Tally
 from meridian.sim.broadcast_world import run_broadcast_seed
 from meridian.sim.faults import draw, rng_of
-from meridian.sim.world import run_seed
 
 BROKEN = 1
 NODES_MAX = 31
@@ -26,6 +26,7 @@ Examples:
   meridian sim                                        5,000 worlds of four members
   meridian sim --nodes 7 --seeds 1000 --first-seed 5000
   meridian sim --nodes 7 --replay 5017                what happened in one of them, line by line
+  meridian sim --aim crashes --seeds 400              faults where one class of bugs lives
   meridian sim --twins                                every small attack of one equivocator
   meridian sim --broadcast --seeds 1000               worlds of reliable broadcast, blocks and store
   meridian sim --mutants                              does the simulator see? every broken protocol must fail
@@ -56,6 +57,11 @@ Exit codes: 0 nothing found, 1 a law was broken or a mutant survived (the seed i
 @click.option(
     "--broadcast", is_flag=True, help="Worlds of reliable broadcast instead of the agreement."
 )
+@click.option(
+    "--aim",
+    type=click.Choice(tuple(FAMILIES)),
+    help="Worlds with faults where one class of bugs lives; four members or more.",
+)
 @click.option("--twins", "exhaust", is_flag=True, help="Explore all two-view attacks of a twin.")
 @click.option("--mutants", "mutate", is_flag=True, help="Kill every mutant of the protocol.")
 @click.option(
@@ -74,6 +80,7 @@ def sim(
     jobs: int | None,
     replay: int | None,
     broadcast: bool,
+    aim: str | None,
     exhaust: bool,
     mutate: bool,
     budget: int,
@@ -84,22 +91,28 @@ def sim(
     jobs = batch.cores() if jobs is None else jobs
     if (replay is not None) + exhaust + mutate > 1:
         raise click.UsageError("--replay, --twins and --mutants exclude each other")
-    if broadcast and (exhaust or mutate):
-        raise click.UsageError("--twins and --mutants are of the agreement, not of --broadcast")
+    if broadcast and (exhaust or mutate or aim):
+        raise click.UsageError(
+            "--twins, --mutants and --aim are of the agreement, not of --broadcast"
+        )
+    if aim and (exhaust or mutate or nodes < NODES_MIN):
+        raise click.UsageError(f"--aim needs {NODES_MIN} members, and no --twins or --mutants")
     if replay is not None:
-        good = _replay(replay, nodes, broadcast=broadcast, as_json=as_json)
+        good = _replay(replay, nodes, broadcast=broadcast, aim=aim or "", as_json=as_json)
     elif exhaust:
         good = _twins(jobs, as_json=as_json)
     elif mutate:
         good = _mutants(jobs, budget, fresh=fresh, as_json=as_json)
     else:
         chosen = range(first_seed, first_seed + seeds)
-        good = _worlds(nodes, chosen, jobs, broadcast=broadcast, as_json=as_json)
+        good = _worlds(nodes, chosen, jobs, broadcast=broadcast, aim=aim or "", as_json=as_json)
     if not good:
         raise click.exceptions.Exit(BROKEN)
 
 
-def _worlds(nodes: int, seeds: range, jobs: int, *, broadcast: bool, as_json: bool) -> bool:
+def _worlds(
+    nodes: int, seeds: range, jobs: int, *, broadcast: bool, aim: str, as_json: bool
+) -> bool:
     began_s = time.monotonic()
     with ProgressDisplay(quiet=as_json) as display:
         tally = batch.run_batch(
@@ -108,6 +121,7 @@ def _worlds(nodes: int, seeds: range, jobs: int, *, broadcast: bool, as_json: bo
             jobs,
             lambda done, all_: display.progress("worlds", done, all_),
             broadcast=broadcast,
+            aim=aim,
         )
     seconds = time.monotonic() - began_s
     if as_json:
@@ -163,11 +177,10 @@ def _print_reached(tally: Tally) -> None:
         click.echo(f"  never here: {name}")
 
 
-def _replay(seed: int, nodes: int, *, broadcast: bool, as_json: bool) -> bool:
+def _replay(seed: int, nodes: int, *, broadcast: bool, aim: str, as_json: bool) -> bool:
     lines: list[tuple[int, int, str]] = []
     if not as_json:
-        drawn = broadcast_world.draw if broadcast else draw
-        click.echo(drawn(rng_of(seed), seed, nodes).describe())
+        click.echo(_drawn(seed, nodes, broadcast=broadcast, aim=aim))
 
     def watch(at_ms: int, participant: int, what: str) -> None:
         if as_json:
@@ -175,7 +188,9 @@ def _replay(seed: int, nodes: int, *, broadcast: bool, as_json: bool) -> bool:
         else:
             click.echo(f"{at_ms:>7} ms  {participant:>2}  {what}")
 
-    result = (run_broadcast_seed if broadcast else run_seed)(seed, nodes, watch)
+    result = (
+        run_broadcast_seed(seed, nodes, watch) if broadcast else run_world(aim, seed, nodes, watch)
+    )
     if as_json:
         document = {
             "seed": seed,
@@ -192,6 +207,12 @@ def _replay(seed: int, nodes: int, *, broadcast: bool, as_json: bool) -> bool:
         click.echo(f"violations: {len(result.violations)}")
         click.echo(f"trace {result.trace_hash}")
     return not result.violations
+
+
+def _drawn(seed: int, nodes: int, *, broadcast: bool, aim: str) -> str:
+    if broadcast:
+        return broadcast_world.draw(rng_of(seed), seed, nodes).describe()
+    return (draw_aimed(aim, seed, nodes) if aim else draw(rng_of(seed), seed, nodes)).describe()
 
 
 def _twins(jobs: int, *, as_json: bool) -> bool:
@@ -227,12 +248,20 @@ def _mutants(jobs: int, budget: int, *, fresh: bool, as_json: bool) -> bool:
             display.progress("mutants", len(deaths), len(tasks))
     seconds = time.monotonic() - began_s
     if as_json:
-        rows = [{"mutant": d.name, "killed": d.killed, "by": d.by, "law": d.law} for d in deaths]
+        rows = [
+            {"mutant": d.name, "killed": d.killed, "by": d.by, "law": d.law, "probe": d.probe}
+            for d in deaths
+        ]
         click.echo(json.dumps({"mutants": rows, "budget": budget, "seconds": round(seconds, 1)}))
     else:
         _print_deaths(deaths)
+        worlds = sum(bool(death.law) for death in deaths)
+        probes = sum(bool(death.probe) for death in deaths)
         survivors = sum(not death.killed for death in deaths)
-        click.echo(f"{len(deaths)} mutants in {seconds:.1f} s, survivors: {survivors}")
+        click.echo(
+            f"{len(deaths)} mutants in {seconds:.1f} s: {worlds} die in worlds, {probes} have a probe;"
+            f" survivors: {survivors}"
+        )
     return all(death.killed for death in deaths)
 
 
@@ -241,3 +270,5 @@ def _print_deaths(deaths: Sequence[mutants.Death]) -> None:
     for death in deaths:
         mark = "✓" if death.killed else "✗ SURVIVED"
         click.echo(f"{mark} {death.name:<{width}}  {death.by:<24}  {death.law}")
+        if death.probe:
+            click.echo(f"  {'':<{width}}  probe {death.probe}")

@@ -16,8 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from meridian.sim.aims import run_world
 from meridian.sim.broadcast_world import BroadcastResult, run_broadcast_seed
-from meridian.sim.world import Result, run_seed
+from meridian.sim.world import Result
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,11 +83,26 @@ def cores() -> int:
 
 
 def run_batch(
-    nodes: int, seeds: range, jobs: int, progress: Progress, *, broadcast: bool = False
+    nodes: int,
+    seeds: range,
+    jobs: int,
+    progress: Progress,
+    *,
+    broadcast: bool = False,
+    aim: str = "",
 ) -> Tally:
-    """Run the worlds of `seeds` with `nodes` members on `jobs` processes: of the agreement, or of the broadcast."""
+    """Run the worlds of `seeds` with `nodes` members on `jobs` processes.
+
+    Args:
+        nodes: Members of each.
+        seeds: One world each.
+        jobs: Processes.
+        progress: Told how far it is.
+        broadcast: Worlds of the broadcast instead of the agreement.
+        aim: Family of aimed worlds of the agreement (see `aims`); empty: everything is drawn.
+    """
     step = max(1, CHUNK_WORK // nodes**2)
-    chunks = [(broadcast, nodes, seeds[at : at + step]) for at in range(0, len(seeds), step)]
+    chunks = [(broadcast, aim, nodes, seeds[at : at + step]) for at in range(0, len(seeds), step)]
     tally = Tally()
     for part in spread(_chunk, chunks, jobs):
         tally.join(part)
@@ -127,10 +143,10 @@ def _begin() -> None:
     gc.disable()
 
 
-def _chunk(task: tuple[bool, int, range]) -> Tally:
-    broadcast, nodes, seeds = task
+def _chunk(task: tuple[bool, str, int, range]) -> Tally:
+    broadcast, aim, nodes, seeds = task
     tally = Tally()
     for seed in seeds:
-        tally.add(run_broadcast_seed(seed, nodes) if broadcast else run_seed(seed, nodes))
+        tally.add(run_broadcast_seed(seed, nodes) if broadcast else run_world(aim, seed, nodes))
     gc.collect(1)
     return tally

@@ -34,7 +34,8 @@ from meridian.ephemera.replica import Replica
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
 from meridian.primitives.keys import PrivateKey
-from meridian.sim.hosts import ATTEMPT, LIMITS, Rows
+from meridian.sim.hosts import ATTEMPT, LIMITS
+from meridian.sim.machine import Rows
 from meridian.sim.signatures import key_of
 
 N = 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import verify_block, verify_certificate
@@ -13,36 +14,47 @@ from meridian.ephemera.evidence import verify_evidence
 from meridian.ephemera.message import (
     Echo,
     Have,
+    Lock,
     Propose,
     ReportSignature,
     Row,
     ViewChange,
     Vote,
+    Wish,
     lock_digest,
     propose_digest,
 )
 from meridian.errors import InvalidInput
 from meridian.primitives import quorum
 from meridian.sim.hosts import ATTEMPT, Outcome, report_of
+from meridian.sim.machine import REFUSED_BODY
 
 
 def violations(
-    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+    context: Context, rows: Mapping[int, frozenset[bytes]], outcomes: Mapping[int, Outcome]
 ) -> list[str]:
     """Everything that is wrong with what the correct members did; empty is right.
 
     Args:
         context: The epoch.
-        bodies: The row body of every correct member.
+        rows: Roots of the rows that the application of every correct member offered.
         outcomes: What came out of every correct member.
     """
     found = _agreement(outcomes)
     for member, outcome in outcomes.items():
-        found += [f"member {member}: {text}" for text in _own(context, bodies, outcome)]
-        found += [f"member {member}: {text}" for text in _consistent(context, outcome)]
-    found += _inclusion(context, bodies, outcomes)
-    found += _framing(context, bodies, outcomes)
+        found += [f"member {member}: {text}" for text in _own(context, rows, outcome)]
+        found += _consistent(context, member, outcome)
+    found += _led(context, outcomes)
+    found += _wished(context, outcomes)
+    found += _inclusion(context, rows.keys(), outcomes)
+    found += _framing(context, rows.keys(), outcomes)
     return found
+
+
+def unproved(guilt: str, hosts: Iterable[Mapping[int, Outcome]]) -> list[str]:
+    """Accountability: what a member did before everybody's eyes, and nobody proved."""
+    kinds = {m.kind for outcomes in hosts for o in outcomes.values() for m in o.misbehaviour}
+    return [] if guilt in kinds else [f"accountability: {guilt} is not proved"]
 
 
 def unfinished(outcomes: Mapping[int, Outcome | None]) -> list[str]:
@@ -63,7 +75,7 @@ def _agreement(outcomes: Mapping[int, Outcome]) -> list[str]:
     return found + (["agreement: two reports attested"] if len(digests) > 1 else [])
 
 
-def _own(context: Context, bodies: Mapping[int, bytes], outcome: Outcome) -> list[str]:
+def _own(context: Context, rows: Mapping[int, frozenset[bytes]], outcome: Outcome) -> list[str]:
     """Validity: block, certificate, bodies and report prove themselves and say what was said."""
     found: list[str] = []
     for decided in outcome.decided:
@@ -80,8 +92,10 @@ def _own(context: Context, bodies: Mapping[int, bytes], outcome: Outcome) -> lis
         found += [
             f"integrity: member {row.member} never sent that row"
             for row in decided.block.rows
-            if row.member in bodies and row_root(bodies[row.member]) != row.digest
+            if row.member in rows and row.digest not in rows[row.member]
         ]
+        if any(body.startswith(REFUSED_BODY) for body in decided.bodies):
+            found.append("validity: a row that the application refuses")
         for attested in outcome.attested:
             if (attested.attempt, attested.digest) != (ATTEMPT, report_of(decided)):
                 found.append("validity: a report of something else")
@@ -105,14 +119,17 @@ def _counted(n: int, decided: Decided) -> list[str]:
     return found
 
 
-def _consistent(context: Context, outcome: Outcome) -> list[str]:
+def _consistent(context: Context, own: int, outcome: Outcome) -> list[str]:
     """A correct member says one thing per kind and view, in all its lives."""
     said: dict[tuple[Kind, int, bytes], bytes] = {}
+    votes: dict[int, bytes] = {}
+    locks: dict[int, Lock | None] = {}
     found: list[str] = []
     for frame in outcome.sent:
-        match frames.decode(frame, context):
+        message = frames.decode(frame, context)
+        match message:
             case Row(member, digest, _):
-                key = (Kind.ROW, 0, bytes((member,)))
+                key = (Kind.ROW, 0, b"")
             case Have() as have:
                 member, digest, key = have.member, have.digest, (Kind.HAVE, 0, b"")
             case Propose(member, view, _, block, _):
@@ -125,27 +142,75 @@ def _consistent(context: Context, outcome: Outcome) -> list[str]:
                 member, digest = change.member, lock_digest(change.lock)
                 key = (Kind.VIEW_CHANGE, change.view, b"")
             case ReportSignature(member, attempt, digest, _, _):
-                key = (Kind.REPORT_SIG, 0, attempt + bytes((member,)))
+                key = (Kind.REPORT_SIG, 0, attempt)
             case _:
                 continue
-        if key[0] not in {Kind.ROW, Kind.REPORT_SIG} and said.setdefault(key, digest) != digest:
+        if key[0] is Kind.VOTE:
+            votes[key[1]] = digest
+        elif isinstance(message, ViewChange):
+            locks[message.view] = message.lock
+        if member == own and said.setdefault(key, digest) != digest:  # others' are passed on
             found.append(f"equivocation: {key[0].name} in view {key[1]} by member {member}")
+    found += [
+        f"amnesia: the VOTE in view {voted} is denied in view {view} by member {own}"
+        for voted, block_hash in votes.items()
+        for view, lock in locks.items()
+        if view > voted
+        and (lock is None or lock[0] < voted or (lock[0] == voted and lock[1] != block_hash))
+    ]
     return found
 
 
+def _wished(context: Context, outcomes: Mapping[int, Outcome]) -> list[str]:
+    """A view is entered only if some correct member wished for it or a later one."""
+    wished, entered = 0, 0
+    for outcome in outcomes.values():
+        for frame in outcome.sent:
+            if frame[1] not in {Kind.WISH, Kind.VIEW_CHANGE}:
+                continue
+            message = frames.decode(frame, context)
+            if isinstance(message, Wish):
+                wished = max(wished, message.view)
+            elif isinstance(message, ViewChange):
+                entered = max(entered, message.view)
+    return [f"views: {entered} is entered, {wished} was wished for"] if entered > wished else []
+
+
+def _led(context: Context, outcomes: Mapping[int, Outcome]) -> list[str]:
+    """Under a correct leader, correct members echo what it proposed and nothing else."""
+    proposed: set[tuple[int, bytes]] = set()
+    echoed: set[tuple[int, bytes]] = set()
+    for member, outcome in outcomes.items():
+        for frame in outcome.sent:
+            if frame[1] not in {Kind.PROPOSE, Kind.ECHO}:
+                continue
+            message = frames.decode(frame, context)
+            if isinstance(message, Propose) and context.leader(message.view) == member:
+                proposed.add((message.view, message.block.hash))
+            elif isinstance(message, Echo):
+                own = (
+                    context.leader(message.view) == member
+                )  # it may crash before its PROPOSE leaves
+                (proposed if own else echoed).add((message.view, message.block_hash))
+    return [
+        f"validity: the leader of view {view} did not propose what was echoed"
+        for view, _ in sorted(echoed - proposed)
+        if context.leader(view) in outcomes
+    ]
+
+
 def _inclusion(
-    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+    context: Context, correct: AbstractSet[int], outcomes: Mapping[int, Outcome]
 ) -> list[str]:
     """A row that every correct member's HAVE lists is in the block."""
     vectors: list[set[int]] = []
     for outcome in outcomes.values():
-        for frame in outcome.sent:
-            message = frames.decode(frame, context)
-            if isinstance(message, Have):
-                vectors.append({member for member, _ in message.entries})
-    if len(vectors) < len(bodies):
+        message = frames.decode(outcome.have, context) if outcome.have else None
+        if isinstance(message, Have):
+            vectors.append({member for member, _ in message.entries})
+    if len(vectors) < len(correct):
         return []  # somebody was taken along before it signed HAVE: it held nobody's row back
-    everywhere = set.intersection(*vectors) & bodies.keys()
+    everywhere = set.intersection(*vectors) & correct
     return [
         f"inclusion: row of member {min(everywhere - rows)} left out"
         for outcome in outcomes.values()
@@ -155,7 +220,7 @@ def _inclusion(
 
 
 def _framing(
-    context: Context, bodies: Mapping[int, bytes], outcomes: Mapping[int, Outcome]
+    context: Context, correct: AbstractSet[int], outcomes: Mapping[int, Outcome]
 ) -> list[str]:
     """Evidence proves itself and never names a correct member."""
     found: list[str] = []
@@ -168,6 +233,6 @@ def _framing(
                 continue
             if (guilt.member, guilt.kind) != (misbehaviour.member, misbehaviour.kind):
                 found.append("evidence: proves something else")
-            if guilt.member in bodies:
+            if guilt.member in correct:
                 found.append(f"framing: {guilt.kind} by correct member {guilt.member}")
     return found

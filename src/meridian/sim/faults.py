@@ -38,6 +38,9 @@ PUPPETS = (
 TWINNED = ("twins", "amnesia")
 """Byzantine members that run two cores with one key."""
 
+AIMED_SPEAKERS = ("pest", "usurper")
+"""Liars of aimed worlds (see `aimed_liars`)."""
+
 STRATEGIES = (*SPEAKERS, "liar", "liar", "colluder", "colluder", *TWINNED, *TWINNED, *PUPPETS)
 """How a Byzantine member behaves; liars, which know the protocol, find most."""
 
@@ -47,6 +50,9 @@ CUTS = ("split", "one-way", "bridge", "clog")
 PHASES = (Kind.PROPOSE, Kind.ECHO, Kind.VOTE)
 VIEWS_DROPPED = 6
 EPOCHS_MAX = 6
+END_MS = 30_000
+"""Virtual time within which every world must be done after the network is calm."""
+
 REAL_SIGNATURES = 50
 """Seeds with real secp256k1, in parts per thousand."""
 
@@ -91,6 +97,49 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
+class Aim:
+    """What an aimed world has that drawn ones have not (see `aims`)."""
+
+    family: str
+    lost: frozenset[tuple[Kind, int, int]] = frozenset()
+    """(kind, sender, receiver), participants: what never arrives before `calm_ms`, in no view."""
+    crash_on: frozenset[str] = frozenset()
+    """Kinds of records: a correct member crashes when it has persisted one, ..."""
+    crash: int = 0
+    """... in so many of a thousand cases: before what follows left, or after all of it left."""
+    lives: bool = False
+    """The application is no pure function: after a restart it offers another row, and another report."""
+    told_once: bool = False
+    """Who lost its disk is told so at its next start only."""
+    unaware: int | None = None
+    """A participant that loses its disk after it sent its row, is not told, and is asked for a row again late."""
+    set_back: bool = False
+    """Clocks jump back only."""
+    dies_ms: tuple[int, int] | None = None
+    """When who is dead for ever dies; else any time before `calm_ms`."""
+    guilt: str = ""
+    """Misbehaviour of which some correct member must find a proof."""
+    end_ms: int = END_MS
+    """Virtual time after `calm_ms` within which all must be done."""
+
+    def describe(self) -> str:
+        """What it does, in the same words in every process."""
+        lost: dict[str, list[str]] = {}
+        for kind, sender, receiver in sorted(self.lost):
+            lost.setdefault(kind.name, []).append(f"{sender}>{receiver}")
+        parts = [f"aim={self.family}", *(f"lost {k} {' '.join(v)}" for k, v in lost.items())]
+        if self.crash_on:
+            parts.append(f"crash={self.crash} on {' '.join(sorted(self.crash_on))}")
+        shown = {"family", "lost", "crash_on", "crash"}
+        parts += [
+            f"{item.name}={getattr(self, item.name)}"
+            for item in fields(self)
+            if item.name not in shown and getattr(self, item.name) != item.default
+        ]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One world. Times in virtual milliseconds, probabilities in parts per thousand."""
 
@@ -126,6 +175,7 @@ class Plan:
     course: Course
     timing: Timing
     scenario: Scenario | None = None
+    aim: Aim | None = None
 
     @property
     def byzantine(self) -> frozenset[int]:
@@ -138,7 +188,9 @@ class Plan:
         parts = [f"seed {self.seed}, n={self.nodes}"]
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "drops":
+            if item.name == "aim":
+                parts += [] if self.aim is None else [self.aim.describe()]
+            elif item.name == "drops":
                 said = [f"{kind.name}/{view}/{to}" for kind, view, to in sorted(self.drops)]
                 parts += [f"drops {' '.join(said)}"] if said else []
             elif item.name not in quiet and value not in (0, None, False, ()):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import (
     Attested,
@@ -28,37 +29,28 @@ from meridian.ephemera.effects import (
 )
 from meridian.ephemera.limits import Limits
 from meridian.ephemera.replica import Replica
+from meridian.errors import InvalidInput
 from meridian.primitives import hashing
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
-from meridian.sim.faults import Plan
+from meridian.sim.faults import Aim, Plan
+from meridian.sim.machine import Disk, Place, Rows
 
 LIMITS = Limits(body_bytes_max=4_096, piece_bytes=64, pushed_body_bytes=0)
 """Small pieces, so that bodies come in several."""
 
 PUSHING = replace(LIMITS, pushed_body_bytes=4_096)
-"""Every fourth world: bodies come along with their rows."""
+"""Every fourth world, and those in which a member must hear of its own row: bodies come along with rows."""
 
 ATTEMPT = hashing.sha256(b"attempt 1")
+OTHER_ATTEMPT = hashing.sha256(b"attempt 2")
 
 DECIDED = bytes((Kind.DECIDED,))
 
 HOUR_MS = 3_600_000
 
-Place = tuple[int, str, bytes]
-"""(epoch, kind, key) of a record on a disk."""
-
 Post = Callable[[int, tuple[int, ...], bytes], None]
 """Hand a frame of a participant, for these participants, to the network."""
-
-
-class Rows:
-    """The application of the world: every body is fine unless it starts with `bad`."""
-
-    def check_row(self, epoch: int, member: Address, body: bytes) -> str | None:
-        """See `Application`."""
-        del epoch, member
-        return "bad" if body.startswith(b"bad") else None
 
 
 def report_of(decided: Decided) -> bytes:
@@ -81,6 +73,8 @@ class Outcome:
     misbehaviour: list[Misbehaviour] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     """Every different frame that left."""
+    have: bytes = b""
+    """The frame of the own HAVE, also if nobody but oneself needed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +90,6 @@ class World:
     reached: Counter[str]
     say: Callable[[int, str], None]
     """Tell the readable trace what happened to a participant."""
-
-
-class Disk(dict[Place, Record]):
-    """The records of a host; also what a replica reads answers about closed epochs from."""
-
-    def records(self, epoch: int, kind: str, key: bytes | None = None) -> list[Record]:
-        """See `Archive`."""
-        return [
-            self[place]
-            for place in sorted(self)
-            if place[:2] == (epoch, kind) and key in {None, place[2]}
-        ]
 
 
 class Host:
@@ -137,6 +119,10 @@ class Host:
         self._observes: set[int] = set()
         self._sent: set[bytes] = set()
         self._disk = Disk()
+        self._life = 0
+        self._wiped = False
+        self.forgot: list[str] = []
+        """What it had told its driver and does not know any more after a restart."""
         self._unsynced: list[tuple[Place, Record | None, bool]] = []
         self._rate = world.rng.randint(900, 1100)
         self._offset_ms = 0
@@ -145,14 +131,26 @@ class Host:
     @property
     def late(self) -> bool:
         """Whether its row of the first epoch comes only when the network is calm."""
-        return self._world.plan.late_row == self.member
+        plan = self._world.plan
+        unaware = self._wiped and plan.aim is not None and plan.aim.unaware == self.member
+        return unaware or plan.late_row == self.member
 
     def member_of(self, epoch: int) -> bool:
         """Whether it has a seat in an epoch (counted from 0)."""
         return self._world.contexts[epoch].index_of(self._key.address) is not None
 
+    def rows_of(self, epoch: int) -> frozenset[bytes]:
+        """Roots of the rows that its application offered so far."""
+        return frozenset(row_root(self._body(epoch, life)) for life in range(self._life + 1))
+
+    def _body(self, epoch: int, life: int) -> bytes:
+        aim = self._world.plan.aim
+        body = self.bodies[epoch]
+        return body if aim is None or not aim.lives else body + b" life %d" % life
+
     def start(self, now_ms: int) -> None:
         """Begin, or come back: open every epoch that has begun, from what the disk holds."""
+        self._life += 1
         self._offset_ms = self._world.rng.randrange(1_000_000)
         self._replica = self._new_replica()
         self.up = True
@@ -176,7 +174,8 @@ class Host:
         if number not in self._replica.epochs:
             return
         clock_ms = self._clock(now_ms)
-        self._call(now_ms, lambda: self._replica.submit_row(number, self.bodies[epoch], clock_ms))
+        body = self._body(epoch, self._life)
+        self._call(now_ms, lambda: self._replica.submit_row(number, body, clock_ms))
 
     def receive(self, now_ms: int, sender: Address, frame: bytes) -> None:
         """Take a frame."""
@@ -214,14 +213,12 @@ class Host:
 
     def wipe(self) -> None:
         """Lose the disk, and know that it was lost: observe in every epoch that has begun."""
-        self._unsynced = []
-        self._disk.clear()
+        self._lose_disk()
         self._observes.update(self._opened)
 
     def forget(self, now_ms: int) -> None:
         """Lose the disk and go on as if nothing had been said: only a Byzantine member does that."""
-        self._unsynced = []
-        self._disk.clear()
+        self._lose_disk()
         self.start(now_ms)
 
     def jump(self, by_ms: int) -> None:
@@ -246,11 +243,36 @@ class Host:
         context, clock_ms = self._world.contexts[epoch], self._clock(now_ms)
         records = [record for place, record in self._disk.items() if place[0] == context.epoch]
         observer = epoch in self._observes
-        self._call(
-            now_ms, lambda: self._replica.open(context, records, clock_ms, observer=observer)
-        )
+
+        def opening() -> list[Effect]:
+            effects = self._replica.open(context, records, clock_ms, observer=observer)
+            self._check_memory(epoch, effects)
+            return effects
+
+        self._call(now_ms, opening)
+        aim = self._world.plan.aim
+        if aim is not None and aim.told_once and (context.epoch, "context", b"") in self._disk:
+            self._observes.discard(epoch)
         if self.up and (epoch or not self.late or now_ms >= self._world.plan.calm_ms):
             self.submit(now_ms, epoch)
+
+    def _check_memory(self, epoch: int, effects: list[Effect]) -> None:
+        """What its driver was told in an earlier life, it is told again from the disk alone."""
+        before = self.outcomes.get(epoch)
+        if before is None or self._forgets():
+            return
+        for kind, told in ((Decided, before.decided), (Attested, before.attested)):
+            if told and not any(isinstance(effect, kind) for effect in effects):
+                self.forgot.append(f"memory: {kind.__name__.lower()} is forgotten")
+
+    def _forgets(self) -> bool:
+        """Whether its disk may lack what its driver was told: records that can be learnt again are lazy."""
+        return self._wiped or self._world.plan.storage.torn
+
+    def _lose_disk(self) -> None:
+        self._wiped = True
+        self._unsynced = []
+        self._disk.clear()
 
     def _close_before(self, epoch: int) -> None:
         """Keep no machine for what was attested before the last epoch: the archive answers for it."""
@@ -270,7 +292,8 @@ class Host:
 
     def _new_replica(self) -> Replica:
         plan = self._world.plan
-        limits = PUSHING if plan.seed % 4 == 3 else LIMITS
+        unaware = plan.aim is not None and plan.aim.unaware is not None
+        limits = PUSHING if plan.seed % 4 == 3 or unaware else LIMITS
         return Replica(self._key, plan.timing, limits, Rows(), self._disk)
 
     def _call(self, now_ms: int, step: Callable[[], list[Effect]], frame: bytes = b"") -> None:
@@ -294,6 +317,8 @@ class Host:
                 now_ms,
                 functools.partial(replica.submit_report, number, ATTEMPT, digest, clock_ms),
             )
+            if self._world.plan.aim is not None and self._world.plan.aim.lives:
+                self._call(now_ms, functools.partial(self._report_anew, number, clock_ms))
 
     def _do(self, now_ms: int, effects: list[Effect]) -> list[Decided]:
         """Carry the effects out, perhaps not to the end; return the decisions to act on."""
@@ -302,9 +327,11 @@ class Host:
         world, decided = self._world, list[Decided]()
         storage, rng = world.plan.storage, world.rng
         faulty = self.correct and now_ms < world.plan.calm_ms
-        cut = len(effects)
+        cut, ends = len(effects), False
         if faulty and storage.crash and rng.random() * 1000 < storage.crash:
             cut = rng.randint(0, len(effects))
+        elif faulty and world.plan.aim is not None:
+            cut, ends = self._aimed_cut(world.plan.aim, effects)
         for index, effect in enumerate(effects):
             if index == cut:
                 break
@@ -326,17 +353,44 @@ class Host:
                 world.say(self.member, f"decided {effect.block.hash[:4].hex()}")
             else:
                 self._tell(effect)
-        if cut < len(effects):
+        if cut < len(effects) or ends:
             self._crash(now_ms, effects, cut)
             return []
         return decided
+
+    def _aimed_cut(self, aim: Aim, effects: list[Effect]) -> tuple[int, bool]:
+        """Where a call ends, and whether the host crashes there: at a record that the world aims at."""
+        rng = self._world.rng
+        for index, effect in enumerate(effects):
+            if isinstance(effect, Persist):
+                unaware = aim.unaware == self.member and not self._wiped
+                if unaware and effect.record.kind == "row":
+                    return len(effects), True
+                if effect.record.kind in aim.crash_on and rng.randrange(1000) < aim.crash:
+                    return (index + 1, True) if rng.random() < 0.5 else (len(effects), True)
+        return len(effects), False
+
+    def _report_anew(self, number: int, clock_ms: int) -> list[Effect]:
+        """A report of another attempt that differs from life to life: the first that was signed counts."""
+        digest = hashing.sha256(b"life", bytes((self.member, self._life % 256)))
+        try:
+            return self._replica.submit_report(number, OTHER_ATTEMPT, digest, clock_ms)
+        except InvalidInput as refusal:
+            if refusal.field != "digest":
+                raise
+            return []
 
     def _tell(self, effect: Effect) -> None:
         if isinstance(effect, Attested):
             self._outcome(effect.epoch).attested.append(effect)
             self._world.say(self.member, f"attested {effect.digest[:4].hex()}")
         elif isinstance(effect, Misbehaviour):
-            self._outcome(effect.epoch).misbehaviour.append(effect)
+            found = self._outcome(effect.epoch).misbehaviour
+            if not self._forgets() and any(
+                (old.member, old.kind) == (effect.member, effect.kind) for old in found
+            ):
+                self.forgot.append(f"memory: {effect.kind} is found twice")
+            found.append(effect)
             self._world.say(self.member, f"proves {effect.kind} by member {effect.member}")
         elif isinstance(effect, Rejected) and self.correct:
             self._reach(_branch(effect.field, effect.reason))
@@ -347,9 +401,15 @@ class Host:
             self._reach(f"crash after persisting {last.record.kind}")
         self.stop(now_ms + self._world.rng.randint(5, 120))
         self._world.say(self.member, "crashes")
+        aim = self._world.plan.aim
+        if aim is not None and aim.unaware == self.member and not self._wiped:
+            self._lose_disk()
+            self._world.say(self.member, "loses its disk and is not told")
 
     def _persist(self, record: Record, *, lazy: bool = False) -> None:
         place = (record.epoch, record.kind, record.key)
+        if record.kind == "have":
+            self._outcome(record.epoch).have = record.value
         self._unsynced.append((place, self._disk.get(place), lazy))
         self._disk[place] = record
 

@@ -1,8 +1,7 @@
-"""The mutation gate: broken protocols, each of which a world or a probe must expose.
+"""The mutation gate: broken protocols, each of which a world must expose, and a probe where no world can.
 
-A mutant that survives says that the simulator is blind to a class of bugs. `SEEDS` keeps a seed that kills each
-mutant that worlds kill, so that a slice of the table runs in seconds; `meridian sim --mutants --fresh` finds
-them again.
+A mutant that survives says that the simulator is blind to a class of bugs. `KILLERS` keeps a world that kills each,
+so that the whole table runs in seconds; `meridian sim --mutants --fresh` finds them again.
 """
 
 from __future__ import annotations
@@ -13,56 +12,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from meridian.sim.aims import run_world
+from meridian.sim.killers import KILLERS
 from meridian.sim.mutants_agreement import AGREEMENT
 from meridian.sim.mutants_records import RECORDS
 from meridian.sim.mutants_signatures import SIGNATURES
 from meridian.sim.mutation import Mutant, applied
 from meridian.sim.probes import PROBES
-from meridian.sim.world import run_seed
+
+NODES = 4
 
 BUDGET = 3_000
-"""Seeds of four members that a mutant may survive."""
+"""Seeds of worlds of four members that a mutant may survive."""
+
+AIMED_BUDGET = 400
+"""Seeds of its family of aimed worlds, before those."""
 
 CPU_SECONDS_MAX = 1.0
 """A world under a mutant that takes so long has found an endless loop."""
 
-SEEDS = {
-    "quorum - 1": 0,
-    "quorum + 1": 0,
-    "f + 1 is f": 30,
-    "f + 1 is f + 2": 218,
-    "n - f rows - 1": 8,
-    "n - f rows + 1": 1,
-    "ECHO and VOTE quorums one short": 0,
-    "a report is attested with q - 1 signatures": 48,
-    "the lowest lock wins": 38,
-    "a leader ignores the lock": 20,
-    "lock dropped on view change": 0,
-    "VIEW_CHANGE with the current lock": 2,
-    "the leader never changes": 59,
-    "nobody wishes": 24,
-    "a wish is said once": 149,
-    "a second ECHO in a view": 35,
-    "the leader waits for every HAVE": 1,
-    "inclusion skipped": 10,
-    "HAVE waits for every row": 0,
-    "HAVE lists rows without bodies": 0,
-    "ECHO without bodies": 0,
-    "bodies are never fetched": 0,
-    "a fetched body is believed": 0,
-    "nothing is served": 0,
-    "a VOTE and a VIEW_CHANGE of one view are amnesia": 2,
-    "DECIDED is not given to who asks": 2,
-    "report signatures are not given to who asks": 3,
-    "nothing is said again": 0,
-    "ECHOs decide": 0,
-    "context is not durable": 3,
-}
-"""The first seed of four members that kills each mutant without a probe."""
+FORGERY = "bytes: no liar of the worlds forges this"
 
 MUTANTS: dict[str, Mutant] = {
-    mutant.name: replace(mutant, seed=(SEEDS[mutant.name], 4)) if mutant.name in SEEDS else mutant
-    for mutant in (*AGREEMENT, *RECORDS, *SIGNATURES)
+    mutant.name: replace(mutant, killer=KILLERS.get(mutant.name))
+    for mutant in (
+        *AGREEMENT,
+        *RECORDS,
+        *(replace(mutant, unseen=FORGERY) for mutant in SIGNATURES),
+    )
 }
 
 
@@ -76,32 +53,63 @@ class Death:
 
     name: str
     killed: bool
+    """By a world unless none can show it, and by its probe if it has one."""
     by: str
-    """Probe or seed."""
+    """The world, by family and seed; empty if none can."""
     law: str
-    """What was broken."""
+    """What was broken there."""
+    probe: str
+    """Its probe, and what that saw; empty if it has none."""
 
 
 def try_to_kill(task: tuple[str, int, bool]) -> Death:
-    """Look for what exposes a mutant: its probe, its known seed, then the seeds from 0.
+    """Look for what exposes a mutant: its probe; its known world, then the aimed worlds and then all others from 0.
 
     Args:
-        task: Name, budget in seeds, and whether to forget the known seed.
+        task: Name, budget in seeds of each kind of worlds, and whether to forget the known world.
     """
     name, budget, fresh = task
     mutant = MUTANTS[name]
     with applied(mutant):
-        if mutant.probe is not None:
-            broken = _probe(mutant.probe)
-            return Death(name, broken is not None, f"probe {mutant.probe}", broken or "")
-        seeds = [(seed, 4) for seed in range(budget)]
-        if mutant.seed is not None and not fresh:
-            seeds.insert(0, mutant.seed)
-        for seed, nodes in seeds:
-            law = _world(seed, nodes)
+        seen = None if mutant.probe is None else _probe(mutant.probe)
+        probe = "" if mutant.probe is None else f"{mutant.probe}: {seen or 'sees nothing'}"
+        probed = mutant.probe is None or seen is not None
+        if mutant.unseen:
+            return Death(name, probed, "", "", probe)
+        for family, seed in _worlds(mutant, budget, fresh=fresh):
+            law = _world(family, seed)
             if law is not None:
-                return Death(name, True, f"seed {seed}, n={nodes}", law)
-    return Death(name, False, f"none of {budget} seeds", "")
+                return Death(name, probed, f"{family or 'random'}, seed {seed}", law, probe)
+    return Death(name, False, f"none of {budget} seeds", "", probe)
+
+
+def table() -> str:
+    """The mutants as a table in Markdown: the known world, or why there is none, and the probe."""
+    killers = [mutant.killer for mutant in MUTANTS.values() if mutant.killer is not None]
+    aimed = sum(bool(killer.family) for killer in killers)
+    probes = sum(mutant.probe is not None for mutant in MUTANTS.values())
+    lines = [
+        f"{len(MUTANTS)} mutants: {len(killers) - aimed} die in drawn worlds, {aimed} in aimed ones,"
+        f" and {len(MUTANTS) - len(killers)} by a probe alone; {probes} have a probe.",
+        "",
+        "| mutant | world and seed | law | probe |",
+        "|---|---|---|---|",
+    ]
+    for mutant in MUTANTS.values():
+        killer = mutant.killer
+        world = mutant.unseen if killer is None else f"{killer.family or 'random'}, {killer.seed}"
+        law = "" if killer is None else killer.law
+        probe = f"`{mutant.probe}`" if mutant.probe else ""
+        lines.append(f"| {mutant.name} | {world} | {law} | {probe} |")
+    return "\n".join(lines) + "\n"
+
+
+def _worlds(mutant: Mutant, budget: int, *, fresh: bool) -> Iterator[tuple[str, int]]:
+    if mutant.killer is not None and not fresh:
+        yield mutant.killer.family, mutant.killer.seed
+    if mutant.aim:
+        yield from ((mutant.aim, seed) for seed in range(min(budget, AIMED_BUDGET)))
+    yield from (("", seed) for seed in range(budget))
 
 
 def _probe(name: str) -> str | None:
@@ -116,10 +124,10 @@ def _probe(name: str) -> str | None:
     return None
 
 
-def _world(seed: int, nodes: int) -> str | None:
+def _world(family: str, seed: int) -> str | None:
     try:
         with _within(CPU_SECONDS_MAX):
-            violations = run_seed(seed, nodes).violations
+            violations = run_world(family, seed, NODES).violations
     except _Endless:
         return "the core does not come to an end"
     except Exception as broken:  # noqa: BLE001 - any exception is a death

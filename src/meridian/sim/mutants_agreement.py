@@ -25,8 +25,13 @@ def _edit(
     new: str,
     *,
     probe: str | None = None,
+    aim: str = "",
+    unseen: str = "",
 ) -> Mutant:
-    return Mutant(name, (Edit(owner, function, old, new),), probe=probe)
+    return Mutant(name, (Edit(owner, function, old, new),), probe, aim, unseen)
+
+
+MEMORY = "only memory grows"
 
 
 THRESHOLDS: tuple[Mutant, ...] = (
@@ -50,6 +55,7 @@ THRESHOLDS: tuple[Mutant, ...] = (
         "        return wishes[self._context.quorum - 1]",
         "        return wishes[0]",
         probe="wishes_move_views_together",
+        aim="views",
     ),
     _edit(
         "a report is attested with q - 1 signatures",
@@ -68,6 +74,7 @@ LOCKS: tuple[Mutant, ...] = (
         "elif block_hash != best[1]:",
         "elif False:",
         probe="forged_justifications_are_refused",
+        aim="locks",
     ),
     _edit(
         "the lowest lock wins", proposal, "_highest_lock", "best = max(locks)", "best = min(locks)"
@@ -79,6 +86,7 @@ LOCKS: tuple[Mutant, ...] = (
         "certificate.view > best.view",
         "certificate.view < best.view",
         probe="the_highest_lock_is_carried",
+        aim="locks",
     ),
     _edit(
         "a leader ignores the lock",
@@ -112,6 +120,7 @@ VIEWS: tuple[Mutant, ...] = (
         "if len(wishes) < self._context.amplify:",
         "if True:",
         probe="wishes_move_views_together",
+        aim="views",
     ),
     _edit("nobody wishes", Pacemaker, "time_out", "self.wish = self.view + 1", "return False"),
     _edit("a wish is said once", Agreement, "resend", "if self.pacemaker.wish > 0:", "if False:"),
@@ -122,6 +131,7 @@ VIEWS: tuple[Mutant, ...] = (
         "if view > self.view + limits.views_ahead_max:",
         "if False:",
         probe="views_are_bounded",
+        unseen=MEMORY,
     ),
     _edit(
         "stale views count",
@@ -130,6 +140,7 @@ VIEWS: tuple[Mutant, ...] = (
         "return view >= self.view - behind",
         "return True",
         probe="views_are_bounded",
+        unseen=MEMORY,
     ),
     _edit(
         "a second ECHO in a view",
@@ -145,6 +156,7 @@ VIEWS: tuple[Mutant, ...] = (
         "if propose.member != self._context.leader(propose.view):",
         "if False:",
         probe="only_the_leader_proposes",
+        aim="pests",
     ),
     _edit(
         "the leader waits for every HAVE",
@@ -164,6 +176,7 @@ ROWS: tuple[Mutant, ...] = (
         "list(members) != sorted(set(members))",
         "list(members) != sorted(members)",
         probe="a_member_has_one_row",
+        aim="pests",
     ),
     _edit(
         "HAVE waits for every row",
@@ -193,6 +206,7 @@ ROWS: tuple[Mutant, ...] = (
         "if False in verdicts:",
         "if False:",
         probe="refused_rows_are_not_echoed",
+        aim="pests",
     ),
     _edit(
         "bodies are never fetched",
@@ -208,6 +222,7 @@ ROWS: tuple[Mutant, ...] = (
         "self._turn += 1",
         "return",
         probe="listed_rows_are_asked_for",
+        aim="fetch",
     ),
     _edit(
         "a fetched body is believed",
@@ -223,6 +238,7 @@ ROWS: tuple[Mutant, ...] = (
         "if block.hash != block_hash:",
         "if False:",
         probe="another_block_is_not_taken",
+        aim="fetch",
     ),
     _edit(
         "fetches stay with one source",
@@ -231,6 +247,7 @@ ROWS: tuple[Mutant, ...] = (
         "if overdue and item.tries >= TRIES_PER_SOURCE:",
         "if False:",
         probe="fetches_go_from_source_to_source",
+        aim="fetch",
     ),
     _edit("nothing is served", EpochMachine, "_serve", "data = self._held(fetch)", "data = None"),
 )
@@ -243,6 +260,7 @@ STATEMENTS: tuple[Mutant, ...] = (
         "if member not in slot:",
         "if True:",
         probe="the_first_ballot_counts",
+        aim="guilt",
     ),
     _edit(
         "a VOTE and a VIEW_CHANGE of one view are amnesia",
@@ -258,6 +276,7 @@ STATEMENTS: tuple[Mutant, ...] = (
         "if evidence.denies(",
         "if False and evidence.denies(",
         probe="amnesia_is_proved",
+        aim="guilt",
     ),
     _edit(
         "DECIDED is not given to who asks",
@@ -280,6 +299,7 @@ STATEMENTS: tuple[Mutant, ...] = (
         "if own is not None and own not in known:",
         "if own is not None and not known:",
         probe="the_own_report_goes_beside_an_attested_set",
+        aim="reports",
     ),
     _edit(
         "nothing is said again",
@@ -295,6 +315,7 @@ STATEMENTS: tuple[Mutant, ...] = (
         "        if vote is not None:\n",
         "        if False:\n",
         probe="the_latest_is_said_again",
+        aim="repeats",
     ),
     Mutant(
         "ECHOs decide",

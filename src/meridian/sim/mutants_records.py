@@ -13,12 +13,10 @@ ECHOED = "what_was_echoed_survives_a_crash"
 RESTART = "a_restart_brings_everything_back"
 
 
-def _not_durable(
-    kind: str, seed: tuple[int, int] | None = None, probe: str | None = None
-) -> Mutant:
+def _not_durable(kind: str, probe: str | None = None) -> Mutant:
     old = "self._effects.append(Persist("
     edit = Edit(Seat, "persist", old, f"if kind != {kind!r}: {old}")
-    return Mutant(f"{kind} is not durable", (edit,), seed, probe)
+    return Mutant(f"{kind} is not durable", (edit,), probe, "crashes")
 
 
 RECORDS: tuple[Mutant, ...] = (
@@ -41,25 +39,30 @@ RECORDS: tuple[Mutant, ...] = (
         "HAVE lists bodies that are not durable",
         (Edit(Collection, "_persist_listed", "self.persist_bodies([digest])", "pass"),),
         probe=LISTED,
+        aim="crashes",
     ),
     Mutant(
         "a lost disk makes no observer",
         (Edit(EpochMachine, "start", "seat.observer = observer or", "seat.observer ="),),
         probe="an_observer_stays_one",
+        aim="disks",
     ),
     Mutant(
         "an observer forgets that it is one",
         (Edit(EpochMachine, "start", "or (memory is not None and memory.observer)", "or False"),),
         probe="an_observer_stays_one",
+        aim="disks",
     ),
     Mutant(
         "an unknown own statement makes no observer",
         (Edit(Seat, "observe", "self.observer = True", "pass"),),
         probe="an_unknown_own_statement_makes_an_observer",
+        aim="disks",
     ),
     Mutant(
         "a clock that is set back moves every deadline",
         (Edit(Replica, "_time", "max(0, self._clock_ms - now_ms)", "0"),),
         probe="a_clock_that_is_set_back_is_survived",
+        aim="clock",
     ),
 )

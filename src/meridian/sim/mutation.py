@@ -32,15 +32,30 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Killer:
+    """A world of four members that breaks a law under a mutant."""
+
+    family: str
+    """Of aimed worlds (see `aims`); empty for worlds in which everything is drawn."""
+    seed: int
+    law: str
+    """What was broken when it was found."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mutant:
     """A protocol that must not survive."""
 
     name: str
     edits: tuple[Edit, ...]
-    seed: tuple[int, int] | None = None
-    """(seed, nodes) of a world that breaks a law under it."""
     probe: str | None = None
-    """Or the probe that fails under it."""
+    """The probe that fails under it; every mutant without a world has one."""
+    aim: str = ""
+    """The family of aimed worlds in which it is searched first."""
+    unseen: str = ""
+    """Why no world shows it."""
+    killer: Killer | None = None
+    """The known one."""
 
 
 def rewritten(*edits: Edit) -> Any:

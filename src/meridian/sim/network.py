@@ -74,6 +74,8 @@ class Network:
             return
         if (sender, receiver) in self._closed or self._dropped(receiver, frame):
             return
+        if plan.aim is not None and (frame[1], sender, receiver) in plan.aim.lost:
+            return
         if plan.loss and rng.random() * 1000 < plan.loss:
             return
         copies = 2 if plan.duplication and rng.random() * 1000 < plan.duplication else 1

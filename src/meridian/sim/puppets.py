@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames
 from meridian.ephemera.block import Block, have_digest, required_members
 from meridian.ephemera.collection import row_root
@@ -29,6 +30,7 @@ from meridian.ephemera.message import (
     Row,
     Vote,
     Wish,
+    lock_digest,
     propose_digest,
     report_digest,
 )
@@ -246,13 +248,23 @@ class Replayer(Puppet):
 
 
 class Flooder(Puppet):
-    """Answers with bursts: made-up blocks in many views, far wishes, many attempts, requests, false evidence."""
+    """Answers with bursts: made-up blocks in many views, far wishes, many attempts, requests, false evidence.
+
+    It also passes proposals of others off as its own.
+    """
 
     def hears(self, sender: int, frame: bytes) -> list[Said]:  # noqa: D102 - see Puppet
         read = self.read(frame)
-        if read is None or self.rng.random() > 0.1:
+        if read is None:
             return []
-        context = read[0]
+        context, message = read
+        if isinstance(message, Propose):
+            digest = propose_digest(message.block.hash)
+            signature = self.sign(context, Kind.PROPOSE, message.view, digest)
+            usurped = replace(message, member=self.own(context), signature=signature)
+            return self.spend([(self.others(context), frames.encode(usurped, context.epoch))])
+        if self.rng.random() > 0.1:
+            return []
         burst = [self._nonsense(context) for _ in range(BURST)]
         return self.spend([((sender,), frames.encode(m, context.epoch)) for m in burst])
 
@@ -274,9 +286,29 @@ class Flooder(Puppet):
             case 4:
                 return Row(own, digest, self.sign(context, Kind.ROW, 0, digest))
             case 5:
-                return Accusation(rng.randbytes(rng.randint(1, 200)))
+                return Accusation(self._false_evidence(context))
             case _:
                 return rng.choice((Ask(WANT_DECISION), Fetch(BODY, 0, digest, 0)))
+
+    def _false_evidence(self, context: Context) -> bytes:
+        """Noise, or a proof with one thing wrong: epoch, kind, view, two digests that are one, or a lock kept."""
+        own, block_hash = self.own(context), bytes(32)
+        wish = (block_hash, self.sign(context, Kind.WISH, 1, block_hash))
+        row = (block_hash, self.sign(context, Kind.ROW, 1, block_hash))
+        vote = (block_hash, self.sign(context, Kind.VOTE, 0, block_hash))
+        kept = (0, block_hash)
+        change = self.sign(context, Kind.VIEW_CHANGE, 1, lock_digest(kept))
+        elsewhere = replace(context, epoch=context.epoch + 1)
+        return self.rng.choice(
+            (
+                self.rng.randbytes(self.rng.randint(1, 200)),
+                evidence.double(elsewhere, own, Kind.ECHO, 0, wish, vote),
+                evidence.double(context, own, Kind.WISH, 1, wish, (bytes(31) + b"\x01", wish[1])),
+                evidence.double(context, own, Kind.ROW, 1, row, (bytes(31) + b"\x01", row[1])),
+                evidence.double(context, own, Kind.VOTE, 0, vote, vote),
+                evidence.amnesia(context, own, (0, *vote), (1, kept, change)),
+            )
+        )
 
 
 class Foreigner(Puppet):

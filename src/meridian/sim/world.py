@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from meridian.ephemera import frame as frames
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.message import Propose
-from meridian.primitives.eip712 import Domain
-from meridian.primitives.ids import Address, network_id
 from meridian.sim import checkers, faults, signatures
-from meridian.sim.faults import SPEAKERS, TWINNED, Plan, Scenario
+from meridian.sim.aimed_liars import AIMED_ROLES, LIARS
+from meridian.sim.epochs import FIRST_EPOCH, contexts_of
+from meridian.sim.faults import AIMED_SPEAKERS, END_MS, SPEAKERS, TWINNED, Plan, Scenario
 from meridian.sim.hosts import HOUR_MS, Host, World
 from meridian.sim.liar import RESEND_MS, Cabal, Liar
 from meridian.sim.mangler import Mangler
@@ -30,13 +30,7 @@ from meridian.sim.network import VIEW_END, Event, Network, view_of
 from meridian.sim.puppets import ROLES, Puppet
 from meridian.sim.trace import text_of
 
-END_MS = 30_000
-"""Virtual time within which every world must be done after the network is calm."""
-
 EVENTS_MAX = 400_000
-
-DOMAIN = Domain(314, Address(bytes(19) + b"\x01"))
-FIRST_EPOCH = 9
 
 LOCK_CARRIED_FAR = 3
 """A lock that lives until this view was carried through more than one change."""
@@ -60,10 +54,11 @@ class Result:
 
     def describe(self) -> str:
         """What to print when it fails: enough to run it again."""
+        aim = "" if self.plan.aim is None else f"--aim {self.plan.aim.family} "
         return (
-            f"run_seed({self.seed}, {self.nodes}): {'; '.join(self.violations)}\n"
+            f"{aim}seed {self.seed}, n={self.nodes}: {'; '.join(self.violations)}\n"
             f"  plan: {self.plan.describe()}\n"
-            f"  again: meridian sim --nodes {self.nodes} --replay {self.seed}"
+            f"  again: meridian sim {aim}--nodes {self.nodes} --replay {self.seed}"
         )
 
 
@@ -80,27 +75,6 @@ def run_seed(seed: int, nodes: int, watch: Watch | None = None) -> Result:
 def run_plan(plan: Plan, watch: Watch | None = None) -> Result:
     """Run a world whose faults were chosen by hand."""
     return _run(plan, faults.rng_of(plan.seed), watch)
-
-
-def contexts_of(plan: Plan) -> tuple[Context, ...]:
-    """The epochs of a world: who is a member, by key."""
-    seats = list(range(plan.nodes))
-    contexts = []
-    for epoch in range(plan.course.epochs):
-        if epoch and plan.course.rotate:
-            leaving = next((p for p in seats if p not in plan.byzantine), seats[0])
-            seats = [p for p in seats if p != leaving] + [plan.nodes + epoch - 1]
-        addresses = tuple(sorted(_address(plan, participant) for participant in seats))
-        context = Context(DOMAIN, network_id("sim"), FIRST_EPOCH + epoch, addresses)
-        if plan.scenario is not None:
-            leaders = [addresses.index(_address(plan, p)) for p in plan.scenario.leaders]
-            object.__setattr__(context, "leaders", tuple(leaders))
-        contexts.append(context)
-    return tuple(contexts)
-
-
-def _address(plan: Plan, participant: int) -> Address:
-    return signatures.key_of(participant, modelled=not plan.real_signatures).address
 
 
 def _run(plan: Plan, rng: random.Random, watch: Watch | None) -> Result:
@@ -149,7 +123,7 @@ class _Run:
         return Cabal(keys)
 
     def _add(self, participant: int, strategy: str, cabals: list[Cabal]) -> None:
-        if strategy in SPEAKERS:
+        if strategy in SPEAKERS or strategy in AIMED_SPEAKERS:
             self._add_liars(participant, strategy, cabals)
             return
         key = self._keys[participant]
@@ -162,7 +136,7 @@ class _Run:
             host = Host(self._world, participant, key, bodies, post)
             host.correct = strategy == "correct"
             self._place(participant, host)
-        maker = Mangler if strategy == "mangler" else ROLES.get(strategy)
+        maker = Mangler if strategy == "mangler" else {**ROLES, **AIMED_ROLES}.get(strategy)
         if maker is not None:
             self._puppets[participant] = maker(
                 participant, key, self._numbers, self._world.ids, self._rng
@@ -177,7 +151,8 @@ class _Run:
             cabal = shared if strategy == "colluder" else Cabal({index: key})
             ids = [self._world.ids[address] for address in context.members]
             post = functools.partial(self._post_of_liar, ids)
-            self._place(participant, Liar(index, context, cabal, self._rng, post))
+            maker = LIARS.get(strategy, Liar)
+            self._place(participant, maker(index, context, cabal, self._rng, post))
 
     def _place(self, participant: int, host: Host | Liar) -> None:
         self._routes[participant].append(len(self._hosts))
@@ -199,10 +174,11 @@ class _Run:
             if participant == plan.course.away:
                 host.stop(plan.calm_ms)
             host.begin(0, 0)
-            if host.late:
+            if host.late or (plan.aim is not None and plan.aim.unaware == participant):
                 network.at(plan.calm_ms, Event(number, "late-row"))
             if participant in plan.course.dead:
-                network.at(self._rng.randint(0, plan.calm_ms), Event(number, "dead"))
+                aimed = None if plan.aim is None else plan.aim.dies_ms
+                network.at(self._rng.randint(*aimed or (0, plan.calm_ms)), Event(number, "dead"))
             if participant == plan.storage.wiped:
                 network.at(self._rng.randint(0, plan.calm_ms), Event(number, "wiped"))
             self._after(number, host)
@@ -212,9 +188,10 @@ class _Run:
     def run(self) -> Result:
         self._begin()
         events, network, trace = 0, self._network, self._trace
+        end_ms = END_MS if self._plan.aim is None else self._plan.aim.end_ms
         while events < EVENTS_MAX:
             event = network.next()
-            if event is None or network.now_ms > self._plan.calm_ms + END_MS:
+            if event is None or network.now_ms > self._plan.calm_ms + end_ms:
                 break
             events += 1
             head = f"{network.now_ms} {event.host} {event.sender} {event.stamp} {event.what} "
@@ -325,7 +302,8 @@ class _Run:
             self._reached["host frozen"] += 1
             self._say(host.member, f"freezes for {frozen_ms} ms")
         if plan.jump and rng.randrange(1000) < plan.jump:
-            by_ms = rng.choice((-HOUR_MS, HOUR_MS))
+            back = plan.aim is not None and plan.aim.set_back
+            by_ms = -HOUR_MS if back else rng.choice((-HOUR_MS, HOUR_MS))
             host.jump(by_ms)
             self._reached[f"clock jumped {'back' if by_ms < 0 else 'forward'}"] += 1
             self._say(host.member, f"clock jumps by {by_ms} ms")
@@ -407,6 +385,9 @@ class _Run:
     def _result(self, events: int) -> Result:
         correct = self._correct()
         found = [f"core: member {m} raised {h.broken}" for m, h in correct.items() if h.broken]
+        found += [f"member {m}: {text}" for m, host in correct.items() for text in host.forgot]
+        if self._plan.aim is not None and self._plan.aim.guilt:
+            found += checkers.unproved(self._plan.aim.guilt, [h.outcomes for h in correct.values()])
         for epoch, context in enumerate(self._contexts):
             members = {
                 index: host
@@ -416,8 +397,8 @@ class _Run:
             outcomes = {
                 i: host.outcomes[epoch] for i, host in members.items() if epoch in host.outcomes
             }
-            bodies = {index: host.bodies[epoch] for index, host in members.items()}
-            found += checkers.violations(context, bodies, outcomes)
+            rows = {index: host.rows_of(epoch) for index, host in members.items()}
+            found += checkers.violations(context, rows, outcomes)
             core = {index: host for index, host in members.items() if not host.dead}
             found += checkers.unfinished({i: host.outcomes.get(epoch) for i, host in core.items()})
             for outcome in outcomes.values():

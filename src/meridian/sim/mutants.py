@@ -89,8 +89,10 @@ def table() -> str:
     aimed = sum(bool(killer.family) for killer in killers)
     probes = sum(mutant.probe is not None for mutant in MUTANTS.values())
     lines = [
-        f"{len(MUTANTS)} mutants: {len(killers) - aimed} die in drawn worlds, {aimed} in aimed ones,"
-        f" and {len(MUTANTS) - len(killers)} by a probe alone; {probes} have a probe.",
+        (
+            f"{len(MUTANTS)} mutants: {len(killers) - aimed} die in drawn worlds, {aimed} in aimed ones,"
+            f" and {len(MUTANTS) - len(killers)} by a probe alone; {probes} have a probe."
+        ),
         "",
         "| mutant | world and seed | law | probe |",
         "|---|---|---|---|",

@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,13 @@ def test_every_document_has_one_title():
             elif line.startswith("# ") and not fenced:
                 titles += 1
         assert titles == 1, path.relative_to(ROOT)
+
+
+def test_no_two_test_modules_have_one_name():
+    """Test modules are imported by their bare names: a second one, or one like a folder, hides the first."""
+    modules = [p.stem for p in (ROOT / "tests").rglob("*.py") if not p.name.startswith("__")]
+    folders = [
+        p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and not p.name.startswith("__")
+    ]
+    names = Counter(name for name in [*modules, *folders] if name != "conftest")
+    assert not [name for name, count in names.items() if count > 1]

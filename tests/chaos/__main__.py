@@ -22,9 +22,9 @@ from meridian.journey.host import free_port
 from meridian.primitives.quorum import faults_max
 
 from .checker import Checker, Findings, percentile
-from .committee import RunConfig
 from .faults import Conditions, Faults
 from .network import Network, lacking
+from .roster import RunConfig
 from .world import World, unmount_leftovers
 
 HEAD_START_S: Final = 4.0

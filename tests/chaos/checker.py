@@ -15,9 +15,9 @@ from meridian.ephemera.evidence import denies, verify_evidence
 from meridian.errors import InvalidInput
 from meridian.primitives.keys import recover
 
-from .committee import Committee, RunConfig
 from .failpoint import read_lines
 from .hostile import BACK
+from .roster import Committee, RunConfig
 from .world import FaultRecord, Sample
 
 MEMORY_MINUTES_MIN: Final = 5.0

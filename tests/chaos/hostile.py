@@ -34,8 +34,8 @@ from meridian.node.replica_driver import ReplicaDriver
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address
 
-from .committee import LIMITS, LINK_LIMITS, TIMING, Committee, Rows, RunConfig, row_body
-from .node import ATTEMPT, LOOK_S
+from .member import ATTEMPT, LOOK_S
+from .roster import LIMITS, LINK_LIMITS, TIMING, Committee, Rows, RunConfig, row_body
 
 MANNERS: Final = ("garbage", "twins", "liar")
 FLOOD: Final = 200

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from chaos.checker import Checker, fit, percentile
-from chaos.committee import Committee, RunConfig, row_body
 from chaos.failpoint import (
     Failpoint,
     NotDurable,
@@ -23,6 +22,7 @@ from chaos.failpoint import (
     open_lines,
     read_lines,
 )
+from chaos.roster import Committee, RunConfig, row_body
 from chaos.world import FaultRecord, Sample
 from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames

@@ -22,9 +22,9 @@ from meridian.journey.processes import Child, Event, module_command
 from meridian.node.evaluator.safety import SAFETY_LOG, set_up
 from meridian.node.observe_mark import OBSERVE_FILE
 
-from .committee import Committee, RunConfig
 from .failpoint import VARIABLE
 from .network import PREFIX, Network, owner_is_gone
+from .roster import Committee, RunConfig
 
 DISK_MIB: Final = 96
 READY_S: Final = 60.0
@@ -161,12 +161,12 @@ class World:
             RemoteFault: If it ends instead.
         """
         if hostile is None:
-            return self._make(i, self._command(i, variables, "node")).wait_ready(READY_S)
+            return self._make(i, self._command(i, variables, "member")).wait_ready(READY_S)
         return self._make(i, self._command(i, variables, "hostile", hostile)).wait_ready(READY_S)
 
     def start_with_failpoint(self, i: int, failpoint: str) -> None:
         """Start a node that is to die by itself; it may do so before it serves."""
-        self._make(i, self._command(i, [f"{VARIABLE}={failpoint}"], "node"))
+        self._make(i, self._command(i, [f"{VARIABLE}={failpoint}"], "member"))
 
     def _make(self, i: int, command: Sequence[str]) -> Child:
         log = self.directory / f"log-{i}.txt"

@@ -18,8 +18,8 @@ import pytest
 from mesh import within
 
 from chaos.checker import Checker
-from chaos.committee import LINK_LIMITS, TIMING, RunConfig
 from chaos.failpoint import read_lines
+from chaos.roster import LINK_LIMITS, TIMING, RunConfig
 from chaos.world import World, sample_of
 from fuzz.mutation import mutate
 from meridian.ephemera.context import Kind as MessageKind

@@ -1,7 +1,7 @@
 """One node of a chaos run: links, driver, replica and safety log as production has them, and a clock for epochs.
 
 It opens epoch after epoch by its wall clock, contributes its row, signs the hash of the decided block as report, and
-appends every decision durably to its results. Run by the programme: ``python -m tests.chaos.node CONFIG NUMBER``.
+appends every decision durably to its results. Run by the programme: ``python -m tests.chaos.member CONFIG NUMBER``.
 """
 
 import asyncio
@@ -26,7 +26,16 @@ from meridian.node.process import (
 )
 from meridian.node.replica_driver import ReplicaDriver
 
-from .committee import (
+from .failpoint import (
+    VARIABLE,
+    Failpoint,
+    WatchedLog,
+    WatchedTransport,
+    append,
+    open_lines,
+    read_lines,
+)
+from .roster import (
     LIMITS,
     LINK_LIMITS,
     OPEN_DECIDED,
@@ -36,15 +45,6 @@ from .committee import (
     Rows,
     RunConfig,
     row_body,
-)
-from .failpoint import (
-    VARIABLE,
-    Failpoint,
-    WatchedLog,
-    WatchedTransport,
-    append,
-    open_lines,
-    read_lines,
 )
 
 ATTEMPT = bytes(32)

@@ -32,6 +32,7 @@ from meridian.ephemera.message import (
 )
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
+from meridian.sim.forger import Forger
 from meridian.sim.hosts import ATTEMPT, LIMITS
 from meridian.sim.liar import SPOKEN_MAX, Cabal, Liar, Post
 from meridian.sim.machine import REFUSED_BODY
@@ -260,6 +261,7 @@ AIMED_ROLES: dict[str, Maker] = {
     "hasty": Hasty,
     "swapper": Swapper,
     "double-reporter": DoubleReporter,
+    "forger": Forger,
     **{f"culprit {guilt}": _culprit(kind) for guilt, kind in GUILTY.items()},
 }
 """Puppets, by the names that a plan uses."""

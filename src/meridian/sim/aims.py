@@ -280,6 +280,12 @@ def _pests(rng: random.Random, plan: Plan) -> Plan:
     return replace(plan, strategies=((leader_of(plan, rng.randrange(2)), "pest"),))
 
 
+def _forgery(rng: random.Random, plan: Plan) -> Plan:
+    """A liar claims in the names of others what they never signed; half of the time it leads."""
+    forger = leader_of(plan, 0) if rng.random() < 0.5 else rng.randrange(plan.nodes)
+    return replace(plan, strategies=((forger, "forger"),), calm_ms=rng.choice((0, 100)))
+
+
 FAMILIES: dict[str, Callable[[random.Random, Plan], Plan]] = {
     "crashes": _crashes,
     "locks": _locks,
@@ -291,5 +297,6 @@ FAMILIES: dict[str, Callable[[random.Random, Plan], Plan]] = {
     "guilt": _guilt,
     "reports": _reports,
     "pests": _pests,
+    "forgery": _forgery,
 }
 """By name."""

@@ -84,7 +84,7 @@ def _own(context: Context, rows: Mapping[int, frozenset[bytes]], outcome: Outcom
             verify_certificate(context, decided.certificate)
         except InvalidInput as error:
             found.append(f"validity: {error}")
-        found += _counted(context.n, decided)
+        found += _counted(context, decided)
         if decided.certificate.block_hash != decided.block.hash:
             found.append("validity: certificate of another block")
         if [row_root(body) for body in decided.bodies] != [r.digest for r in decided.block.rows]:
@@ -99,13 +99,20 @@ def _own(context: Context, rows: Mapping[int, frozenset[bytes]], outcome: Outcom
         for attested in outcome.attested:
             if (attested.attempt, attested.digest) != (ATTEMPT, report_of(decided)):
                 found.append("validity: a report of something else")
+            if not all(
+                (index := context.index_of(address)) is not None
+                and context.signed_digest(index, attested.digest, signature)
+                for address, signature in attested.signatures
+            ):
+                found.append("validity: attested with a forged signature")
             if len(attested.signatures) < quorum.quorum(context.n):
                 found.append("validity: attested without a quorum")
     return found
 
 
-def _counted(n: int, decided: Decided) -> list[str]:
+def _counted(context: Context, decided: Decided) -> list[str]:
     """The sizes that agreement rests on, counted without the core's own thresholds."""
+    n = context.n
     rows = {row.member for row in decided.block.rows}
     haves = {have.member for have in decided.block.haves}
     votes = {member for member, _ in decided.certificate.votes}
@@ -114,6 +121,16 @@ def _counted(n: int, decided: Decided) -> list[str]:
         found.append("validity: a member has two rows")
     if min(len(rows), len(haves)) < n - quorum.faults_max(n):
         found.append("validity: decided without n - f rows and HAVEs")
+    # Not by `verify_block` and `verify_certificate`: these may be what is broken.
+    signed = [(r.member, Kind.ROW, 0, r.digest, r.signature) for r in decided.block.rows]
+    signed += [(h.member, Kind.HAVE, 0, h.digest, h.signature) for h in decided.block.haves]
+    certificate = decided.certificate
+    signed += [
+        (member, Kind.VOTE, certificate.view, certificate.block_hash, signature)
+        for member, signature in certificate.votes
+    ]
+    if not all(context.signed(*statement) for statement in signed):
+        found.append("validity: decided with a forged signature")
     if len(votes) < quorum.quorum(n):
         found.append("validity: decided without a quorum")
     return found

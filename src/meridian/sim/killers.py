@@ -104,4 +104,30 @@ KILLERS: dict[str, Killer] = {
     "a clock that is set back moves every deadline": Killer(
         "clock", 0, "termination: member 1 undecided"
     ),
+    "the signer is not compared": Killer("forgery", 1, "termination: member 1 undecided"),
+    "statements: signature not checked": Killer(
+        "forgery", 4, "evidence: evidence.signature: does not verify"
+    ),
+    "WISH: signature not checked": Killer("forgery", 1, "termination: member 1 undecided"),
+    "rows of a block: signature not checked": Killer(
+        "forgery", 8, "validity: block.rows: signature of member 0 does not verify"
+    ),
+    "HAVEs of a block: signature not checked": Killer(
+        "forgery", 36, "validity: block.haves: signature of member 0 does not verify"
+    ),
+    "certificates: signature not checked": Killer("forgery", 2, "termination: member 3 undecided"),
+    "an ECHO certificate decides": Killer(
+        "forgery", 16, "validity: certificate.votes: signature of member 0 does not verify"
+    ),
+    "one voter counts twice in a certificate": Killer(
+        "forgery", 0, "termination: member 3 undecided"
+    ),
+    "DECIDED is believed": Killer("forgery", 0, "termination: member 3 undecided"),
+    "REPORT_SIG: statement not checked": Killer(
+        "forgery", 10, "evidence: evidence.signature: does not verify"
+    ),
+    "REPORT_SIG: the chain's signature not checked": Killer(
+        "forgery", 9, "validity: attested with a forged signature"
+    ),
+    "evidence is believed": Killer("forgery", 14, "framing: double_echo by correct member 2"),
 }

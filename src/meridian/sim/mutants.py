@@ -31,14 +31,14 @@ AIMED_BUDGET = 400
 CPU_SECONDS_MAX = 1.0
 """A world under a mutant that takes so long has found an endless loop."""
 
-FORGERY = "bytes: no liar of the worlds forges this"
+UNFORGED = "bytes: no liar of the worlds forges this"
 
 MUTANTS: dict[str, Mutant] = {
     mutant.name: replace(mutant, killer=KILLERS.get(mutant.name))
     for mutant in (
         *AGREEMENT,
         *RECORDS,
-        *(replace(mutant, unseen=FORGERY) for mutant in SIGNATURES),
+        *(replace(mutant, unseen="" if mutant.aim else UNFORGED) for mutant in SIGNATURES),
     )
 }
 

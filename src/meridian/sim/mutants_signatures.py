@@ -13,6 +13,9 @@ FIELDS = "statements_bind_every_field"
 ASIDE = "what_was_set_aside_is_checked_when_it_matters"
 DIGESTS = "digests_bind_every_field"
 
+FORGERY = "forgery"
+"""The family of aimed worlds with a forger."""
+
 
 def _field(name: str, old: str, new: str) -> Mutant:
     return Mutant(f"{name} is not signed", (Edit(Context, "statement", old, new),), probe=FIELDS)
@@ -41,6 +44,7 @@ SIGNATURES: tuple[Mutant, ...] = (
         "the signer is not compared",
         (Edit(Context, "signed_digest", "== self.members[member]", "is not None"),),
         probe=FIELDS,
+        aim=FORGERY,
     ),
     Mutant(
         "the attempt is not signed",
@@ -61,11 +65,13 @@ SIGNATURES: tuple[Mutant, ...] = (
         "statements: signature not checked",
         (Edit(Ledger, "examine", "if not self._context.signed(", "if False and ("),),
         probe="forged_statements_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "WISH: signature not checked",
         (Edit(Agreement, "on_wish", "if not signed:", "if False:"),),
         probe="forged_wishes_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "rows of a block: signature not checked",
@@ -78,6 +84,7 @@ SIGNATURES: tuple[Mutant, ...] = (
             ),
         ),
         probe="forged_blocks_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "HAVEs of a block: signature not checked",
@@ -90,11 +97,13 @@ SIGNATURES: tuple[Mutant, ...] = (
             ),
         ),
         probe="forged_blocks_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "certificates: signature not checked",
         (Edit(block, "verify_certificate", "if not context.signed(", "if False and ("),),
         probe="forged_decisions_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "an ECHO certificate decides",
@@ -107,11 +116,13 @@ SIGNATURES: tuple[Mutant, ...] = (
             ),
         ),
         probe="forged_decisions_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "one voter counts twice in a certificate",
         (Edit(block, "verify_certificate", "a >= b", "a > b"),),
         probe="forged_decisions_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "DECIDED is believed",
@@ -124,6 +135,7 @@ SIGNATURES: tuple[Mutant, ...] = (
             ),
         ),
         probe="forged_decisions_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "claims: signature not checked",
@@ -175,16 +187,19 @@ SIGNATURES: tuple[Mutant, ...] = (
         "REPORT_SIG: statement not checked",
         (Edit(Attestation, "on_report", "if not self._signed(report)", "if False"),),
         probe="forged_reports_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "REPORT_SIG: the chain's signature not checked",
         (Edit(Attestation, "on_report", "if not context.signed_digest(", "if False and ("),),
         probe="forged_reports_are_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "evidence is believed",
         (Edit(evidence, "_check", "if not holds:", "if False:"),),
         probe="forged_evidence_is_refused",
+        aim=FORGERY,
     ),
     Mutant(
         "what was set aside accuses unchecked",

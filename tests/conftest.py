@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ settings.register_profile(
     "meridian", deadline=None, derandomize="CI" in os.environ, print_blob=True
 )
 settings.load_profile("meridian")
+
+# A shell ignores SIGINT in what it starts in the background, and children inherit that: then no test of Ctrl-C can work.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 

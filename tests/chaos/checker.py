@@ -200,19 +200,16 @@ class Checker:
                     self._wrong(f"epoch {epoch}: node {node} denies its vote in {vote['view']}")
 
     def _check_observed(self, node: int, lines: list[dict[str, Any]]) -> None:
-        """Where a process only observes, neither it nor a later one may say anything that was not said before."""
+        """Where a process only observes, neither it nor a later one may sign; what it signed before it may repeat."""
         through: dict[int, int] = {}
         highest = -1
         for line in self._results[node]:
             if line["what"] == "started":
                 highest = max(highest, line["observe_through"])
                 through[line["run"]] = highest
-        said: set[tuple[Any, ...]] = set()
         for line in lines:
-            key = (line["epoch"], line["kind"], line["view"], line["digest"])
-            if line["epoch"] <= through.get(line["run"], -1) and key not in said:
+            if line["new"] and line["epoch"] <= through.get(line["run"], -1):
                 self._wrong(f"node {node} signs in epoch {line['epoch']}, which it only observes")
-            said.add(key)
 
     # --- liveness --------------------------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class WatchedLog:
         self._failpoint = failpoint
         self._context = context
         self._durable: dict[int, set[Said]] = {}
+        self._new: dict[int, set[Said]] = {}
+        """Of these, what this process wrote; the rest it found."""
         self.decided_before: set[int] = set()
 
     def load(self, epoch: int) -> tuple[Record, ...]:
@@ -152,7 +154,8 @@ class WatchedLog:
         if self._failpoint.reached("persist", "before", kinds):
             die()
         self._log.write(records)
-        self._note(records)
+        for epoch, said in self._note(records):
+            self._new.setdefault(epoch, set()).add(said)
         if self._failpoint.reached("persist", "after", kinds):
             die()
 
@@ -161,15 +164,23 @@ class WatchedLog:
         own = self._log.records(epoch, "context")
         return bool(own) and read_context(self._context(epoch), self._own, own[0].value)
 
-    def _note(self, records: Sequence[Record]) -> None:
-        """Take in which statements the records hold; a VOTE is held by its lock."""
+    def _note(self, records: Sequence[Record]) -> list[tuple[int, Said]]:
+        """Take in which statements the records hold, and return them; a VOTE is held by its lock."""
+        found: list[tuple[int, Said]] = []
         for record in records:
-            held = self._durable.setdefault(record.epoch, set())
             if record.kind in FRAME_RECORDS:
-                held.add(said_by(frames.decode(record.value, self._context(record.epoch))))
+                message = frames.decode(record.value, self._context(record.epoch))
+                found.append((record.epoch, said_by(message)))
             elif record.kind == "lock":
                 lock = Certificate.decode(record.value)
-                held.add(("Vote", lock.view, lock.block_hash.hex()))
+                found.append((record.epoch, ("Vote", lock.view, lock.block_hash.hex())))
+        for epoch, said in found:
+            self._durable.setdefault(epoch, set()).add(said)
+        return found
+
+    def is_new(self, epoch: int, said: Said) -> bool:
+        """Whether this process signed it; the other statements it found in its log."""
+        return said in self._new.get(epoch, ())
 
     def protects(self, epoch: int, said: Said) -> bool:
         """Whether a statement of our own is durable; for a closed epoch the log is read again."""
@@ -179,8 +190,9 @@ class WatchedLog:
 
     def forget(self, epoch: int) -> None:
         """Forget what was noted of a closed epoch and of older ones."""
-        for old in [known for known in self._durable if known <= epoch]:
-            del self._durable[old]
+        for statements in (self._durable, self._new):
+            for old in [known for known in statements if known <= epoch]:
+                del statements[old]
         self.decided_before = {known for known in self.decided_before if known > epoch}
 
 
@@ -227,7 +239,9 @@ class WatchedTransport:
         if said in written:
             return
         if self._log.protects(epoch, said):
-            append(self._statements, {"epoch": epoch, "run": os.getpid()} | statement(message))
+            new = self._log.is_new(epoch, said)
+            line = {"epoch": epoch, "run": os.getpid(), "new": new}
+            append(self._statements, line | statement(message))
         elif not self._log.only_observes(epoch):
             raise NotDurable(f"epoch {epoch}: {said}")
         written.add(said)

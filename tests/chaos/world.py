@@ -30,6 +30,8 @@ DISK_MIB: Final = 96
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
 """More than a process gives itself, so that it says what hangs."""
+ONE_ARENA: Final = "MALLOC_ARENA_MAX=1"
+"""glibc gives each thread an arena of its own, and they crumble: memory creeps upward without a leak."""
 FAKETIME: Final = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",)
 PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -152,7 +154,7 @@ class World:
     def _command(self, i: int, variables: Iterable[str], module: str, *more: str) -> list[str]:
         inside = self.network.inside(i) if self.network else []
         command = module_command(f"tests.chaos.{module}", str(self.config_file), str(i), *more)
-        return [*inside, "env", *variables, *command]
+        return [*inside, "env", ONE_ARENA, *variables, *command]
 
     def start(self, i: int, variables: Iterable[str] = (), *, hostile: str | None = None) -> Event:
         """Start a node (or a hostile one in its place) and wait until it serves; return what it said.

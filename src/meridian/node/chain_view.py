@@ -1,5 +1,6 @@
 """The contracts of one network as typed values: what a process reads from the chain, in one place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -45,6 +46,21 @@ class AcceptedReport:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochCommitments:
+    """What stands of an epoch's commitments."""
+
+    standing: tuple[Commitment, ...] = ()
+    """Those that were not voided, oldest first."""
+    digest: bytes = bytes(32)
+    """The epoch's digest after everything that happened: what a report must name."""
+
+    @property
+    def evaluated(self) -> Commitment | None:
+        """The commitment that evaluators work on, with the digest that their report names; None: the epoch waits."""
+        return replace(self.standing[-1], digest=self.digest) if self.standing else None
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredNode:
     """One `NodeRegistered` event."""
 
@@ -62,6 +78,8 @@ class RegisteredEvaluator:
     endpoint: str
     """Where its peers reach it: ``host:port``, as it registered it."""
     is_active: bool
+    is_slashed: bool = False
+    """Its stake is gone and it is a member of nothing to come, for good."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -87,6 +105,34 @@ def _address(value: Any) -> Address:
     return parse_address(value) if isinstance(value, str) else Address(bytes(value))
 
 
+def _commitment(event: Event) -> Commitment:
+    return Commitment(
+        epoch=event.args["epoch"],
+        aggregator=_address(event.args["aggregator"]),
+        root=bytes(event.args["root"]),
+        n_nodes=event.args["n_nodes"],
+        annotation=bytes(event.args["annotation"]),
+        manifest=bytes(event.args["manifest"]),
+        digest=bytes(event.args["digest"]),
+        tx_hash=event.tx_hash,
+        block=event.block,
+    )
+
+
+def _report(event: Event) -> AcceptedReport:
+    return AcceptedReport(
+        epoch=event.args["epoch"],
+        report_hash=bytes(event.args["report_hash"]),
+        transmitter=_address(event.args["transmitter"]),
+        reward_root=bytes(event.args["reward_root"]),
+        total_atto=event.args["total"],
+        unlock_at_s=event.args["unlock_at"],
+        previous=bytes(event.args["previous"]),
+        tx_hash=event.tx_hash,
+        block=event.block,
+    )
+
+
 class ChainView:
     """Reads of the four contracts; one instance for each thread."""
 
@@ -100,39 +146,78 @@ class ChainView:
     def _events(self, contract: Contract, name: str, from_block: int | None) -> list[Event]:
         return contract.events(name, self._from_block if from_block is None else from_block)
 
+    def _in_order(
+        self, contract: Contract, names: Sequence[str], from_block: int | None
+    ) -> list[Event]:
+        """Return events of several kinds in the order in which they happened."""
+        known = [name for name in names if contract.has(name)]
+        found = [event for name in known for event in self._events(contract, name, from_block)]
+        return sorted(found, key=lambda event: (event.block, event.log_index))
+
     def committed(self, from_block: int | None = None) -> list[Commitment]:
-        """Return the commitments, oldest first."""
+        """Return all commitments, oldest first, also those that were voided."""
         return [
-            Commitment(
-                epoch=event.args["epoch"],
-                aggregator=_address(event.args["aggregator"]),
-                root=bytes(event.args["root"]),
-                n_nodes=event.args["n_nodes"],
-                annotation=bytes(event.args["annotation"]),
-                manifest=bytes(event.args["manifest"]),
-                digest=bytes(event.args["digest"]),
-                tx_hash=event.tx_hash,
-                block=event.block,
-            )
-            for event in self._events(self.commitments, "Committed", from_block)
+            _commitment(event) for event in self._events(self.commitments, "Committed", from_block)
         ]
 
+    def follow_commitments(
+        self, known: dict[int, EpochCommitments], from_block: int | None = None
+    ) -> None:
+        """Bring what is known of each epoch's commitments up to date with what happened since a block.
+
+        Blocks that were read before may be read again.
+        """
+        names = ("Committed", "Voided", "SelfCommitted")
+        for event in self._in_order(self.commitments, names, from_block):
+            number, digest = event.args["epoch"], bytes(event.args["digest"])
+            standing = known.get(number, EpochCommitments()).standing
+            if event.name == "Committed":
+                commitment = _commitment(event)
+                if commitment not in standing:
+                    standing = (*standing, commitment)
+            elif event.name == "Voided":
+                gone = _address(event.args["aggregator"]), bytes(event.args["root"])
+                standing = tuple(one for one in standing if (one.aggregator, one.root) != gone)
+            known[number] = EpochCommitments(standing, digest)
+
+    def standing(self, from_block: int | None = None) -> dict[int, Commitment]:
+        """Return, for each epoch that has one, the commitment that evaluators work on."""
+        known: dict[int, EpochCommitments] = {}
+        self.follow_commitments(known, from_block)
+        return {
+            epoch: one.evaluated
+            for epoch, one in sorted(known.items())
+            if one.evaluated is not None
+        }
+
     def reported(self, from_block: int | None = None) -> list[AcceptedReport]:
-        """Return the accepted reports in the order of their chain, oldest first."""
-        return [
-            AcceptedReport(
-                epoch=event.args["epoch"],
-                report_hash=bytes(event.args["report_hash"]),
-                transmitter=_address(event.args["transmitter"]),
-                reward_root=bytes(event.args["reward_root"]),
-                total_atto=event.args["total"],
-                unlock_at_s=event.args["unlock_at"],
-                previous=bytes(event.args["previous"]),
-                tx_hash=event.tx_hash,
-                block=event.block,
-            )
-            for event in self._events(self.evaluations, "Reported", from_block)
-        ]
+        """Return the accepted reports that were not voided, in the order of their chain, oldest first."""
+        known: list[AcceptedReport] = []
+        self.follow_reports(known, from_block)
+        return known
+
+    def follow_reports(self, known: list[AcceptedReport], from_block: int | None = None) -> None:
+        """Bring the chain of reports up to date with what happened since a block.
+
+        Blocks that were read before may be read again.
+        """
+        for event in self._in_order(self.evaluations, ("Reported", "ReportVoided"), from_block):
+            if event.name == "Reported":
+                report = _report(event)
+                if report not in known:
+                    known.append(report)
+            else:
+                gone = event.args["epoch"], bytes(event.args["report_hash"])
+                known[:] = [one for one in known if (one.epoch, one.report_hash) != gone]
+
+    def abandoned(self, from_block: int | None = None) -> set[int]:
+        """Return the epochs that were closed without a report, for good."""
+        events = self._in_order(self.evaluations, ("Abandoned",), from_block)
+        return {event.args["epoch"] for event in events}
+
+    def term(self) -> int:
+        """Return how many times anything was voided or renewed."""
+        return int(self.evaluations.read("term")) if self.evaluations.has("term") else 0
 
     def registrations(self, from_block: int | None = None) -> list[RegisteredNode]:
         """Return all registrations of nodes, oldest first; a node that left may register again."""
@@ -153,15 +238,18 @@ class ChainView:
         self, known: dict[Address, RegisteredEvaluator], from_block: int | None = None
     ) -> None:
         """Bring what is known of evaluators up to date with what happened since a block."""
-        events = self._events(self.registry, "EvaluatorRegistered", from_block)
-        events += self._events(self.registry, "EvaluatorLeft", from_block)
-        for event in sorted(events, key=lambda event: (event.block, event.log_index)):
-            address = _address(event.args["evaluator"])
+        names = ("EvaluatorRegistered", "EvaluatorLeft", "Slashed")
+        for event in self._in_order(self.registry, names, from_block):
+            slashed = event.name == "Slashed"
+            address = _address(event.args["account" if slashed else "evaluator"])
             if event.name == "EvaluatorRegistered":
                 key, endpoint = bytes(event.args["link_key"]), str(event.args["endpoint"])
                 known[address] = RegisteredEvaluator(address, key, endpoint, is_active=True)
             elif address in known:
-                known[address] = replace(known[address], is_active=False)
+                was_slashed = known[address].is_slashed
+                known[address] = replace(
+                    known[address], is_active=False, is_slashed=slashed or was_slashed
+                )
 
     def claims(self, from_block: int | None = None) -> list[Claimed]:
         """Return the payments made, oldest first."""

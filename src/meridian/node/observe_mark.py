@@ -61,6 +61,15 @@ def observe_through(database: Path, begun: Iterable[int], *, created: bool) -> i
     return last
 
 
+def is_whole(database: Path) -> bool:
+    """Whether the database is there, and is the very one that its mark was made for.
+
+    Raises:
+        StorageFailure: If the mark cannot be read.
+    """
+    return database.exists() and _read(database.parent)[1] == file_identity(database)
+
+
 def set_first_mark(database: Path) -> None:
     """Mark a new database of a member that has never signed anything."""
     _write(database, -1)

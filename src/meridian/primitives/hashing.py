@@ -41,6 +41,7 @@ MESSAGE_LEAF: Final = 0x1A  # one signed message in a block of messages
 MESSAGE_NODE: Final = 0x1B
 MESSAGE_BLOCK: Final = 0x1C  # the header of a block of messages
 STORE_ENTRY: Final = 0x1D  # one write to the replicated key-value store
+TERM_NETWORK: Final = 0x21  # the network's id in a later term of the agreement
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -91,11 +91,11 @@ def test_a_fault_between_the_two_queries_loses_no_news(
     committee.report(5, access)
     committee.decide(6)
 
-    def fault(_block: int) -> list[AcceptedReport]:
+    def fault(_known: list[AcceptedReport], _block: int) -> None:
         raise RemoteFault("just now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(access.view, "reported", fault)
+        patch.setattr(access.view, "follow_reports", fault)
         with pytest.raises(RemoteFault):
             access.news()
     assert [one.epoch for one in access.news().reports] == [5]

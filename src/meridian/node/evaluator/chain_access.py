@@ -11,7 +11,13 @@ from meridian.contracts.statements import Transmission
 from meridian.errors import InvalidInput, RemoteFault, Reverted
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import AcceptedReport, ChainView, Commitment, RegisteredEvaluator
+from meridian.node.chain_view import (
+    AcceptedReport,
+    ChainView,
+    Commitment,
+    EpochCommitments,
+    RegisteredEvaluator,
+)
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey, recover
@@ -25,12 +31,22 @@ ACCEPTED: Final = "accepted"
 class ChainNews:
     """What is on chain so far."""
 
-    commitments: dict[int, Commitment] = field(default_factory=dict)
-    """The last commitment of each epoch; with one aggregator the only one."""
+    term: int = 0
+    """How many times anything was voided or renewed."""
+    epochs: dict[int, EpochCommitments] = field(default_factory=dict)
+    """All that was committed and voided, by epoch."""
     reports: list[AcceptedReport] = field(default_factory=list)
-    """In the order of their chain."""
+    """Those that stand, in the order of their chain."""
+    abandoned: set[int] = field(default_factory=set)
+    """Epochs closed without a report, for good."""
     evaluators: dict[Address, RegisteredEvaluator] = field(default_factory=dict)
     """Everybody who ever registered, with the latest registration."""
+
+    @property
+    def commitments(self) -> dict[int, Commitment]:
+        """The commitment of each epoch that evaluators work on; an epoch without a standing one is missing."""
+        found = {epoch: one.evaluated for epoch, one in self.epochs.items()}
+        return {epoch: one for epoch, one in found.items() if one is not None}
 
 
 class ChainAccess:
@@ -51,17 +67,24 @@ class ChainAccess:
         self._rpc.close()
 
     def news(self) -> ChainNews:
-        """Return what is on chain; reads only the blocks since the last call."""
+        """Return what is on chain, as of one moment; reads only the blocks since the last call."""
         head = int(self._rpc.call("eth_blockNumber"), 16)
-        if head >= self._next_block:
-            self.view.follow_evaluators(self._news.evaluators, self._next_block)
-            known = {report.report_hash for report in self._news.reports}
-            for commitment in self.view.committed(self._next_block):
-                self._news.commitments[commitment.epoch] = commitment
-            for report in self.view.reported(self._next_block):
-                if report.report_hash not in known:
-                    self._news.reports.append(report)
-            self._next_block = head  # the head's own logs are read again: a later call may see more
+        while head >= self._next_block:
+            old, first = self._news, self._next_block
+            news = ChainNews(
+                self.view.term(),
+                dict(old.epochs),
+                list(old.reports),
+                old.abandoned | self.view.abandoned(first),
+                dict(old.evaluators),
+            )
+            self.view.follow_evaluators(news.evaluators, first)
+            self.view.follow_commitments(news.epochs, first)
+            self.view.follow_reports(news.reports, first)
+            if self.view.term() == news.term:  # else something was voided while we read
+                self._news = news
+                self._next_block = head  # the head's own logs are read again: it may see more later
+                break
         return self._news
 
     def is_reported(self, epoch: int) -> bool:

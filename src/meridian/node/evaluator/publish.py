@@ -5,6 +5,7 @@ whoever sees the index finds everything behind it.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import msgspec
 
@@ -14,6 +15,7 @@ from meridian.committee.settlement import EpochTerms, Settled
 from meridian.ephemera.effects import Decided
 from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.durable_file import write_durably
+from meridian.node.evaluator.state import EpochState
 from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text
@@ -38,6 +40,28 @@ class Evidence:
     signatures: list[tuple[Address, bytes]]
     """Those that the chain accepted, ascending by signer."""
     node_ids: dict[NodeKey, str]
+
+    @classmethod
+    def of(
+        cls,
+        state: EpochState,
+        accepted: AcceptedReport,
+        settled: Settled,
+        signatures: list[tuple[Address, bytes]],
+    ) -> Self:
+        """Return the evidence of an epoch that we worked and that is decided."""
+        assert state.work is not None
+        assert state.decided is not None
+        return cls(
+            commitment=state.commitment,
+            terms=state.work.terms,
+            settled=settled,
+            decided=state.decided,
+            observation=state.work.observation,
+            accepted=accepted,
+            signatures=signatures,
+            node_ids=state.work.node_ids,
+        )
 
 
 def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:

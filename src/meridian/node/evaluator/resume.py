@@ -4,6 +4,7 @@ Nothing is believed for being on our own disk: an object must hash to its name, 
 chain accepted, and the claims must have the reward root that stands there. Where that ends, the work begins again.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from meridian.node.measure.publication import Publication
 from meridian.primitives.cid import parse_cid
 from meridian.primitives.ids import Address
 from meridian.reward.claims import ClaimsState
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,21 @@ def claims_after(
     if claims.reward_root != reward_root:
         raise InvalidInput("claims", "they do not have the reward root on chain")
     return claims
+
+
+def resumable(
+    publication: Publication, reports: Sequence[AcceptedReport]
+) -> tuple[list[PublishedEpoch], ClaimsState]:
+    """Return the epochs that need no work any more, with the claims after the last; none where they are damaged."""
+    published = published_epochs(publication, reports)
+    if not published:
+        return [], ClaimsState.empty()
+    try:
+        root = reports[len(published) - 1].reward_root
+        return published, claims_after(publication, published[-1], root)
+    except (InvalidInput, NotFound, StorageFailure) as problem:
+        log.warning("our publication is damaged, everything is worked again: %s", problem)
+        return [], ClaimsState.empty()
 
 
 def claims_of_others(directories: Iterable[Path], report: AcceptedReport) -> ClaimsState | None:

@@ -15,38 +15,31 @@ import click
 
 from meridian.committee.rules import CommitteeRules
 from meridian.committee.settlement import Mismatch, Settled, Settlement
-from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
-from meridian.ephemera.limits import Limits, Timing
-from meridian.ephemera.replica import Replica
 from meridian.errors import (
     InvalidInput,
     MeridianError,
     NotFound,
     RemoteFault,
     Reverted,
-    StorageFailure,
 )
 from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
-from meridian.node.evaluator.open_epochs import OPEN_MAX, OpenEpochs, may_evaluate
+from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
 from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.reporting import RETRY_S, Reporter
 from meridian.node.evaluator.resume import (
     PublishedEpoch,
-    claims_after,
     claims_of_others,
-    published_epochs,
+    resumable,
 )
-from meridian.node.evaluator.safety import open_safety_log
-from meridian.node.evaluator.state import Disagreement, EpochState
+from meridian.node.evaluator.state import Disagreement, EpochState, check_not_slashed
+from meridian.node.evaluator.term import Term, TermEnded
 from meridian.node.evaluator.work import EpochWork, prepare
-from meridian.node.keystore import load_or_create_key, load_or_create_secret
-from meridian.node.link_identity import link_identity
-from meridian.node.links import Links, Peer
+from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
 from meridian.node.process import (
@@ -56,7 +49,6 @@ from meridian.node.process import (
     serve_until_stopped,
     start_logging,
 )
-from meridian.node.replica_driver import ReplicaDriver
 from meridian.primitives.ids import Address
 
 log = logging.getLogger(__name__)
@@ -64,6 +56,9 @@ log = logging.getLogger(__name__)
 
 class EvaluatorService:
     """One evaluator."""
+
+    _term: Term
+    _reporter: Reporter
 
     def __init__(self, config: EvaluatorConfig, rules: CommitteeRules | None = None) -> None:
         self._config = config
@@ -76,64 +71,42 @@ class EvaluatorService:
         self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
         self._chain_lock = asyncio.Lock()
         self._rules = rules or CommitteeRules()
-        self._settlement = Settlement(self._domain)
-        self._epochs: dict[int, EpochState] = {}
         self._news = ChainNews()
-        self._settled_reports = 0
         self._hints = AddressHints(config.network_dir, self._network)
-        self._peers: list[Peer] = []
         self._wake = asyncio.Event()
         self._work_turn = asyncio.Semaphore(1)
-        self._safety = open_safety_log(config.data_dir, self._network.network_id, self._key.address)
-        self._driver = self._make_driver()
-        self._links = self._make_links()
-        self._open_epochs = OpenEpochs(
-            self._epochs,
-            self._driver,
-            self._rules,
-            self._safety,
-            data_dir=config.data_dir,
-            retained=config.retained_epochs,
-            context=self._context,
-            on_opened=self._wake.set,
-        )
-        self._reporter = Reporter(
-            address=self._key.address,
-            driver=self._driver,
-            settlement=self._settlement,
-            chain=self._chain,
-            on_chain=self._on_chain,
-            stage_ms=config.stage_ms,
-            wake=self._go_on,
-        )
+        self._begin()
 
-    def _make_driver(self) -> ReplicaDriver:
-        return ReplicaDriver(
-            Replica(
-                self._key,
-                Timing(),
-                Limits(epochs_max=OPEN_MAX, closed_epochs_max=self._config.retained_epochs),
-                self._rules,
-                archive=self._safety,
-            ),
-            self._safety,
+    def _begin(self) -> None:
+        """Forget what was worked, agreed and settled in the term before."""
+        self._epochs: dict[int, EpochState] = {}
+        self._settlement = Settlement(self._domain)
+        self._settled_reports = 0
+
+    def _make_term(self, number: int) -> Term:
+        return Term(
+            self._config,
+            self._network,
+            self._key,
+            number,
+            self._rules,
+            self._epochs,
             on_decided=self._on_decided,
             on_attested=self._on_attested,
             on_misbehaviour=self._on_misbehaviour,
+            on_opened=self._wake.set,
         )
 
-    def _make_links(self) -> Links:
-        return Links(
-            link_identity(load_or_create_secret(self._config.link_key_file)),
-            [],  # the chain names them: `_follow_peers`
-            self._driver.deliver,
+    def _make_reporter(self) -> Reporter:
+        return Reporter(
             address=self._key.address,
-            network=self._network.network_id,
-            listen=(self._config.listen_host, self._config.listen_port),
+            driver=self._term.driver,
+            settlement=self._settlement,
+            chain=self._chain,
+            on_chain=self._on_chain,
+            stage_ms=self._config.stage_ms,
+            wake=self._go_on,
         )
-
-    def _context(self, epoch: int, members: tuple[Address, ...]) -> Context:
-        return Context(self._domain, self._network.network_id, epoch, members)
 
     # -- what the protocol tells us ---------------------------------------------------------------
 
@@ -171,26 +144,45 @@ class EvaluatorService:
     # -- the loop ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve until cancelled.
+        """Serve until cancelled, term after term.
 
         Raises:
             StorageFailure: If the safety log fails: nothing may be signed any more.
+            SlashedMember: If our stake was taken.
         """
         await self._first_news()
-        await self._open_epochs.remember(self._news.commitments)
-        resumed = await self._on_chain(self._resume)
-        self._follow_peers()
-        await self._links.start()
-        await self._driver.start(self._links)
-        await self._open_epochs.answer_for([(e.header.epoch, e.members) for e in resumed])
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._driver.join(), name="driver")
-            group.create_task(self._links.join(), name="links")
-            ready_line(address="0x" + self._key.address.hex(), port=self._config.listen_port)
-            group.create_task(self._follow(group), name="follow")
-            group.create_task(self._open_epochs.run(), name="open epochs")
-            group.create_task(self._settle(group), name="settle")
-            group.create_task(self._open_epochs.watch(self._key.address), name="watch")
+        first = True
+        while True:
+            self._begin()
+            try:
+                await self._run_term(self._news.term, announce=first)
+            except* TermEnded as ended:
+                log.warning("%s", ended.exceptions[0])
+            event_line("term", term=self._news.term)
+            first = False
+
+    async def _run_term(self, number: int, *, announce: bool) -> None:
+        """Serve one term; always ends with an error, `TermEnded` when the chain goes on to another."""
+        self._term = self._make_term(number)
+        try:
+            self._reporter = self._make_reporter()
+            await self._term.remember(self._news.commitments)
+            resumed = await self._on_chain(self._resume)
+            self._follow_peers()
+            await self._term.start([(e.header.epoch, e.members) for e in resumed])
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._term.driver.join(), name="driver")
+                group.create_task(self._term.links.join(), name="links")
+                if announce:
+                    ready_line(
+                        address="0x" + self._key.address.hex(), port=self._config.listen_port
+                    )
+                group.create_task(self._follow(group), name="follow")
+                group.create_task(self._term.open_epochs.run(), name="open epochs")
+                group.create_task(self._settle(group), name="settle")
+                group.create_task(self._term.open_epochs.watch(self._key.address), name="watch")
+        finally:
+            await self._term.stop()
 
     async def _first_news(self) -> None:
         """Wait for the chain: an evaluator may be started before it."""
@@ -204,39 +196,49 @@ class EvaluatorService:
                 return
 
     async def close(self) -> None:
-        """Stop driver and links; release the safety log, the chain and the journal."""
-        try:
-            await self._driver.stop()
-        finally:
-            await self._links.stop()
-            self._safety.close()
-            await asyncio.to_thread(self._chain.close)
+        """Release the chain and the journal."""
+        await asyncio.to_thread(self._chain.close)
 
     async def _on_chain(self, call: Any, *arguments: Any) -> Any:
+        """Run one of the chain's calls in a thread, one at a time; one that has begun ends before we do."""
         async with self._chain_lock:
-            return await asyncio.to_thread(call, *arguments)
+            running = asyncio.create_task(asyncio.to_thread(call, *arguments))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
-        """Ask the chain for news and start the work of every newly committed epoch."""
+        """Ask the chain for news and start the work of every newly committed epoch.
+
+        Raises:
+            TermEnded: If something was voided or renewed on chain.
+            SlashedMember: If our stake was taken.
+        """
         while True:
             try:
                 self._news = await self._on_chain(self._chain.news)
             except RemoteFault as fault:
                 log.warning("chain: %s", fault)
-            for epoch in sorted(self._news.commitments.keys() - self._epochs.keys()):
-                self._epochs[epoch] = EpochState(self._news.commitments[epoch])
+            check_not_slashed(self._news.evaluators.get(self._key.address))
+            if self._news.term != self._term.number:
+                raise TermEnded(f"term {self._news.term} begins on chain")
+            commitments = self._news.commitments
+            for epoch in sorted(commitments.keys() - self._epochs.keys() - self._news.abandoned):
+                self._epochs[epoch] = EpochState(commitments[epoch])
                 group.create_task(self._work(epoch), name=f"epoch-{epoch}")
+            for epoch in self._news.abandoned & self._epochs.keys():
+                self._epochs[epoch].barred = "abandoned"
             self._follow_peers()
-            self._wake.set()
+            self._go_on()
             await asyncio.sleep(self._config.poll_ms / 1000)
 
     def _follow_peers(self) -> None:
         """Have links to whom the chain names now, and to who has left as long as an open epoch needs them."""
         needed = {m for state in self._epochs.values() if state.is_open for m in state.members}
         peers = peers_of(self._news.evaluators, self._hints.entries(), needed, self._key.address)
-        if peers != self._peers:
-            self._peers = peers
-            self._links.update_peers(peers)
+        if self._term.meet(peers):
             log.info("peers: %d", len(peers))
 
     async def _work(self, epoch: int) -> None:
@@ -290,18 +292,11 @@ class EvaluatorService:
 
     def _resume(self) -> list[PublishedEpoch]:
         """Take up what we had published before, so that only the rest is worked again."""
-        published = published_epochs(self._publication, self._news.reports)
-        if not published:
-            return []
-        last = self._news.reports[len(published) - 1]
-        try:
-            claims = claims_after(self._publication, published[-1], last.reward_root)
-        except (InvalidInput, NotFound, StorageFailure) as problem:
-            log.warning("our publication is damaged, everything is worked again: %s", problem)
-            return []
-        numbers = [epoch.header.epoch for epoch in published]
-        self._settlement.resume(numbers, last.report_hash, claims)
-        self._settled_reports = len(published)
+        published, claims = resumable(self._publication, self._news.reports)
+        if published:
+            numbers = [epoch.header.epoch for epoch in published]
+            self._settlement.resume(numbers, published[-1].report_hash, claims)
+            self._settled_reports = len(published)
         for epoch in published:
             number = epoch.header.epoch
             self._epochs[number] = EpochState(
@@ -311,7 +306,7 @@ class EvaluatorService:
 
     def _go_on(self) -> None:
         """Let both loops look again at what can be done."""
-        self._open_epochs.look_again()
+        self._term.open_epochs.look_again()
         self._wake.set()
 
     # -- from decisions to accepted reports -------------------------------------------------------
@@ -330,11 +325,13 @@ class EvaluatorService:
 
     async def _settle_once(self, group: asyncio.TaskGroup) -> None:
         reports = list(self._news.reports)
+        if self._news.term != self._term.number:
+            return  # what was settled may have been voided; `_follow` ends this term
         while self._settled_reports < len(reports):
             if not await self._reproduce(reports[self._settled_reports]):
                 return
             self._settled_reports += 1
-        await self._reporter.round(self._epochs, self._open_epochs.observe_through, group)
+        await self._reporter.round(self._epochs, self._term.open_epochs.observe_through, group)
 
     async def _reproduce(self, report: AcceptedReport) -> bool:
         """Compare an accepted report with our own; return False until we can."""
@@ -387,21 +384,10 @@ class EvaluatorService:
 
     async def _publish(self, report: AcceptedReport, state: EpochState, settled: Settled) -> bool:
         """Publish what proves an accepted report; return False until its signatures are known."""
-        assert state.work is not None
-        assert state.decided is not None
         signatures = await self._signatures(report, state)
         if signatures is None:
             return False
-        evidence = Evidence(
-            commitment=state.commitment,
-            terms=state.work.terms,
-            settled=settled,
-            decided=state.decided,
-            observation=state.work.observation,
-            accepted=report,
-            signatures=signatures,
-            node_ids=state.work.node_ids,
-        )
+        evidence = Evidence.of(state, report, settled, signatures)
         await asyncio.to_thread(publish_outcome, self._publication, evidence)
         state.published = True
         state.work, state.decided, state.settled = (
@@ -411,7 +397,7 @@ class EvaluatorService:
         )  # large, and not needed any more
         state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
-        self._open_epochs.look_again()
+        self._term.open_epochs.look_again()
         return True
 
 

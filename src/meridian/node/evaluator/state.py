@@ -7,14 +7,29 @@ from meridian.committee.settlement import Settled
 from meridian.ephemera.effects import Attested, Decided
 from meridian.ephemera.epoch import EpochStatus
 from meridian.errors import MeridianError
-from meridian.node.chain_view import Commitment
+from meridian.node.chain_view import Commitment, RegisteredEvaluator
 from meridian.node.evaluator.work import EpochWork
-from meridian.primitives.ids import Address
+from meridian.node.process import event_line
+from meridian.primitives.ids import Address, address_text
 from meridian.primitives.quorum import faults_max
 
 
 class Disagreement(MeridianError):
     """The chain accepted a report that does not follow from the block that we helped to decide."""
+
+
+class SlashedMember(MeridianError):
+    """Our stake was taken by a verdict: what we sign counts no more."""
+
+
+def check_not_slashed(own: RegisteredEvaluator | None) -> None:
+    """Raise `SlashedMember`, and say so on standard output, if our own stake is gone."""
+    if own is not None and own.is_slashed:
+        event_line("slashed", address=own.address)
+        raise SlashedMember(
+            f"the stake of {address_text(own.address)} was slashed: this evaluator is a member of nothing"
+            " any more; the Verdict events of Disputes name the proof against it"
+        )
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """Secret keys as files of their own: hex text, readable by the owner only, made once and never overwritten."""
 
-import contextlib
 import os
 import re
 import secrets
@@ -24,28 +23,44 @@ def load_or_create_secret(path: Path) -> bytes:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(path):
-            _create(path)
-        return _read(path)
+            create_private_file(path, secrets.token_hex(32).encode() + b"\n")
+        return read_secret(path)
     except OSError as error:
         raise StorageFailure(f"{path}: {error.strerror}") from error
 
 
-def _create(path: Path) -> None:
-    """Make the file with fresh bytes, whole and durable, or leave the one that another process made meanwhile."""
+def create_private_file(path: Path, data: bytes) -> bool:
+    """Make a file that only its owner may read, whole and durable; one that is there already is left as it is.
+
+    Returns:
+        Whether the file was made.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)  # mode 0600
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
+        try:
             os.link(temporary, path)  # unlike a rename, this never replaces a key
+        except FileExistsError:
+            return False
     finally:
         Path(temporary).unlink()
     sync_directory(path.parent)
+    return True
 
 
-def _read(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """Return the 32 secret bytes of an existing file.
+
+    Raises:
+        InvalidInput: If the file holds anything else than 64 hex digits, or others may read it.
+        OSError: If it cannot be read.
+    """
     if path.stat().st_mode & 0o077:
         raise InvalidInput(str(path), "others may read this secret key; run `chmod 600` on it")
     try:

@@ -13,6 +13,7 @@ from meridian.node.chain import sender as sender_module
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.journal import SenderJournal, State
+from meridian.node.chain.receipts import read_receipt
 from meridian.node.chain.rpc import RpcError, RpcUnavailable
 from meridian.node.chain.sender import NotMined, Sender
 from meridian.node.chain.signing import Call, Fees, sign_transaction
@@ -208,7 +209,7 @@ def test_the_reason_is_found_where_receipts_do_not_tell(chain, keys, journal, pr
     chain.call("eth_sendRawTransaction", "0x" + raw.hex())
     shown = chain.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
     del shown["revertReason"]
-    assert sender._reason(shown) == "probe: unlucky"
+    assert read_receipt(chain, tx_hash, shown).reason == "probe: unlucky"
 
 
 def test_a_second_user_of_the_key_costs_a_nonce_not_a_purpose(chain, keys, journal):

@@ -4,7 +4,8 @@ The law: a purpose has at most one transaction that could still be mined. A new 
 last is known to be dead: reverted on chain, its nonce used by another transaction, or refused by the endpoint on its
 first and only way out. Nonces are given out inside the same SQLite transaction that stores what was signed with them.
 
-Entries are kept per attempt, so that a later version can add replacements (same purpose, same nonce, higher fee).
+A stuck transaction is replaced by one for the same purpose with the same nonce and higher fees: the chain takes at most
+one of them, whichever that is, so together they still count as one.
 """
 
 import contextlib
@@ -42,6 +43,9 @@ class State(enum.StrEnum):
 
     MINED = "mined"
     REVERTED = "reverted"
+
+    REPLACED = "replaced"
+    """Another for the same purpose, with the same nonce and higher fees, was signed; either may be mined."""
 
     SUPERSEDED = "superseded"
     """Another transaction used its nonce: it can never be mined."""
@@ -101,7 +105,8 @@ class SenderJournal:
 
     def latest(self, purpose: str) -> Attempt | None:
         """Return the last attempt for a purpose."""
-        where = "purpose = ? ORDER BY attempt DESC LIMIT 1"
+        # One in a block is the answer even where a replacement was signed after it.
+        where = "purpose = ? ORDER BY state = 'mined' DESC, attempt DESC LIMIT 1"
         found = self._select(where, (purpose,))
         return found[0] if found else None
 
@@ -109,6 +114,43 @@ class SenderJournal:
         """Return the last attempt with that transaction hash (a refused one may have been signed again, alike)."""
         found = self._select("tx_hash = ? ORDER BY attempt DESC LIMIT 1", (tx_hash,))
         return found[0] if found else None
+
+    def siblings(self, tx_hashes: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """Return for each of at most 500 transactions those that replaced it or that it replaced."""
+        marks = ",".join("?" * len(tx_hashes))
+        try:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT one.tx_hash, other.tx_hash FROM attempts one JOIN attempts other"  # noqa: S608
+                    " ON other.purpose = one.purpose AND other.nonce = one.nonce AND other.tx_hash != one.tx_hash"
+                    f" WHERE one.tx_hash IN ({marks})",
+                    tx_hashes,
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailure(f"sender's journal: {error}") from error
+        found: dict[bytes, list[bytes]] = {}
+        for one, other in rows:
+            found.setdefault(one, []).append(other)
+        return found
+
+    def replace(self, old: Attempt, sign: Callable[[int], tuple[bytes, bytes]]) -> Attempt | None:
+        """Store a replacement of an unsettled attempt; None if another process settled or replaced it meanwhile.
+
+        Args:
+            old: The newest attempt for its purpose.
+            sign: From its nonce to (hash, raw bytes).
+        """
+        with self._transaction() as db:
+            last = self.latest(old.purpose)
+            if last != old or old.state is not State.SIGNED:
+                return None
+            tx_hash, raw = sign(old.nonce)
+            db.execute("UPDATE attempts SET state = 'replaced' WHERE attempt = ?", (old.attempt,))
+            db.execute(
+                "INSERT INTO attempts (purpose, nonce, tx_hash, raw, state) VALUES (?, ?, ?, ?, ?)",
+                (old.purpose, old.nonce, tx_hash, raw, State.SIGNED),
+            )
+            return self.latest(old.purpose)
 
     def unsettled(self) -> list[Attempt]:
         """Return the attempts of which nothing final is known, by nonce."""
@@ -154,7 +196,8 @@ class SenderJournal:
                 return
             if state in {State.MINED, State.REVERTED}:
                 db.execute(
-                    "UPDATE attempts SET state = 'superseded' WHERE nonce = ? AND state = 'signed' AND attempt != ?",
+                    "UPDATE attempts SET state = 'superseded' WHERE nonce = ? AND attempt != ?"
+                    " AND state IN ('signed', 'replaced')",
                     (one.nonce, one.attempt),
                 )
             db.execute("UPDATE attempts SET state = ? WHERE attempt = ?", (state, one.attempt))

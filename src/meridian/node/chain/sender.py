@@ -10,25 +10,20 @@ Gas limits come from the endpoint's estimate with a margin, never from constants
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from meridian.errors import InvalidInput, NotFound, Overloaded, RemoteFault, Reverted
+from meridian.errors import InvalidInput, Overloaded, RemoteFault, Reverted
 from meridian.node.chain.contract import Compiled, creation_code
+from meridian.node.chain.fees import Quote, present_fees, quote
 from meridian.node.chain.journal import DEAD, Attempt, SenderJournal, State
-from meridian.node.chain.reverts import NO_REASON, as_reverted, revert_reason
+from meridian.node.chain.receipts import TxReceipt, read_receipt
+from meridian.node.chain.replacement import REPLACE_AFTER_S, ChainState, Patience, better_offer
 from meridian.node.chain.rpc import BATCH_CALLS_MAX, ChainClient, RpcError, RpcUnavailable
-from meridian.node.chain.signing import Call, Fees, sign_transaction
-from meridian.primitives.ids import Address, address_text, parse_address
+from meridian.node.chain.signing import Call, Signed, sign_transaction
+from meridian.primitives.ids import Address, address_text
 from meridian.primitives.keys import PrivateKey
-
-GAS_MARGIN_PERCENT: Final = 20
-"""Added to the estimate: the state may change before the transaction is mined."""
-
-BASE_FEE_HEADROOM: Final = 2
-"""Fee limit = this many times the next base fee, and the tip: six full blocks in a row double it."""
 
 _POLL_FIRST_S: Final = 0.03
 _POLL_LAST_S: Final = 0.5
@@ -49,22 +44,6 @@ class NotMined(RemoteFault):
     """A transaction was in no block when the time was up; it may still come."""
 
 
-@dataclass(frozen=True, slots=True)
-class TxReceipt:
-    """What became of a transaction.
-
-    `status` is 1 or 0 (reverted, for `reason`), `gas_used` in gas, `logs` as JSON (see `Contract.decode`).
-    """
-
-    tx_hash: bytes
-    status: int
-    gas_used: int
-    block: int
-    contract_address: Address | None
-    logs: tuple[Mapping[str, Any], ...]
-    reason: str = ""
-
-
 class Sender:
     """One key's way to one chain; threads may share it.
 
@@ -72,9 +51,23 @@ class Sender:
         rpc: The chain.
         key: Signs.
         journal: The SQLite file of what was signed; made when absent.
+        confirmations: Blocks that must stand on a transaction's block before it counts as done. 0 is right for chains
+            that never drop a block (the embedded one); elsewhere a shallow block may be replaced, and a transaction
+            that was believed done would then be missing for good.
+        replace_after_s: When a stuck transaction is replaced while somebody waits for it.
     """
 
-    def __init__(self, rpc: ChainClient, key: PrivateKey, journal: Path) -> None:
+    def __init__(
+        self,
+        rpc: ChainClient,
+        key: PrivateKey,
+        journal: Path,
+        *,
+        confirmations: int = 0,
+        replace_after_s: float = REPLACE_AFTER_S,
+    ) -> None:
+        self._confirmations = confirmations
+        self._replace_after_s = replace_after_s
         self._rpc = rpc
         self._key = key
         self._journal_path = journal
@@ -183,6 +176,7 @@ class Sender:
         deadline = now = time.monotonic()
         deadline += timeout_s
         resend_at, pause_s = now + _RESEND_AFTER_S, _POLL_FIRST_S
+        stuck = Patience(now + self._replace_after_s)
         while True:
             left = [one for one in dict.fromkeys(tx_hashes) if one not in found]
             fault: RpcUnavailable | None = None
@@ -191,6 +185,11 @@ class Sender:
                 if time.monotonic() >= resend_at and not fresh:
                     self._resend(left)
                     resend_at = time.monotonic() + _RESEND_AFTER_S
+                if fresh:
+                    stuck = Patience(time.monotonic() + self._replace_after_s)
+                elif stuck.is_over(self._rpc):
+                    self._replace(left)
+                    stuck = Patience(time.monotonic() + self._replace_after_s)
             except RpcUnavailable as error:
                 fault, fresh = error, {}
             found |= fresh
@@ -239,32 +238,23 @@ class Sender:
         self, journal: SenderJournal, calls: Sequence[tuple[str, Call]]
     ) -> dict[str, bytes | Reverted]:
         done: dict[str, bytes | Reverted] = {}
-        questions: list[tuple[str, Sequence[Any]]] = [
-            ("eth_feeHistory", ["0x1", "latest", []]),
-            ("eth_maxPriorityFeePerGas", []),
-            *(("eth_estimateGas", [self._question(call)]) for _, call in calls),
-        ]
-        history, tip, *estimates = self._rpc.batch(questions)
-        for refused in (one for one in (history, tip) if isinstance(one, RpcError)):
-            raise refused
-        tip_wei = int(tip, 16)
-        base_wei = int(history["baseFeePerGas"][-1], 16)
-        fees = Fees(BASE_FEE_HEADROOM * base_wei + tip_wei, tip_wei)
-        ready: list[tuple[str, Call, int]] = []
-        for (purpose, call), estimate in zip(calls, estimates, strict=True):
-            if isinstance(estimate, RpcError):
-                refusal = as_reverted(estimate)
-                if refusal is None:
-                    raise estimate
-                done[purpose] = refusal
+        quotes = quote(self._rpc, self.address, [call for _, call in calls])
+        ready: list[tuple[str, Call, Quote]] = []
+        for (purpose, call), answer in zip(calls, quotes, strict=True):
+            if isinstance(answer, Reverted):
+                done[purpose] = answer
             else:
-                gas = int(estimate, 16)
-                ready.append((purpose, call, gas + gas * GAS_MARGIN_PERCENT // 100))
+                ready.append((purpose, call, answer))
 
         def sign(index: int, nonce: int) -> tuple[bytes, bytes]:
-            _, call, gas = ready[index]
+            _, call, offer = ready[index]
             return sign_transaction(
-                self._key, call, chain_id=self._chain_id, nonce=nonce, gas=gas, fees=fees
+                self._key,
+                call,
+                chain_id=self._chain_id,
+                nonce=nonce,
+                gas=offer.gas_limit,
+                fees=offer.fees,
             )
 
         attempts = journal.sign([purpose for purpose, _, _ in ready], sign, self._nonce_floor)
@@ -279,14 +269,6 @@ class Sender:
             else:
                 done[one.purpose] = one.tx_hash
         return done
-
-    def _question(self, call: Call) -> dict[str, str]:
-        fields = {
-            "from": address_text(self.address),
-            "data": "0x" + call.data.hex(),
-            "value": hex(call.value_atto),
-        }
-        return fields if call.to is None else fields | {"to": address_text(call.to)}
 
     def _bring(self, journal: SenderJournal, attempts: Sequence[Attempt]) -> None:
         """Settle attempts that are in a block; send the others (again)."""
@@ -304,6 +286,39 @@ class Sender:
                 raise NotMined("another transaction of this key used the nonce")
             last = max((one.nonce for one in own), default=-1)
             self._bring(journal, [one for one in journal.unsettled() if one.nonce <= last])
+
+    def _replace(self, tx_hashes: Sequence[bytes]) -> None:
+        """Raise the fees of what holds these up: the next nonce's, and whatever offers less than the base fee."""
+        with self._lock:
+            journal = self._open()
+            last = max(
+                (one.nonce for one in map(journal.by_hash, tx_hashes) if one is not None),
+                default=-1,
+            )
+            waiting = [one for one in journal.unsettled() if one.nonce <= last]
+            self._bring(journal, waiting)
+            asked, base_wei = present_fees(self._rpc)
+            state = ChainState(self._chain_id, self._count("latest"), base_wei, asked)
+            replaced = []
+            for one in waiting:
+                offer = better_offer(journal, one, state)
+                if offer is None:
+                    continue
+
+                def sign(nonce: int, offer: Signed = offer) -> tuple[bytes, bytes]:
+                    return sign_transaction(
+                        self._key,
+                        offer.call,
+                        chain_id=self._chain_id,
+                        nonce=nonce,
+                        gas=offer.gas,
+                        fees=offer.fees,
+                    )
+
+                fresh = journal.replace(one, sign)
+                if fresh is not None:
+                    replaced.append(fresh)
+            self._send(journal, replaced, fresh=False)
 
     def _send(self, journal: SenderJournal, attempts: Sequence[Attempt], *, fresh: bool) -> None:
         """Send raw transactions; what the endpoint does not simply accept is looked up.
@@ -333,7 +348,8 @@ class Sender:
             if shown is not None:
                 continue
             if count > one.nonce:
-                journal.settle(one.tx_hash, State.SUPERSEDED)
+                if not self._sibling_known(journal, one):
+                    journal.settle(one.tx_hash, State.SUPERSEDED)
             elif fresh:
                 journal.refuse(one)
                 refused = answer
@@ -344,59 +360,62 @@ class Sender:
                 raise Overloaded(_POOL_RETRY_S, refused.message)
             raise refused
 
+    def _sibling_known(self, journal: SenderJournal, attempt: Attempt) -> bool:
+        """Tell whether the nonce may have been used by what the attempt replaced: then its purpose is not free."""
+        others = journal.siblings([attempt.tx_hash]).get(attempt.tx_hash, [])
+        shown = self._rpc.batch(
+            [("eth_getTransactionByHash", ["0x" + one.hex()]) for one in others]
+        )
+        for one in shown:
+            if isinstance(one, RpcError):
+                raise one
+        return any(one is not None for one in shown)
+
     def _receipts(
         self, tx_hashes: Sequence[bytes], journal: SenderJournal | None = None
     ) -> dict[bytes, TxReceipt]:
-        """Return the receipts there are, and settle the journal by them; stops at a piece without any."""
+        """Return the receipts there are, deep enough, and settle the journal by them.
+
+        A transaction's receipt may be that of its replacement. Stops at a piece without any.
+        """
+        owner = journal or self._journal
         found: dict[bytes, TxReceipt] = {}
         for start in range(0, len(tx_hashes), BATCH_CALLS_MAX):
             piece = tx_hashes[start : start + BATCH_CALLS_MAX]
-            answers = self._rpc.batch(
-                [("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in piece]
+            siblings = {} if owner is None else owner.siblings(piece)
+            asked = list(
+                dict.fromkeys([*piece, *(one for some in siblings.values() for one in some)])
             )
+            deep = self._deep_receipts(asked)
+            if owner is not None:
+                for tx_hash, receipt in deep.items():
+                    owner.settle(tx_hash, State.MINED if receipt.status else State.REVERTED)
             before = len(found)
-            for tx_hash, answer in zip(piece, answers, strict=True):
-                if isinstance(answer, RpcError):
-                    raise answer
-                if answer is not None:
-                    found[tx_hash] = self._receipt(tx_hash, answer)
+            for tx_hash in piece:
+                for one in (tx_hash, *siblings.get(tx_hash, ())):
+                    if one in deep:
+                        found[tx_hash] = deep[one]
             if len(found) == before and journal is None:
                 break
-        owner = journal or self._journal
-        if owner is not None:
-            for tx_hash, receipt in found.items():
-                owner.settle(tx_hash, State.MINED if receipt.status else State.REVERTED)
         return found
 
-    def _receipt(self, tx_hash: bytes, answer: Mapping[str, Any]) -> TxReceipt:
-        status = int(answer["status"], 16)
-        created = answer.get("contractAddress")
-        return TxReceipt(
-            tx_hash=tx_hash,
-            status=status,
-            gas_used=int(answer["gasUsed"], 16),
-            block=int(answer["blockNumber"], 16),
-            contract_address=parse_address(created) if created else None,
-            logs=tuple(answer["logs"]),
-            reason="" if status else self._reason(answer),
-        )
-
-    def _reason(self, answer: Mapping[str, Any]) -> str:
-        """Return why a transaction reverted: the receipt's own word, else that of the same call again."""
-        stated = answer.get("revertReason")
-        if isinstance(stated, str):
-            return revert_reason(bytes.fromhex(stated[2:])) or NO_REASON
-        sent = self._rpc.call("eth_getTransactionByHash", answer["transactionHash"])
-        if sent is None:
-            raise NotFound("a transaction with a receipt is unknown to the endpoint")
-        call = {"from": sent["from"], "data": sent["input"], "value": sent["value"]}
-        call |= {"to": sent["to"]} if sent.get("to") else {}
-        try:
-            self._rpc.call("eth_call", call, answer["blockNumber"])
-        except RpcError as error:
-            refusal = as_reverted(error)
-            return refusal.reason if refusal else error.message
-        return NO_REASON
+    def _deep_receipts(self, tx_hashes: Sequence[bytes]) -> dict[bytes, TxReceipt]:
+        questions: list[tuple[str, Sequence[Any]]] = [
+            ("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in tx_hashes
+        ]
+        if self._confirmations:
+            questions.append(("eth_blockNumber", []))
+        answers = self._rpc.batch(questions)
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise answer
+        head = int(answers.pop(), 16) if self._confirmations else None
+        return {
+            tx_hash: read_receipt(self._rpc, tx_hash, answer)
+            for tx_hash, answer in zip(tx_hashes, answers, strict=True)
+            if answer is not None
+            and (head is None or head - int(answer["blockNumber"], 16) >= self._confirmations)
+        }
 
 
 def _says(error: RpcError, phrases: Sequence[str]) -> bool:

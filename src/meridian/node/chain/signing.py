@@ -58,6 +58,28 @@ def sign_transaction(
     return keccak(raw), raw
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a raw transaction of `sign_transaction` says."""
+
+    call: Call
+    nonce: int
+    gas: int
+    fees: Fees
+
+
+def read_signed(raw: bytes) -> Signed:
+    """Return what stands in the raw bytes of a transaction that `sign_transaction` made."""
+    fields = rlp.decode(raw[1:])
+    _, nonce, tip, limit, gas, to, value = fields[:7]
+    return Signed(
+        Call(Address(to) if to else None, fields[7], int.from_bytes(value, "big")),
+        nonce=int.from_bytes(nonce, "big"),
+        gas=int.from_bytes(gas, "big"),
+        fees=Fees(int.from_bytes(limit, "big"), int.from_bytes(tip, "big")),
+    )
+
+
 def create_address(sender: Address, nonce: int) -> Address:
     """Return the address of the contract that `sender` creates with its transaction number `nonce`."""
     return Address(keccak(rlp.encode([bytes(sender), nonce]))[12:])

@@ -1,6 +1,7 @@
 """From decided blocks to reports, in whatever order the chain accepts them."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,9 +20,17 @@ from committee_world import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meridian.committee.settlement import Mismatch, Settled, Settlement
+from meridian.committee.settlement import (
+    EpochTerms,
+    Mismatch,
+    Settled,
+    Settlement,
+    contradiction,
+)
 from meridian.errors import InvalidInput
 from meridian.primitives.ids import node_key
+from meridian.reward.claims import ClaimsState
+from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT
 
 WEIGHTS = {
@@ -184,3 +193,38 @@ def test_settlements_of_two_contracts_never_sign_the_same() -> None:
     digests = {proposal_of(one, 1).digest, proposal_of(other, 1).digest}
     assert len(digests) == 2
     assert all(len(digest) == 32 for digest in itertools.chain(digests, [one.head]))
+
+
+def test_a_member_whose_row_is_law_signs_nothing_else() -> None:
+    """Where the contracts recompute weights, three liars of four decide, and the fourth keeps its stake."""
+    terms = replace(terms_of(5, ["a", "b"]), rule=1)
+    honest = rows_of(5, {"a": 3, "b": 1}, 4)[3]
+    lies = rows_of(5, {"a": 1, "b": 3}, 3)
+    decided = _outcome(terms, [*lies, honest])
+    assert decided.amounts != _outcome(terms, [honest]).amounts
+    reason = contradiction(terms, decided, honest)
+    assert reason is not None
+    assert "2 rewards are not what the commitment gives" in reason
+    assert contradiction(replace(terms, rule=0), decided, honest) is None
+    assert contradiction(terms, _outcome(terms, [honest]), honest) is None
+
+
+def test_a_deferred_node_is_no_lie() -> None:
+    terms = replace(terms_of(5, ["a", "b"]), rule=1)
+    honest = rows_of(5, {"a": 3, "b": 1}, 4)[3]
+    silent = rows_of(5, {"a": 3, "b": None}, 3)
+    decided = _outcome(terms, [*silent, honest])
+    assert 0 in decided.amounts
+    assert contradiction(terms, decided, honest) is None
+
+
+def _outcome(terms: EpochTerms, rows: Sequence[MemberRow]) -> Outcome:
+    return compute_outcome(
+        rows,
+        committee_size=4,
+        parameters=terms.parameters,
+        budget=terms.budget_atto,
+        previous=ClaimsState.empty(),
+        expected=terms.header,
+        payees=terms.payees,
+    )

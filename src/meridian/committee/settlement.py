@@ -27,6 +27,8 @@ class EpochTerms:
     parameters: EvaluationParameters
     budget_atto: int
     payees: Mapping[NodeKey, Address]
+    rule: int = 0
+    """How the contracts recompute a node's weight from the commitment alone; 0: not at all (`Terms.rule`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,43 @@ class Mismatch:
     epoch: int
     accepted: bytes
     ours: bytes
+
+
+def contradiction(terms: EpochTerms, outcome: Outcome, own: MemberRow) -> str | None:
+    """Return how a decided outcome contradicts what the commitment alone says, or None.
+
+    Where the contracts recompute weights, there is one right row and anybody can prove another reward wrong. So a member
+    whose own row gives other amounts signs no report: a committee with too many liars gets no help, and its honest
+    members keep their stake.
+
+    Args:
+        terms: Of the epoch.
+        outcome: What follows from the decided block.
+        own: Our own row.
+    """
+    if terms.rule == 0:
+        return None  # weights are a matter of judgement: what is decided is right
+    right = compute_outcome(
+        [own],
+        committee_size=1,
+        parameters=terms.parameters,
+        budget=outcome.budget,
+        previous=ClaimsState.empty(),
+        expected=terms.header,
+        payees=terms.payees,
+    )
+    differing = [
+        (key, amount, due)
+        for key, amount, due in zip(outcome.node_keys, outcome.amounts, right.amounts, strict=True)
+        if amount not in (0, due)  # nothing: the node is deferred, which is nobody's lie
+    ]
+    if not differing:
+        return None
+    key, amount, due = differing[0]
+    return (
+        f"{len(differing)} rewards are not what the commitment gives:"
+        f" node {key.hex()[:16]} gets {amount} atto, its jobs earn {due}"
+    )
 
 
 class Settlement:

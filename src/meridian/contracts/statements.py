@@ -36,6 +36,10 @@ TRANSMISSION: Final = StructType(
     "Transmission",
     (("network", "bytes32"), ("epoch", "uint64"), ("reportHash", "bytes32")),
 )
+UNAVAILABLE: Final = StructType(
+    "Unavailable",
+    (("network", "bytes32"), ("epoch", "uint64"), ("commitment", "bytes32")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +109,17 @@ class Transmission:
     def digest(self, domain: Domain) -> bytes:
         """Return the 32 bytes that the transmitting member signs."""
         return digest(domain, TRANSMISSION.hash(self.network, self.epoch, self.report_hash))
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """That nobody can fetch what was committed: checked by Evaluations, signed by a quorum of members."""
+
+    network: bytes
+    epoch: int
+    commitment: bytes
+    """The epoch's digest."""
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the member signs."""
+        return digest(domain, UNAVAILABLE.hash(self.network, self.epoch, self.commitment))

@@ -274,6 +274,18 @@ class ChainView:
         _, function, parameters = self.evaluations.read("schedule", epoch)
         return bytes(function), bytes(parameters)
 
+    def rule(self, epoch: int) -> int:
+        """Return how the contracts recompute a node's weight in an epoch; 0: not at all."""
+        if not self.evaluations.has("terms"):
+            return 0
+        return int(self.evaluations.read("terms", epoch)[0])
+
+    def ready_at_s(self, epoch: int) -> int:
+        """Return when an epoch's commitments are complete: no report is accepted before."""
+        if not self.evaluations.has("ready_at"):
+            return 0
+        return int(self.evaluations.read("ready_at", epoch))
+
     def budget_atto(self, epoch: int, block: int) -> int:
         """Return what was funded for an epoch when `block` had been mined.
 

@@ -41,7 +41,10 @@ MESSAGE_LEAF: Final = 0x1A  # one signed message in a block of messages
 MESSAGE_NODE: Final = 0x1B
 MESSAGE_BLOCK: Final = 0x1C  # the header of a block of messages
 STORE_ENTRY: Final = 0x1D  # one write to the replicated key-value store
-TERM_NETWORK: Final = 0x21  # the network's id in a later term of the agreement
+COMMITMENT_RECORD: Final = 0x1E  # all of one commitment in one word on chain
+VOID_DIGEST: Final = 0x1F  # the epoch digest after a commitment was voided
+SELF_DIGEST: Final = 0x20  # the epoch digest after a node committed itself
+TERM_NETWORK: Final = 0x21  # the network id of an agreement that is run anew
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,15 @@ def test_a_service_that_is_away_or_silent_is_a_fault(monkeypatch: pytest.MonkeyP
 def test_what_is_no_http_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="measure_url"):
         ArtefactClient(url)
+
+
+def test_a_directory_is_asked_where_the_service_has_nothing(tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
+    path = tmp_path / "objects" / cid_text(DIGEST)
+    directories = [tmp_path / "nothing there", tmp_path]
+    path.write_bytes(b"forged")
+    with answering(http("404 Not Found", b"")) as (url, _), pytest.raises(RemoteFault, match="404"):
+        ArtefactClient(url, directories).fetch(DIGEST)
+    path.write_bytes(DATA)
+    with answering(http("404 Not Found", b"")) as (url, _):
+        assert ArtefactClient(url, directories).fetch(DIGEST) == DATA

@@ -7,7 +7,7 @@ from typing import Final
 
 from meridian.committee.settlement import Proposal
 from meridian.contracts.calldata import signature_words
-from meridian.contracts.statements import Transmission
+from meridian.contracts.statements import Transmission, Unavailable
 from meridian.errors import InvalidInput, RemoteFault, Reverted
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
@@ -18,6 +18,7 @@ from meridian.node.chain_view import (
     EpochCommitments,
     RegisteredEvaluator,
 )
+from meridian.node.evaluator.unavailable import collect
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey, recover
@@ -114,6 +115,26 @@ class ChainAccess:
             [signature_words(signature) for _, signature in signatures[: quorum(n)]],
         )
         purpose = f"report/{report.epoch}/{proposal.digest.hex()}"
+        try:
+            self._sender.transact(self.view.evaluations.address, data, purpose=purpose)
+        except Reverted as refusal:
+            return refusal.reason
+        return ACCEPTED
+
+    def close_unavailable(self, statement: Unavailable, directories: Sequence[Path]) -> str | None:
+        """Close an epoch whose artefacts nobody publishes, if a quorum of its members says so.
+
+        Returns:
+            What happened, for the log: ``accepted``, or why the contract refused; None while there is no quorum.
+        """
+        members = self.view.committee(statement.epoch)
+        domain = self._network.domain(self._network.contracts.evaluations)
+        found = collect(directories, statement, members, domain)
+        if found is None:
+            return None
+        words = [signature_words(signature) for _, signature in found]
+        data = self.view.evaluations.encode("declare_unavailable", statement.epoch, words)
+        purpose = f"unavailable/{statement.epoch}/{statement.commitment.hex()}"
         try:
             self._sender.transact(self.view.evaluations.address, data, purpose=purpose)
         except Reverted as refusal:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from meridian.committee.settlement import Proposal, Settlement
+from meridian.committee.settlement import Proposal, Settlement, contradiction
 from meridian.committee.transmission import turn
 from meridian.errors import InvalidInput, Overloaded, RemoteFault
 from meridian.node.evaluator.chain_access import ACCEPTED, ChainAccess
@@ -73,13 +73,25 @@ class Reporter:
                 return  # it is opened first: `open_epochs`
             if proposal.digest not in state.signed:
                 state.signed.add(proposal.digest)
-                if proposal.epoch > observe_through:
+                self._look_at(proposal, state)
+                if proposal.epoch > observe_through and state.wrong is None:
                     await self._sign(proposal)
+            if state.wrong is not None:
+                return
             attested = state.attested.get(proposal.digest)
             if attested is not None and proposal.digest not in state.transmissions:
                 task = self._transmit(state, proposal, attested.signatures)
                 state.transmissions[proposal.digest] = group.create_task(task)
             return
+
+    def _look_at(self, proposal: Proposal, state: EpochState) -> None:
+        """Find out whether the contracts would punish who signs this report."""
+        assert state.work is not None, "only worked epochs are proposed"
+        own = self._address, state.work.observation.body
+        state.wrong = contradiction(state.work.terms, proposal.outcome, own)
+        if state.wrong is not None:
+            log.error("epoch %d: report not signed: %s", proposal.epoch, state.wrong)
+            event_line("unsigned", epoch=proposal.epoch, reason=state.wrong)
 
     async def _sign(self, proposal: Proposal) -> None:
         try:

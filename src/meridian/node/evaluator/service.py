@@ -7,6 +7,7 @@ process starts from its safety log and the chain and goes on: nothing else is re
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import click
 
 from meridian.committee.rules import CommitteeRules
-from meridian.committee.settlement import Mismatch, Settled, Settlement
+from meridian.committee.settlement import Settled, Settlement
+from meridian.contracts.statements import Unavailable
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
 from meridian.errors import (
     InvalidInput,
@@ -24,7 +26,8 @@ from meridian.errors import (
     Reverted,
 )
 from meridian.node.chain_view import AcceptedReport, Commitment
-from meridian.node.evaluator.artefacts import ArtefactClient
+from meridian.node.evaluator.accepted import AcceptedReports
+from meridian.node.evaluator.artefacts import ArtefactClient, Unpublished
 from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.open_epochs import may_evaluate
@@ -33,11 +36,11 @@ from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.reporting import RETRY_S, Reporter
 from meridian.node.evaluator.resume import (
     PublishedEpoch,
-    claims_of_others,
     resumable,
 )
-from meridian.node.evaluator.state import Disagreement, EpochState, check_not_slashed
+from meridian.node.evaluator.state import EpochState, check_not_slashed
 from meridian.node.evaluator.term import Term, TermEnded
+from meridian.node.evaluator.unavailable import publish_statement
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
@@ -49,7 +52,6 @@ from meridian.node.process import (
     serve_until_stopped,
     start_logging,
 )
-from meridian.primitives.ids import Address
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ class EvaluatorService:
         self._domain = self._network.domain(self._network.contracts.evaluations)
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._publication = Publication(config.data_dir / "public")
-        self._artefacts = ArtefactClient(self._network.measure_url)
+        directories = self._network.directories(config.network_dir)
+        self._artefacts = ArtefactClient(self._network.measure_url, directories)
         self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
         self._chain_lock = asyncio.Lock()
         self._rules = rules or CommitteeRules()
@@ -81,7 +84,14 @@ class EvaluatorService:
         """Forget what was worked, agreed and settled in the term before."""
         self._epochs: dict[int, EpochState] = {}
         self._settlement = Settlement(self._domain)
-        self._settled_reports = 0
+        self._accepted = AcceptedReports(
+            self._epochs,
+            self._settlement,
+            self._chain,
+            self._on_chain,
+            self._network.directories(self._config.network_dir),
+            self._publish,
+        )
 
     def _make_term(self, number: int) -> Term:
         return Term(
@@ -269,16 +279,43 @@ class EvaluatorService:
         while True:
             try:
                 async with self._work_turn:  # one at a time; a failing one lets the others pass
+                    epoch = state.commitment.epoch  # more may have been committed since
+                    state.commitment = self._news.commitments.get(epoch, state.commitment)
                     return await asyncio.to_thread(self._prepare_once, state.commitment)
             except (InvalidInput, NotFound, RemoteFault, Reverted) as problem:
                 if str(problem) != said:
                     said = str(problem)
                     log.warning("epoch %d: no row from us: %s", state.commitment.epoch, problem)
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
+                if isinstance(problem, Unpublished):
+                    await self._miss(state)
             await asyncio.sleep(RETRY_S)
 
+    async def _miss(self, state: EpochState) -> None:
+        """Say, when we have looked long enough, that what was committed is not published; close it with a quorum."""
+        now_s = asyncio.get_running_loop().time()
+        if state.missed_since_s is None:
+            state.missed_since_s = now_s
+        if now_s < state.missed_since_s + self._config.unavailable_after_s:
+            return
+        commitment = state.commitment
+        statement = Unavailable(self._network.network_id, commitment.epoch, commitment.digest)
+        root = self._publication.root
+        await asyncio.to_thread(publish_statement, root, statement, self._key, self._domain)
+        directories = self._network.directories(self._config.network_dir)
+        what = await self._on_chain(self._chain.close_unavailable, statement, directories)
+        if what is not None:
+            event_line("unavailable", epoch=commitment.epoch, result=what)
+
     def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
-        """In a thread, beside the chain's own calls: it may take long."""
+        """In a thread, beside the chain's own calls: it may take long.
+
+        Raises:
+            NotFound: If the time to commit is not over: what we evaluated now could be incomplete.
+        """
+        ready_s = self._chain.view.ready_at_s(commitment.epoch)
+        if time.time() < ready_s:
+            raise NotFound(f"epoch {commitment.epoch}: nodes may commit themselves until {ready_s}")
         members = self._chain.view.committee(commitment.epoch)
         if members and self._key.address not in members:
             return None
@@ -296,7 +333,7 @@ class EvaluatorService:
         if published:
             numbers = [epoch.header.epoch for epoch in published]
             self._settlement.resume(numbers, published[-1].report_hash, claims)
-            self._settled_reports = len(published)
+            self._accepted.settled = len(published)
         for epoch in published:
             number = epoch.header.epoch
             self._epochs[number] = EpochState(
@@ -324,67 +361,14 @@ class EvaluatorService:
                 self._wake.set()
 
     async def _settle_once(self, group: asyncio.TaskGroup) -> None:
-        reports = list(self._news.reports)
         if self._news.term != self._term.number:
             return  # what was settled may have been voided; `_follow` ends this term
-        while self._settled_reports < len(reports):
-            if not await self._reproduce(reports[self._settled_reports]):
-                return
-            self._settled_reports += 1
-        await self._reporter.round(self._epochs, self._term.open_epochs.observe_through, group)
-
-    async def _reproduce(self, report: AcceptedReport) -> bool:
-        """Compare an accepted report with our own; return False until we can."""
-        state = self._epochs.get(report.epoch)
-        if state is None:
-            return False  # its commitment has not been read yet
-        if state.is_outside:
-            return await self._pass_over(report)
-        if state.settled is not None:  # reproduced before, but not published: the chain was away
-            return await self._publish(report, state, state.settled)
-        result = self._settlement.accept(report.epoch, report.report_hash, report.previous)
-        if result is None:
-            return False
-        if isinstance(result, Mismatch):
-            log.critical(
-                "epoch %d: the chain accepted report %s, our block gives %s",
-                result.epoch, result.accepted.hex(), result.ours.hex(),
-            )  # fmt: skip
-            event_line("mismatch", epoch=result.epoch, accepted=result.accepted.hex())
-            raise Disagreement(
-                f"epoch {result.epoch}: the accepted report does not follow from our block"
-            )
-        state.settled = result
-        return await self._publish(report, state, result)
-
-    async def _pass_over(self, report: AcceptedReport) -> bool:
-        """Go on behind a report of an epoch in which we had no seat; return False until somebody published its claims."""
-        directories = self._network.directories(self._config.network_dir)
-        claims = await asyncio.to_thread(claims_of_others, directories, report)
-        if claims is None:
-            return False
-        self._settlement.pass_over(report.epoch, report.report_hash, report.previous, claims)
-        return True
-
-    async def _signatures(
-        self, report: AcceptedReport, state: EpochState
-    ) -> list[tuple[Address, bytes]] | None:
-        """Return the signatures under an accepted report, or None until we know them.
-
-        They stand in its transaction; where somebody passed it on through a contract of their own, the protocol's do.
-        """
-        try:
-            found: list[tuple[Address, bytes]] = await self._on_chain(
-                self._chain.accepted_signatures, report
-            )
-        except InvalidInput:
-            attested = state.attested.get(report.report_hash)
-            return list(attested.signatures) if attested is not None else None
-        return found
+        if await self._accepted.reproduce(self._news.reports):
+            await self._reporter.round(self._epochs, self._term.open_epochs.observe_through, group)
 
     async def _publish(self, report: AcceptedReport, state: EpochState, settled: Settled) -> bool:
         """Publish what proves an accepted report; return False until its signatures are known."""
-        signatures = await self._signatures(report, state)
+        signatures = await self._accepted.signatures(report, state)
         if signatures is None:
             return False
         evidence = Evidence.of(state, report, settled, signatures)

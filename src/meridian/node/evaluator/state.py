@@ -50,8 +50,12 @@ class EpochState:
     published: bool = False
     attested_at_s: float | None = None
     """When a report of the epoch was attested first, on the loop's clock."""
+    missed_since_s: float | None = None
+    """Since when artefacts of the epoch cannot be fetched, on the loop's clock."""
     barred: str | None = None
     """Why the contract refuses the epoch's report, if it does for good."""
+    wrong: str | None = None
+    """Why we sign no report of what was decided: the contracts can prove it wrong."""
     attested: dict[bytes, Attested] = field(default_factory=dict)
     """Report digest -> signatures."""
     signed: set[bytes] = field(default_factory=set)

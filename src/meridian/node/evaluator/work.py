@@ -107,6 +107,7 @@ def prepare(
         parameters=parameters,
         budget_atto=view.budget_atto(epoch, commitment.block),
         payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
+        rule=view.rule(epoch),
     )
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
     return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)

@@ -1,0 +1,45 @@
+"""Members that look in vain say so in files; a quorum of good signatures, and nothing less, closes an epoch."""
+
+from pathlib import Path
+
+from meridian.contracts.statements import Unavailable
+from meridian.node.evaluator.unavailable import collect, publish_statement
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.ids import Address
+from meridian.primitives.keys import PrivateKey, recover
+
+KEYS = [PrivateKey(bytes([i]) * 32) for i in range(1, 6)]
+MEMBERS = sorted(key.address for key in KEYS[:4])
+DOMAIN = Domain(chain_id=31337, contract=Address(b"\xe0" * 20))
+STATEMENT = Unavailable(b"\x01" * 32, 7, b"\x02" * 32)
+
+
+def roots(home: Path) -> list[Path]:
+    return [home / str(number) for number in range(6)]
+
+
+def test_three_of_four_members_are_a_quorum_and_come_ascending(tmp_path: Path) -> None:
+    places = roots(tmp_path)
+    for place, key in zip(places[:2], KEYS, strict=False):
+        publish_statement(place, STATEMENT, key, DOMAIN)
+    assert collect(places, STATEMENT, MEMBERS, DOMAIN) is None
+    publish_statement(places[2], STATEMENT, KEYS[2], DOMAIN)
+    found = collect(places, STATEMENT, MEMBERS, DOMAIN)
+    assert found is not None
+    assert [signer for signer, _ in found] == sorted(key.address for key in KEYS[:3])
+    for signer, signature in found:
+        assert recover(STATEMENT.digest(DOMAIN), signature) == signer
+
+
+def test_strangers_copies_garbage_and_other_statements_count_for_nothing(tmp_path: Path) -> None:
+    places = roots(tmp_path)
+    publish_statement(places[0], STATEMENT, KEYS[0], DOMAIN)
+    publish_statement(places[1], STATEMENT, KEYS[0], DOMAIN)
+    publish_statement(places[2], STATEMENT, KEYS[4], DOMAIN)
+    other = Unavailable(STATEMENT.network, 7, b"\x03" * 32)
+    publish_statement(places[3], other, KEYS[1], DOMAIN)
+    publish_statement(places[4], STATEMENT, KEYS[2], DOMAIN)
+    for garbage in (b"", b"[]", b'{"signature": "xx"}', b"\xff" * 5000):
+        (places[5] / "unavailable").mkdir(parents=True, exist_ok=True)
+        (places[5] / "unavailable" / "000007.json").write_bytes(garbage)
+        assert collect(places, STATEMENT, MEMBERS, DOMAIN) is None

@@ -41,6 +41,8 @@ from meridian.contracts.deployment import Addresses, Parameters, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode, Transmission
 from meridian.errors import NotFound, RemoteFault
 from meridian.evaluate.registry import function_named
+from meridian.measure.commitment import node_tree_hash
+from meridian.measure.manifest import Nodes
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import network_values, open_source
 from meridian.node.chain.embedded import EmbeddedChain
@@ -150,8 +152,10 @@ def enact(
     sponsor.transact(view.registry.address, opening, purpose="open")
     aggregator = Sender(chain, AGGREGATOR, root / "aggregator.sqlite")
     for event in world.chain.committed:
+        nodes = Nodes.decode(world.read(MEASURE, world.manifest(event.epoch).nodes))
+        tree_hash = node_tree_hash(nodes, SCHEMA.lanes.kind)
         data = view.commitments.encode(
-            "commit", event.epoch, event.root, event.n_nodes, event.annotation, event.manifest
+            "commit", event.epoch, tree_hash, event.n_nodes, event.annotation, event.manifest
         )
         aggregator.transact(view.commitments.address, data, purpose=f"commit {event.epoch}")
     for epoch in EPOCHS:

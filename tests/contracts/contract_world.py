@@ -56,6 +56,9 @@ REPORT = StructType(
     ),
 )
 
+# Init code for the code PUSH0 PUSH0 REVERT: PUSH3 it, store it, return its three bytes.
+REFUSER = bytes.fromhex("625f5ffd5f526003601df3")
+
 
 class Refused(Exception):
     """A call reverted; the text is the contract's reason, empty if it gave none."""
@@ -261,6 +264,16 @@ class World:
         code = artefact.bytecode + encode(types, args)
         return self.deploy_code(code, sender, name)
 
+    def put(self, field_: str, name: str, *args: Any) -> None:
+        """Deploy one contract anew, by itself, and use it from now on."""
+        contract = Contract(self, name, self.deploy(name, *args))
+        setattr(self, field_, contract)
+        self.by_address[contract.address] = contract
+
+    def contract_that_refuses(self) -> Address:
+        """An account with code that reverts whatever it is sent."""
+        return self.deploy_code(REFUSER)
+
     def deploy_code(self, code: bytes, sender: Address | None = None, name: str = "") -> Address:
         self.env.evm.reset_access_counters()
         address, run = self.env.deploy(
@@ -365,7 +378,7 @@ class World:
 
     def commit(self, epoch: int, aggregator: int = 0) -> Outcome:
         self.now_s = max(self.now_s, GENESIS_S + (epoch - FIRST + 1) * EPOCH_S)
-        args = (sha256(b"root", bytes([epoch % 256])), 5, b"\x01" * 24, sha256(b"manifest"))
+        args = (sha256(b"tree", bytes([epoch % 256])), 5, b"\x01" * 24, sha256(b"manifest"))
         return self.commitments.send("commit", epoch, *args, sender=self.aggregators[aggregator])
 
     def report(self, epoch: int, reward_root: bytes, total: int) -> Report:

@@ -256,7 +256,7 @@ def _committed() -> dict[str, Example]:
     assert eip712.digest(w.COMMITMENTS, bytes(shown["struct hash"])) == said
     assert ReadingLog.decode(LOG.encode()) == LOG
     assert Measurements.decode(LISTED.encode()) == LISTED
-    assert LISTED.root == sha256(b"meridian/nym-measurements/1" + LISTED.encode())
+    assert LISTED.tree_hash == sha256(b"meridian/nym-measurements/1" + LISTED.encode())
     keys = uptime.node_keys(MIXNODES)
     assert dict.fromkeys(keys) == dict.fromkeys(sorted(node_key(f"mixnode-{i}") for i in range(4)))
     return {
@@ -269,7 +269,12 @@ def _committed() -> dict[str, Example]:
         "nym-readings": Values({**shown, "signed bytes": said, "signature": LOG.signature}),
         "nym-measurements": Cbor(LISTED.encode()),
         "nym-commitment": Values(
-            {"root": LISTED.root, "n_nodes": MIXNODES, "annotation": LISTED.annotation}
+            {
+                "tree_hash": LISTED.tree_hash,
+                "n_nodes": MIXNODES,
+                "annotation": LISTED.annotation,
+                "root": LISTED.root,
+            }
         ),
         "nym-weights": Values(
             {

@@ -15,9 +15,11 @@ from meridian.contracts.calldata import path_words, signature_words
 from meridian.contracts.statements import (
     REGISTER_EVALUATOR,
     REGISTER_NODE,
+    SELF_COMMIT,
     TRANSMISSION,
     RegisterEvaluator,
     RegisterNode,
+    SelfCommit,
     Transmission,
 )
 from meridian.measure.commitment import committed_root
@@ -45,6 +47,7 @@ OUTCOME = compute_outcome(
     expected=w.HEADER,
     payees=dict(zip(w.NODES.keys, w.NODES.payees, strict=True)),
 )
+SELF_CONTENT = (sha256(b"job tree"), bytes(7) + b"\x02" + bytes(16))
 REPORT_ = OUTCOME.report(w.HEADER, agreed.BLOCK.hash, NO_REPORT)
 DIGEST = REPORT_.digest(w.EVALUATIONS)
 SIGNATURES = tuple((key.address, key.sign(DIGEST)) for key in w.MEMBER_KEYS[:3])
@@ -213,6 +216,9 @@ def contracts() -> dict[str, Example]:
         0,
         deadline,
     )
+    own = SelfCommit(
+        w.NETWORK_ID, w.EPOCH, node_key("node-a"), *SELF_CONTENT, sha256(b"segment"), deadline
+    )
     snapshot = json.loads(GAS.read_text())
     return {
         "gas": Values({name: _gas_text(gas) for name, gas in snapshot.items()}),
@@ -232,6 +238,15 @@ def contracts() -> dict[str, Example]:
                 "operator": address_text(w.OPERATOR.address),
                 "signed bytes": node.digest(w.REGISTRY),
                 "signature": w.OPERATOR.sign(node.digest(w.REGISTRY)),
+            }
+        ),
+        "self-commit": Values(
+            {
+                "type": SELF_COMMIT.description,
+                "type hash": keccak(SELF_COMMIT.description.encode()),
+                "operator": address_text(w.OPERATOR.address),
+                "signed bytes": own.digest(w.COMMITMENTS),
+                "signature": w.OPERATOR.sign(own.digest(w.COMMITMENTS)),
             }
         ),
         "register-evaluator": Values(

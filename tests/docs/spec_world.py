@@ -11,6 +11,7 @@ from meridian.evaluate.row import Row, RowHeader
 from meridian.measure.columns import column_values, segment_columns
 from meridian.measure.commitment import commit_epoch
 from meridian.measure.epoch import Calendar, PlacementRules, place
+from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment
 from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.order import node_indices, sort_order
 from meridian.measure.record import decode_ndjson
@@ -19,7 +20,7 @@ from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.hashing import EPOCH_DIGEST, sha256, tagged
+from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, network_id
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
@@ -156,15 +157,8 @@ MANIFEST = Manifest(
     late=1,
     duplicates=0,
 )
-COMMITTED_DIGEST = tagged(
-    EPOCH_DIGEST,
-    bytes(32),
-    AGGREGATOR.address,
-    COMMITMENT.root,
-    COMMITMENT.n_nodes.to_bytes(8, "big"),
-    COMMITMENT.annotation,
-    MANIFEST.digest,
-)
+CONTENT = (COMMITMENT.root, COMMITMENT.n_nodes, COMMITMENT.annotation, MANIFEST.digest)
+COMMITTED_DIGEST = fold_commitment(NO_DIGEST, AGGREGATOR.address, *CONTENT)
 
 PARAMETERS = EvaluationParameters(
     {"success": {"field": "status code", "allowed": [200]}}, schema=SCHEMA.digest

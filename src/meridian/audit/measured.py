@@ -11,12 +11,12 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
+from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment
 from meridian.measure.epoch_log import EpochRecord, Verifier, open_checkpoint, verify_log
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives import rfc6962
 from meridian.primitives.cid import cid_text
-from meridian.primitives.hashing import EPOCH_DIGEST, tagged
 from meridian.primitives.ids import NodeKey, address_text
 from meridian.primitives.sumtree import annotation
 
@@ -47,7 +47,7 @@ def check_commitment(case: Case) -> Finding:
             f"the chain has {len(events)} commitments of epoch {case.epoch}; this version verifies one"
         )
     event = events[0]
-    digest = epoch_digest(bytes(32), event)
+    digest = epoch_digest(NO_DIGEST, event)
     stored = case.source.chain.epoch_digest(case.epoch)
     if event.digest != digest or stored != digest:
         raise Broken(
@@ -66,14 +66,8 @@ def check_commitment(case: Case) -> Finding:
 
 def epoch_digest(before: bytes, event: Committed) -> bytes:
     """Return the contract's running digest over an epoch's commitments after one more."""
-    return tagged(
-        EPOCH_DIGEST,
-        before,
-        event.aggregator,
-        event.root,
-        event.n_nodes.to_bytes(8, "big"),
-        event.annotation,
-        event.manifest,
+    return fold_commitment(
+        before, event.aggregator, event.root, event.n_nodes, event.annotation, event.manifest
     )
 
 

@@ -30,6 +30,10 @@ class Parameters:
     challenge_seconds: int
     function_digest: bytes
     parameters_digest: bytes
+    aggregator_stake_min_atto: int = 0
+    """0: all listed aggregators are active from the first epoch on, without a stake."""
+    sealing_seconds: int = 0
+    """How long after its end an epoch waits for nodes that commit themselves; 0: they cannot."""
     owner: Address = ZERO_ADDRESS
     """Who may schedule other functions for epochs to come; the zero address: nobody."""
 
@@ -88,7 +92,13 @@ def plan(parameters: Parameters, sender: Address, nonce: int) -> tuple[Addresses
             p.evaluator_stake_min_atto,
             p.exit_delay_s,
         ),
-        (registry, list(p.aggregators)),
+        (
+            registry,
+            ZERO_ADDRESS,
+            list(p.aggregators),
+            p.aggregator_stake_min_atto,
+            p.sealing_seconds,
+        ),
         (
             registry,
             commitments,

@@ -1,4 +1,4 @@
-"""Signed statements that the contracts check: registrations and transmissions.
+"""Signed statements that the contracts check: registrations, transmissions, commitments of nodes.
 
 Each is an EIP-712 struct in the domain of the contract that checks it; field order and types are the contract's type
 hash. `Report` and `Receipt` are defined beside the code that makes them.
@@ -39,6 +39,18 @@ TRANSMISSION: Final = StructType(
 UNAVAILABLE: Final = StructType(
     "Unavailable",
     (("network", "bytes32"), ("epoch", "uint64"), ("commitment", "bytes32")),
+)
+SELF_COMMIT: Final = StructType(
+    "SelfCommit",
+    (
+        ("network", "bytes32"),
+        ("epoch", "uint64"),
+        ("nodeKey", "bytes32"),
+        ("treeHash", "bytes32"),
+        ("annotation", "bytes24"),
+        ("segment", "bytes32"),
+        ("deadline", "uint64"),
+    ),
 )
 
 
@@ -123,3 +135,35 @@ class Unavailable:
     def digest(self, domain: Domain) -> bytes:
         """Return the 32 bytes that the member signs."""
         return digest(domain, UNAVAILABLE.hash(self.network, self.epoch, self.commitment))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCommit:
+    """A node's commitment to its own jobs of an epoch: checked by Commitments, signed by the node's operator."""
+
+    network: bytes
+    epoch: int
+    node_key: NodeKey
+    tree_hash: bytes
+    """The hash of the root node of the node's job tree."""
+    annotation: bytes
+    """That root node's annotation, 24 bytes."""
+    segment: bytes
+    """SHA-256 of the published segment of the node's jobs."""
+    deadline_s: int
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the operator signs."""
+        return digest(domain, SELF_COMMIT.hash(self.network, *self.arguments))
+
+    @property
+    def arguments(self) -> tuple[int, NodeKey, bytes, bytes, bytes, int]:
+        """epoch, node_key, tree_hash, annotation, segment, deadline: those of ``self_commit`` before the signature."""
+        return (
+            self.epoch,
+            self.node_key,
+            self.tree_hash,
+            self.annotation,
+            self.segment,
+            self.deadline_s,
+        )

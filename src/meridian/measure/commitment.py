@@ -86,6 +86,11 @@ def node_tree(node_rows: ByteMatrix, lanes: LaneKind) -> SumTree:
     return SumTree(leaves, NODE_NODE, lanes)
 
 
+def node_tree_hash(nodes: Nodes, lanes: LaneKind) -> bytes:
+    """Return what is committed: the hash of the root node of the node tree, from which the chain makes the root."""
+    return node_tree(nodes.rows, lanes).root[:HASH_BYTES]
+
+
 def job_tree(job_rows: ByteMatrix, lanes: LaneKind) -> SumTree:
     """Return the tree over one node's job rows (L2)."""
     return SumTree(job_leaves(job_rows), JOB_NODE, lanes)

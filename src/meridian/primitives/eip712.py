@@ -14,7 +14,7 @@ from meridian.errors import InvalidInput
 from meridian.primitives.ids import Address
 
 Value = int | bytes
-"""An unsigned integer, or the bytes of a ``bytes32`` or an ``address``."""
+"""An unsigned integer, or the bytes of a ``bytes32``, a ``bytes24`` or an ``address``."""
 
 
 def keccak(data: bytes) -> bytes:
@@ -30,6 +30,8 @@ def _type_hash(description: str) -> bytes:
 def _word(kind: str, value: Value, field: str) -> bytes:
     if kind == "bytes32" and isinstance(value, bytes) and len(value) == 32:
         return value
+    if kind == "bytes24" and isinstance(value, bytes) and len(value) == 24:
+        return value + bytes(8)
     if kind == "address" and isinstance(value, bytes) and len(value) == 20:
         return bytes(12) + value
     if kind.startswith("uint") and isinstance(value, int) and 0 <= value < 1 << int(kind[4:]):
@@ -43,7 +45,7 @@ class StructType:
 
     name: str
     fields: tuple[tuple[str, str], ...]
-    """Pairs of field name and type: ``bytes32``, ``address`` or ``uintN``."""
+    """Pairs of field name and type: ``bytes32``, ``bytes24``, ``address`` or ``uintN``."""
 
     @property
     def description(self) -> str:

@@ -17,8 +17,8 @@ from meridian.journey import chain_setup
 from meridian.journey.layout import Layout
 from meridian.journey.options import Options
 from meridian.measure.columns import segment_columns, write_segment
-from meridian.measure.commitment import commit_epoch
-from meridian.measure.manifest import InputRef, Manifest, SegmentRef
+from meridian.measure.commitment import commit_epoch, node_tree_hash
+from meridian.measure.manifest import InputRef, Manifest, Nodes, SegmentRef
 from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.networks.definition import JobSource, NetworkDefinition
 from meridian.node.chain.embedded import EmbeddedChain
@@ -175,11 +175,12 @@ class Net:
 
     def commit(self, manifest: Manifest) -> Commitment:
         """Put the commitment on the chain."""
+        nodes = Nodes.decode(self.fetch(manifest.nodes))
         sender = self.sender("aggregator")
         data = self.view.commitments.encode(
             "commit",
             manifest.epoch,
-            manifest.root,
+            node_tree_hash(nodes, SCHEMA.lanes.kind),
             manifest.n_nodes,
             manifest.annotation,
             manifest.digest,

@@ -239,11 +239,11 @@ class FlakyLedger:
         self._ledger = FileLedger(path)
         self.calls = 0
 
-    def commit(self, record: EpochRecord) -> Any:
+    def commit(self, record: EpochRecord, tree_hash: bytes) -> Any:
         self.calls += 1
         if self.calls == 1:
             raise RemoteFault("nobody answers")
-        committed = self._ledger.commit(record)
+        committed = self._ledger.commit(record, tree_hash)
         if self.calls == 2:
             raise RemoteFault("the answer was lost")
         return committed
@@ -273,14 +273,14 @@ def test_a_torn_line_of_the_file_ledger_is_not_a_commitment(tmp_path: Path) -> N
     entry = EpochRecord(bytes(32), 5, KEY.address, bytes(32), 0, bytes(24), b"\x01" * 32)
     path.write_text('{"epoch": 5, "rec')
     for _ in range(2):
-        assert FileLedger(path).commit(entry).tx_hash == entry.manifest.hex()
+        assert FileLedger(path).commit(entry, bytes(32)).tx_hash == entry.manifest.hex()
     assert len(path.read_text().splitlines()) == 2
 
 
 def test_another_commitment_for_the_epoch_stops_the_service(tmp_path: Path) -> None:
     fill(tmp_path)
     other = EpochRecord(bytes(32), 5, KEY.address, bytes(32), 0, bytes(24), bytes(32))
-    FileLedger(tmp_path / "commitments.jsonl").commit(other)
+    FileLedger(tmp_path / "commitments.jsonl").commit(other, bytes(32))
     service = Service(tmp_path)
     service.settle(6)
     service.end()

@@ -39,8 +39,13 @@ class Committed:
 class Ledger(Protocol):
     """Where epochs are committed, in order, each once."""
 
-    def commit(self, record: EpochRecord) -> Committed:
-        """Commit an epoch, or find it committed; raises `MeridianError` if that is not possible now."""
+    def commit(self, record: EpochRecord, tree_hash: bytes) -> Committed:
+        """Commit an epoch, or find it committed; raises `MeridianError` if that is not possible now.
+
+        Args:
+            record: What is committed.
+            tree_hash: The hash of the node tree's root node, from which the chain makes the root.
+        """
 
 
 class ChainLedger:
@@ -51,14 +56,14 @@ class ChainLedger:
         self._contract = commitments
         self._from_block = from_block
 
-    def commit(self, record: EpochRecord) -> Committed:
+    def commit(self, record: EpochRecord, tree_hash: bytes) -> Committed:
         """Send the commitment once, whatever crashed before."""
         if self._contract.read("next_epoch", self._sender.address) > record.epoch:
             return self._found(record)
         data = self._contract.encode(
             "commit",
             record.epoch,
-            record.root,
+            tree_hash,
             record.n_nodes,
             record.annotation,
             record.manifest,
@@ -96,7 +101,7 @@ class FileLedger:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def commit(self, record: EpochRecord) -> Committed:
+    def commit(self, record: EpochRecord, tree_hash: bytes) -> Committed:  # noqa: ARG002
         """Append the commitment if it is not there."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         for number, line in enumerate(lines, start=1):

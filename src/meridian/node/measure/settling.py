@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from meridian.errors import MeridianError, NotFound, StorageFailure
-from meridian.measure.manifest import Manifest
+from meridian.measure.commitment import node_tree_hash
+from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.ledger import Conflict, Ledger
@@ -169,8 +170,11 @@ class Settling:
         if index is None:
             raise NotFound(f"epoch {epoch} has lost its index")
         digest = parse_cid(index["manifest"])[1]
-        record = record_of(Manifest.decode(self._publication.get(digest)))
-        committed = self._ledger.commit(record)
+        manifest = Manifest.decode(self._publication.get(digest))
+        nodes = Nodes.decode(self._publication.get(manifest.nodes))
+        record = record_of(manifest)
+        tree_hash = node_tree_hash(nodes, self._schema.lanes.kind)
+        committed = self._ledger.commit(record, tree_hash)
         place = epoch - self._first_epoch
         self._publication.append_log(place, record.encode(), self._log_origin, self._log_seed)
         index |= {"state": "committed", "commitment": committed.document()}

@@ -143,7 +143,7 @@ class Aggregator:
             made.epoch, {"epoch": made.epoch, "manifest": cid_text(digest)}
         )
         data = self._view.commitments.encode(
-            "commit", made.epoch, made.root, made.mixnodes, made.annotation, digest
+            "commit", made.epoch, made.tree_hash, made.mixnodes, made.annotation, digest
         )
         purpose = f"commit/{made.epoch}"
         self._sender.transact(self._view.commitments.address, data, purpose=purpose)

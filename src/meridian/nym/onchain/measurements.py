@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from meridian.errors import InvalidInput
+from meridian.measure.commitment import committed_root
 from meridian.nym.mixnodes import READING_MAX
 from meridian.nym.rows import Row, average
 from meridian.primitives import dagcbor, eip712
@@ -141,9 +142,14 @@ class Measurements:
         )
 
     @property
+    def tree_hash(self) -> bytes:
+        """What is committed in the place of a tree's hash."""
+        return sha256(b"meridian/nym-measurements/1", self.encode())
+
+    @property
     def root(self) -> bytes:
         """What stands on chain as the epoch's root."""
-        return sha256(b"meridian/nym-measurements/1", self.encode())
+        return committed_root(self.epoch, self.mixnodes, self.tree_hash + self.annotation)
 
     @property
     def annotation(self) -> bytes:

@@ -110,8 +110,13 @@ class LinkStream(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Cut the connection; what was not sent is lost."""
+        """Cut the connection; what was not sent is lost.
+
+        Whom it served is let go: the two name each other, and a dead pair would keep its buffers, which may be
+        hundreds of KiB that Python's collector does not see, until there are thousands of such pairs.
+        """
         self._over = True
+        self._listener = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -225,11 +230,12 @@ class LinkStream(asyncio.BufferedProtocol):
     def _fail(self, error: Exception) -> None:
         if self._over:
             error = PeerFault("closed")
+        listener = self._listener
         self.abort()
         for promised in (self.established, self.hello):
             if not promised.done():
                 promised.set_exception(error)
                 promised.exception()  # Nobody need be waiting.
-        if self._listener is not None:
+        if listener is not None:
             lost = PeerFault("lost", type(error).__name__)
-            self._listener.end(error if isinstance(error, PeerFault) else lost)
+            listener.end(error if isinstance(error, PeerFault) else lost)

@@ -12,8 +12,8 @@
         replace it.
 @dev Only a running digest over an epoch's commitments, voids and self-commitments is stored, and
      one word for each commitment that says what it was; their contents are in the events. A report
-     must name the digest, so it can only be about exactly what stands. The digest that a report
-     sees is zero while no aggregator's commitment stands: such an epoch cannot be reported.
+     must name the digest, so it can only be about exactly what stands. What a report is held
+     against is zero while no aggregator's commitment stands: such an epoch cannot be reported.
      Nothing can be taken back by who made it. The Receipt type is signed for this contract.
 
      Packed word:
@@ -116,7 +116,8 @@ EPOCH_SECONDS: immutable(uint256)
 FIRST_EPOCH: immutable(uint64)
 EXIT_DELAY: immutable(uint256)
 
-epoch_digest: public(HashMap[uint64, bytes32])
+# The running digest of an epoch while an aggregator's commitment stands, zero otherwise.
+standing_digest: public(HashMap[uint64, bytes32])
 # The running digest of an epoch while no aggregator's commitment stands.
 idle_digest: HashMap[uint64, bytes32]
 record: public(HashMap[uint64, HashMap[address, bytes32]])
@@ -327,12 +328,12 @@ def _commit(
             COMMITTED_ROOT, convert(epoch, bytes8), convert(n_nodes, bytes8), tree_hash, annotation
         )
     )
-    digest: bytes32 = self.epoch_digest[epoch]
+    digest: bytes32 = self.standing_digest[epoch]
     if digest == empty(bytes32):
         digest = self.idle_digest[epoch]
     content: Bytes[CONTENT] = concat(root, convert(n_nodes, bytes8), annotation, manifest)
     digest = sha256(concat(EPOCH_DIGEST, digest, convert(msg.sender, bytes20), content))
-    self.epoch_digest[epoch] = digest
+    self.standing_digest[epoch] = digest
     self.record[epoch][msg.sender] = sha256(concat(COMMITMENT_RECORD, content))
     log Committed(
         epoch=epoch,
@@ -363,13 +364,13 @@ def void(
     ), "commitments: record"
     self.record[epoch][aggregator] = VOIDED
     digest: bytes32 = sha256(
-        concat(VOID_DIGEST, self.epoch_digest[epoch], convert(aggregator, bytes20), root)
+        concat(VOID_DIGEST, self.standing_digest[epoch], convert(aggregator, bytes20), root)
     )
     if self._standing(epoch) == 0:
-        self.epoch_digest[epoch] = empty(bytes32)
+        self.standing_digest[epoch] = empty(bytes32)
         self.idle_digest[epoch] = digest
     else:
-        self.epoch_digest[epoch] = digest
+        self.standing_digest[epoch] = digest
     log Voided(epoch=epoch, aggregator=aggregator, root=root, digest=digest)
 
 
@@ -414,7 +415,7 @@ def self_commit(
     assert signer == operator, "commitments: signature"
     self.self_committed[epoch][node_key] = True
     self.self_commitments[epoch] += 1
-    standing: bytes32 = self.epoch_digest[epoch]
+    standing: bytes32 = self.standing_digest[epoch]
     before: bytes32 = standing
     if standing == empty(bytes32):
         before = self.idle_digest[epoch]
@@ -422,7 +423,7 @@ def self_commit(
     if standing == empty(bytes32):
         self.idle_digest[epoch] = digest
     else:
-        self.epoch_digest[epoch] = digest
+        self.standing_digest[epoch] = digest
     log SelfCommitted(
         epoch=epoch,
         node_key=node_key,
@@ -465,6 +466,18 @@ def _standing(epoch: uint64) -> uint64:
 
 
 # ---------------------------------------------------------------------------------------- views
+
+
+@external
+@view
+def epoch_digest(epoch: uint64) -> bytes32:
+    """
+    @notice The digest over all that was committed and voided for an epoch; zero if nothing was.
+    """
+    digest: bytes32 = self.standing_digest[epoch]
+    if digest == empty(bytes32):
+        return self.idle_digest[epoch]
+    return digest
 
 
 @external

@@ -265,6 +265,7 @@ def test_a_void_changes_the_digest_and_leaves_the_others(judged):
         "digest": expected,
     }
     assert judged.commitments.read("epoch_digest", FIRST) == expected
+    assert judged.commitments.read("standing_digest", FIRST) == expected
     assert judged.commitments.read("standing", FIRST) == 1
     said = (FIRST, judged.aggregators[0], *content(FIRST))
     assert not judged.commitments.read("is_commitment", *said)
@@ -278,7 +279,8 @@ def test_an_epoch_in_which_nothing_stands_has_no_digest_until_somebody_commits(j
     (event,) = void(judged, FIRST, 0).events
     folded = fold_void(folded, judged.aggregators[0], content(FIRST)[0])
     assert event.args["digest"] == folded
-    assert judged.commitments.read("epoch_digest", FIRST) == NO_DIGEST
+    assert judged.commitments.read("standing_digest", FIRST) == NO_DIGEST
+    assert judged.commitments.read("epoch_digest", FIRST) == folded
     commit(judged, FIRST, 1)
     folded = fold_commitment(folded, judged.aggregators[1], *content(FIRST))
     assert judged.commitments.read("epoch_digest", FIRST) == folded
@@ -363,7 +365,8 @@ def test_a_node_commits_itself_once_in_the_sealing_window(sealing):
     }
     assert refuses(self_commit, sealing) == "commitments: committed"
     assert sealing.commitments.read("self_commitments", FIRST) == 1
-    assert sealing.commitments.read("epoch_digest", FIRST) == NO_DIGEST  # no aggregator's stands
+    assert sealing.commitments.read("epoch_digest", FIRST) == folded
+    assert sealing.commitments.read("standing_digest", FIRST) == NO_DIGEST
     commit(sealing, FIRST)
     folded = fold_commitment(folded, sealing.aggregators[0], *content(FIRST))
     assert sealing.commitments.read("epoch_digest", FIRST) == folded

@@ -1,8 +1,8 @@
 """The running digest over what stands committed for an epoch, and the one word that says what a commitment was.
 
 Law: the digest starts at zero and is folded once for each commitment, void and self-commitment, in the order of their
-events; the contract `Commitments` does the same. While no aggregator's commitment stands the contract shows zero in
-its place, so that nobody can report the epoch; what is committed later goes on from the digest that was folded.
+events; the contract `Commitments` does the same. While no aggregator's commitment stands nobody can report the epoch;
+what is committed later goes on from the digest that was folded.
 """
 
 from typing import Final

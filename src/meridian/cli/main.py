@@ -7,6 +7,8 @@ import click
 
 from meridian import __version__
 from meridian.cli.audit_commands import node, proof, verify
+from meridian.cli.chain_commands import chain
+from meridian.cli.chain_money_commands import reward
 from meridian.cli.ephemera_commands import ephemera
 from meridian.cli.nym_commands import nym
 from meridian.cli.run_commands import demo, run
@@ -76,7 +78,7 @@ def main() -> None:
     """
 
 
-for command in (demo, run, verify, node, proof, nym, ephemera, serve, sim):
+for command in (demo, run, verify, node, proof, chain, reward, nym, ephemera, serve, sim):
     main.add_command(command)
 
 

@@ -172,18 +172,30 @@ def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
     """
     network = NetworkFile.load(data_dir)
     with contextlib.ExitStack() as stack:
-        rpc = _reachable(network.rpc_url)
+        rpc = stack.enter_context(reachable_chain(data_dir, network.rpc_url, network.chain_id))
+        yield PublishedSource(
+            data_dir, network.publications, network_values(network), ContractChain(rpc, network)
+        )
+
+
+@contextlib.contextmanager
+def reachable_chain(data_dir: Path, rpc_url: str, chain_id: int) -> Iterator[Rpc]:
+    """Open a network's endpoint; where nothing listens, its embedded chain is served from its file meanwhile.
+
+    Raises:
+        RemoteFault: If the chain neither answers nor can be served from its file.
+    """
+    with contextlib.ExitStack() as stack:
+        rpc = _reachable(rpc_url)
         if rpc is None:
             database = data_dir / CHAIN_FILE
             if not database.is_file():
                 raise RemoteFault(
-                    f"the chain at {network.rpc_url} does not answer, and there is no {database}"
+                    f"the chain at {rpc_url} does not answer, and there is no {database}"
                 )
-            rpc = Rpc(stack.enter_context(embedded_chain(database, network.chain_id)))
+            rpc = Rpc(stack.enter_context(embedded_chain(database, chain_id)))
         stack.callback(rpc.close)
-        yield PublishedSource(
-            data_dir, network.publications, network_values(network), ContractChain(rpc, network)
-        )
+        yield rpc
 
 
 def _reachable(url: str) -> Rpc | None:

@@ -15,8 +15,9 @@ import eth_abi.abi
 import eth_abi.exceptions
 
 from meridian.errors import InvalidInput, RemoteFault
+from meridian.node.chain.logs import read_logs
 from meridian.node.chain.reverts import as_reverted
-from meridian.node.chain.rpc import TOO_MUCH_CODE, ChainClient, RpcError
+from meridian.node.chain.rpc import ChainClient, RpcError
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.ids import Address, address_text, parse_address
 
@@ -139,14 +140,7 @@ class Contract:
 
     def _logs(self, topics: list[str | None], first: int, last: int) -> list[dict[str, Any]]:
         wanted = {"address": address_text(self.address), "topics": topics}
-        span = {"fromBlock": hex(first), "toBlock": hex(last)}
-        try:
-            return list(self.rpc.call("eth_getLogs", wanted | span))
-        except RpcError as error:
-            if error.code != TOO_MUCH_CODE or first == last:
-                raise
-        middle = (first + last) // 2
-        return self._logs(topics, first, middle) + self._logs(topics, middle + 1, last)
+        return read_logs(self.rpc, wanted, first, last)
 
     def has(self, name: str) -> bool:
         """Whether the ABI has a function or event of this name."""

@@ -173,8 +173,7 @@ class SenderJournal:
             Per purpose its attempt: the new one, or the live one that another process stored meanwhile.
         """
         with self._transaction() as db:
-            row = db.execute(f"SELECT MAX(nonce) FROM attempts WHERE state IN {_LIVE}").fetchone()  # noqa: S608
-            nonce = max(nonce_floor, -1 if row[0] is None else int(row[0]) + 1, 0)
+            nonce = self.next_nonce(nonce_floor)
             for index, purpose in enumerate(purposes):
                 last = self.latest(purpose)
                 if last is not None and last.state not in DEAD:
@@ -187,6 +186,12 @@ class SenderJournal:
                 nonce += 1
             stored = [self.latest(purpose) for purpose in purposes]
         return [one for one in stored if one is not None]
+
+    def next_nonce(self, nonce_floor: int) -> int:
+        """Return the nonce that the next one to be signed gets, at least `nonce_floor`."""
+        with self._transaction() as db:
+            row = db.execute(f"SELECT MAX(nonce) FROM attempts WHERE state IN {_LIVE}").fetchone()  # noqa: S608
+        return max(nonce_floor, -1 if row[0] is None else int(row[0]) + 1, 0)
 
     def settle(self, tx_hash: bytes, state: State) -> None:
         """Record what became of the transaction with that hash; what is in a block kills others with its nonce."""

@@ -159,6 +159,22 @@ class Sender:
             raise RemoteFault("the endpoint reports no address for a created contract")
         return receipt.contract_address
 
+    def under_way(self, purpose: str) -> Attempt | None:
+        """Return the transaction of a purpose that is sent or done, brought to the chain again if need be.
+
+        None means that `submit` would sign a new one. Raises as `submit`.
+        """
+        with self._lock:
+            journal = self._open()
+            self._under_way(journal, [purpose])
+            last = journal.latest(purpose)
+        return None if last is None or last.state in DEAD else last
+
+    def next_nonce(self) -> int:
+        """Return the nonce that the account's next transaction would get if nobody else used the key."""
+        with self._lock:
+            return self._open().next_nonce(self._count("pending"))
+
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     def wait(self, tx_hash: bytes, timeout_s: float = 60.0) -> TxReceipt:

@@ -31,6 +31,9 @@ class MemoryChain:
     reported: list[Reported] = field(default_factory=list)
     paid: list[Claimed] = field(default_factory=list)
     is_unlocked: bool = True
+    terms: dict[int, int] = field(default_factory=dict)
+    void_commitments: dict[int, list[tuple[Address, bytes]]] = field(default_factory=dict)
+    void_reports: dict[int, list[bytes]] = field(default_factory=dict)
     funded: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +64,15 @@ class MemoryChain:
 
     def committee(self, epoch: int) -> tuple[Address, ...]:
         return self.members if epoch in self.budgets else ()
+
+    def term(self, epoch: int) -> int:
+        return self.terms.get(epoch, 0)
+
+    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
+        return self.void_commitments.get(epoch, [])
+
+    def voided_reports(self, epoch: int) -> list[bytes]:
+        return self.void_reports.get(epoch, [])
 
     def registrations(self) -> list[NodeRegistered]:
         return self.registered

@@ -9,6 +9,7 @@ from meridian.audit.objects import fetch, pointed
 from meridian.audit.record import OutcomeRecord
 from meridian.ephemera.block import Block, Certificate, verify_block, verify_certificate
 from meridian.ephemera.context import Context, Kind
+from meridian.ephemera.term import term_network
 from meridian.errors import InvalidInput
 from meridian.evaluate.row import row_root
 from meridian.primitives.cid import digest_of
@@ -45,9 +46,8 @@ def check_block(case: Case) -> Finding:
     members = case.source.chain.committee(case.epoch)
     strangers = [file for file, record in case.records if record.members != members]
     require(strangers, "the members are not the epoch's members on chain")
-    case.context = Context(
-        case.evaluations_domain, case.source.network.network_id, case.epoch, members
-    )
+    network = term_network(case.source.network.network_id, case.source.chain.term(case.epoch))
+    case.context = Context(case.evaluations_domain, network, case.epoch, members)
     blocks: dict[bytes, str] = {}
     problems = []
     for file, record in case.records:

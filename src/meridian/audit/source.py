@@ -170,11 +170,20 @@ class ChainView(Protocol):
     def committee(self, epoch: int) -> tuple[Address, ...]:
         """Return the members of an open epoch, ascending."""
 
+    def term(self, epoch: int) -> int:
+        """Return the term of the agreement in which the epoch's report was accepted; the present one without a report."""
+
     def registrations(self) -> Sequence[NodeRegistered]:
         """Return all registrations of nodes."""
 
     def commitments(self, epoch: int) -> Sequence[Committed]:
-        """Return the epoch's commitments."""
+        """Return the epoch's commitments, also those that were voided."""
+
+    def voided_commitments(self, epoch: int) -> Sequence[tuple[Address, bytes]]:
+        """Return aggregator and root of the epoch's commitments that were voided."""
+
+    def voided_reports(self, epoch: int) -> Sequence[bytes]:
+        """Return the hashes of reports of the epoch that were accepted and voided."""
 
     def epoch_digest(self, epoch: int) -> bytes:
         """Return the digest over the epoch's commitments, as Commitments stores it."""

@@ -57,11 +57,12 @@ class ContractChain:
         return bytes.fromhex(self._client.call("eth_getCode", "0x" + address.hex(), "latest")[2:])
 
     def opened(self, epoch: int) -> plain.EpochOpened | None:
-        """Return the event that fixed the epoch's members, or None."""
+        """Return the event that fixed the epoch's members, the last one where they were renewed, or None."""
         contract, first = self._view.registry, self._network.deploy_block
-        for event in contract.events("EpochOpened", first, where={"epoch": epoch}):
-            return plain.EpochOpened(epoch, event.args["set_id"], event.args["n"])
-        return None
+        found = contract.events("EpochOpened", first, where={"epoch": epoch})
+        if not found:
+            return None
+        return plain.EpochOpened(epoch, found[-1].args["set_id"], found[-1].args["n"])
 
     def committee(self, epoch: int) -> tuple[Address, ...]:
         """Return the members in the Registry's order; empty while the epoch is not open."""
@@ -69,6 +70,19 @@ class ContractChain:
             return tuple(self._view.registry.read("committee", epoch))
         except Reverted:
             return ()
+
+    def term(self, epoch: int) -> int:
+        """Return the term in which the epoch's report was accepted; the present one without a report."""
+        reports = [item for item in self._view.reported() if item.epoch == epoch]
+        return self._view.term(reports[-1].block - 1 if reports else None)
+
+    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
+        """Return aggregator and root of the epoch's commitments that were voided."""
+        return self._view.voided_commitments(epoch)
+
+    def voided_reports(self, epoch: int) -> list[bytes]:
+        """Return the hashes of reports of the epoch that were accepted and voided."""
+        return self._view.voided_reports(epoch)
 
     def registrations(self) -> list[plain.NodeRegistered]:
         """Return all registrations of nodes."""

@@ -73,12 +73,22 @@ class PublishedSource:
         ]
 
     def manifests(self, epoch: int) -> list[Pointer]:
-        """Return what the measure publications name for an epoch."""
-        return self._pointers(f"{epoch:06d}.json", "manifest", epoch)
+        """Return what the measure publications name for an epoch, but not what was voided."""
+        voided = set(self._chain.voided_commitments(epoch))
+        gone: set[bytes] = set()
+        standing: set[bytes] = set()
+        for event in self._chain.commitments(epoch):
+            is_void = (event.aggregator, event.root) in voided
+            (gone if is_void else standing).add(event.manifest)
+        pointers = self._pointers(f"{epoch:06d}.json", "manifest", epoch)
+        return [one for one in pointers if one.digest not in gone - standing]
 
     def outcomes(self, epoch: int) -> list[Pointer]:
-        """Return what the evaluators' publications name for an epoch."""
-        return self._pointers(f"{epoch:06d}.outcome.json", "outcome", epoch)
+        """Return what the evaluators' publications name for an epoch, but not what was voided."""
+        stored = self._chain.report(epoch)
+        gone = set(self._chain.voided_reports(epoch)) - ({stored.hash} if stored else set())
+        pointers = self._pointers(f"{epoch:06d}.outcome.json", "outcome", epoch)
+        return [one for one in pointers if one.report_hash not in gone]
 
     def results(self, epoch: int) -> list[Copy]:
         """Return the result file that a run leaves in its data directory, if any."""

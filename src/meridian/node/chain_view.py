@@ -215,9 +215,27 @@ class ChainView:
         events = self._in_order(self.evaluations, ("Abandoned",), from_block)
         return {event.args["epoch"] for event in events}
 
-    def term(self) -> int:
-        """Return how many times anything was voided or renewed."""
-        return int(self.evaluations.read("term")) if self.evaluations.has("term") else 0
+    def term(self, block: int | None = None) -> int:
+        """Return how many times anything was voided or renewed, when `block` had been mined or now."""
+        if not self.evaluations.has("term"):
+            return 0
+        return int(self.evaluations.read("term", block="latest" if block is None else block))
+
+    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
+        """Return aggregator and root of an epoch's commitments that were voided."""
+        return [
+            (_address(event.args["aggregator"]), bytes(event.args["root"]))
+            for event in self._in_order(self.commitments, ("Voided",), None)
+            if event.args["epoch"] == epoch
+        ]
+
+    def voided_reports(self, epoch: int) -> list[bytes]:
+        """Return the hashes of reports of an epoch that were accepted and voided."""
+        return [
+            bytes(event.args["report_hash"])
+            for event in self._in_order(self.evaluations, ("ReportVoided",), None)
+            if event.args["epoch"] == epoch
+        ]
 
     def registrations(self, from_block: int | None = None) -> list[RegisteredNode]:
         """Return all registrations of nodes, oldest first; a node that left may register again."""

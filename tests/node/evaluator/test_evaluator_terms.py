@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meridian.committee.term import term_network
+from meridian.ephemera.term import term_network
 from meridian.errors import InvalidInput
 from meridian.node.evaluator.safety import (
     SAFETY_LOG,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from meridian.committee.term import term_network
+from meridian.ephemera.term import term_network
 from meridian.node import observe_mark
 from meridian.node.safety_log import SafetyLog
 from meridian.primitives.ids import Address

@@ -8,11 +8,11 @@ that are in different terms do not talk: their links refuse each other.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meridian.committee.rules import CommitteeRules
-from meridian.committee.term import term_network
 from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
+from meridian.ephemera.term import term_network
 from meridian.errors import MeridianError
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.open_epochs import OPEN_MAX, OpenEpochs

@@ -11,7 +11,9 @@ from meridian.audit.source import (
     NodeRegistered,
     Reported,
     Schedule,
+    SelfCommitted,
     StoredReport,
+    Voided,
 )
 from meridian.contracts.artefact import NAMES, load
 from meridian.primitives.ids import Address
@@ -31,12 +33,15 @@ class MemoryChain:
     reported: list[Reported] = field(default_factory=list)
     paid: list[Claimed] = field(default_factory=list)
     is_unlocked: bool = True
+    aggregators: tuple[Address, ...] = ()
+    stored_digest: dict[int, bytes] = field(default_factory=dict)
     terms: dict[int, int] = field(default_factory=dict)
-    void_commitments: dict[int, list[tuple[Address, bytes]]] = field(default_factory=dict)
+    later_changes: dict[int, list[Committed | Voided | SelfCommitted]] = field(default_factory=dict)
     void_reports: dict[int, list[bytes]] = field(default_factory=dict)
     funded: int | None = None
 
     def __post_init__(self) -> None:
+        self.aggregators = (self.network.aggregator,)
         self.code = {name: load(name).runtime + bytes(64) for name in NAMES}
 
     def deployment(self) -> Deployment:
@@ -56,7 +61,7 @@ class MemoryChain:
             genesis_s=net.genesis_s,
             epoch_seconds=net.epoch_seconds,
             first_epoch=net.first_epoch,
-            aggregators=(net.aggregator,),
+            aggregators=self.aggregators,
         )
 
     def opened(self, epoch: int) -> EpochOpened | None:
@@ -68,8 +73,8 @@ class MemoryChain:
     def term(self, epoch: int) -> int:
         return self.terms.get(epoch, 0)
 
-    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
-        return self.void_commitments.get(epoch, [])
+    def history(self, epoch: int) -> list[Committed | Voided | SelfCommitted]:
+        return [*self.commitments(epoch), *self.later_changes.get(epoch, [])]
 
     def voided_reports(self, epoch: int) -> list[bytes]:
         return self.void_reports.get(epoch, [])
@@ -82,7 +87,7 @@ class MemoryChain:
 
     def epoch_digest(self, epoch: int) -> bytes:
         found = self.commitments(epoch)
-        return found[-1].digest if found else bytes(32)
+        return self.stored_digest.get(epoch, found[-1].digest if found else bytes(32))
 
     def schedule(self, epoch: int) -> Schedule:
         return self.version

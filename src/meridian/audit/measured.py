@@ -6,12 +6,18 @@ The nodes artefact belongs to `jobs`, the schema to `manifest`.
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch, pointed
-from meridian.audit.source import Committed, EvidenceSource
+from meridian.audit.source import (
+    Committed,
+    EvidenceSource,
+    SelfCommitted,
+    Voided,
+    standing_commitments,
+)
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
-from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment
+from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment, fold_self, fold_void
 from meridian.measure.epoch_log import EpochRecord, Verifier, open_checkpoint, verify_log
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
@@ -27,41 +33,72 @@ def commitment_of(source: EvidenceSource, epoch: int) -> Committed:
     Raises:
         NotFound: If there is none: nothing can be looked at.
     """
-    events = source.chain.commitments(epoch)
+    events = standing_commitments(source.chain.history(epoch))
     if not events:
-        raise NotFound(f"epoch {epoch} is not committed on chain")
+        raise NotFound(f"no commitment of epoch {epoch} stands on chain")
     return events[-1]
 
 
 def check_commitment(case: Case) -> Finding:
-    """Check that the epoch is committed once, and that the chain's digest is over exactly that commitment.
+    """Check that one commitment of the epoch stands, and that the chain's digest is over exactly what happened.
 
     Raises:
         Broken: If it is not.
     """
-    events = case.source.chain.commitments(case.epoch)
+    chain, epoch = case.source.chain, case.epoch
+    history = chain.history(epoch)
+    events = standing_commitments(history)
+    if not history:
+        raise Broken(f"the chain has no commitment of epoch {epoch}")
     if not events:
-        raise Broken(f"the chain has no commitment of epoch {case.epoch}")
+        raise Broken(f"every commitment of epoch {epoch} was voided, and none has replaced it")
     if len(events) > 1:
         raise Broken(
-            f"the chain has {len(events)} commitments of epoch {case.epoch}; this version verifies one"
+            f"the chain has {len(events)} commitments of epoch {epoch}; this version verifies one"
         )
+    digest = NO_DIGEST
+    for change in history:
+        digest = folded(digest, change)
+        if change.digest != digest:
+            raise Broken(
+                f"an event says digest {change.digest.hex()}, what follows is {digest.hex()}"
+            )
+    stored = chain.epoch_digest(epoch)
+    if stored != digest:
+        raise Broken(f"the events give digest {digest.hex()}, the contract stores {stored.hex()}")
     event = events[0]
-    digest = epoch_digest(NO_DIGEST, event)
-    stored = case.source.chain.epoch_digest(case.epoch)
-    if event.digest != digest or stored != digest:
+    if event.aggregator not in chain.deployment().aggregators:
         raise Broken(
-            f"the commitment has digest {digest.hex()}, the contract stores {stored.hex()}"
-        )
-    if event.aggregator != case.source.network.aggregator:
-        raise Broken(
-            f"it was made by {address_text(event.aggregator)}, who is not the network's aggregator"
+            f"it was made by {address_text(event.aggregator)}, who is not an aggregator of the network"
         )
     case.committed = event
+    notes = tuple(
+        f"the commitment of {address_text(one.aggregator)} with root {one.root.hex()} was voided"
+        for one in history
+        if isinstance(one, Voided)
+    )
     return Finding(
         f"root {event.root.hex()} over {event.n_nodes} nodes and "
-        f"{int.from_bytes(event.annotation[:8], 'big')} jobs, by {address_text(event.aggregator)}"
+        f"{int.from_bytes(event.annotation[:8], 'big')} jobs, by {address_text(event.aggregator)}",
+        notes,
     )
+
+
+def folded(before: bytes, change: Committed | Voided | SelfCommitted) -> bytes:
+    """Return the contract's running digest over an epoch after one more change."""
+    match change:
+        case Committed():
+            return epoch_digest(before, change)
+        case Voided():
+            return fold_void(before, change.aggregator, change.root)
+        case SelfCommitted():
+            return fold_self(
+                before,
+                NodeKey(change.node_key),
+                change.tree_hash,
+                change.annotation,
+                change.segment,
+            )
 
 
 def epoch_digest(before: bytes, event: Committed) -> bytes:
@@ -205,6 +242,10 @@ def check_epoch_log(case: Case) -> Finding:
         Broken: If a published log is not signed, does not have its root, or says something else of the epoch.
     """
     committed = case.committed
+    if committed.aggregator != case.source.network.aggregator:
+        return Finding(
+            f"the commitment replaces a voided one; {address_text(committed.aggregator)} keeps no log here"
+        )
     verifier = Verifier.parse(case.source.network.log_vkey)
     record = EpochRecord(
         network=case.source.network.network_id,

@@ -94,6 +94,28 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Voided:
+    """Event of Commitments: a commitment that a verdict has voided."""
+
+    epoch: int
+    aggregator: Address
+    root: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCommitted:
+    """Event of Commitments: a node's commitment to its own jobs."""
+
+    epoch: int
+    node_key: bytes
+    tree_hash: bytes
+    annotation: bytes
+    segment: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """Event of Evaluations: an accepted report."""
 
@@ -158,6 +180,20 @@ class StoredReport:
     transmitter: Address
 
 
+def standing_commitments(
+    history: Sequence[Committed | Voided | SelfCommitted],
+) -> list[Committed]:
+    """Return the aggregators' commitments that were not voided, oldest first."""
+    standing: list[Committed] = []
+    for event in history:
+        if isinstance(event, Committed):
+            standing.append(event)
+        elif isinstance(event, Voided):
+            gone = event.aggregator, event.root
+            standing = [one for one in standing if (one.aggregator, one.root) != gone]
+    return standing
+
+
 class ChainView(Protocol):
     """The chain's state at one moment; events in the order in which they happened."""
 
@@ -179,8 +215,8 @@ class ChainView(Protocol):
     def commitments(self, epoch: int) -> Sequence[Committed]:
         """Return the epoch's commitments, also those that were voided."""
 
-    def voided_commitments(self, epoch: int) -> Sequence[tuple[Address, bytes]]:
-        """Return aggregator and root of the epoch's commitments that were voided."""
+    def history(self, epoch: int) -> Sequence[Committed | Voided | SelfCommitted]:
+        """Return everything that was committed and voided of the epoch, in its order."""
 
     def voided_reports(self, epoch: int) -> Sequence[bytes]:
         """Return the hashes of reports of the epoch that were accepted and voided."""

@@ -1,6 +1,7 @@
 """The chain as an auditor sees it: the four contracts' state and events as the plain values of `audit.source`."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from meridian.audit import source as plain
 from meridian.errors import Reverted
@@ -76,9 +77,9 @@ class ContractChain:
         reports = [item for item in self._view.reported() if item.epoch == epoch]
         return self._view.term(reports[-1].block - 1 if reports else None)
 
-    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
-        """Return aggregator and root of the epoch's commitments that were voided."""
-        return self._view.voided_commitments(epoch)
+    def history(self, epoch: int) -> list[plain.Committed | plain.Voided | plain.SelfCommitted]:
+        """Return everything that was committed and voided of the epoch, in its order."""
+        return [_change(event) for event in self._view.history(epoch)]
 
     def voided_reports(self, epoch: int) -> list[bytes]:
         """Return the hashes of reports of the epoch that were accepted and voided."""
@@ -98,18 +99,8 @@ class ContractChain:
 
     def commitments(self, epoch: int) -> list[plain.Committed]:
         """Return the epoch's commitments."""
-        return [
-            plain.Committed(
-                epoch,
-                event.args["aggregator"],
-                event.args["root"],
-                event.args["n_nodes"],
-                event.args["annotation"],
-                event.args["manifest"],
-                event.args["digest"],
-            )
-            for event in self._committed(epoch)
-        ]
+        found = [_change(event) for event in self._committed(epoch)]
+        return [event for event in found if isinstance(event, plain.Committed)]
 
     def _committed(self, epoch: int) -> list[Event]:
         contract, first = self._view.commitments, self._network.deploy_block
@@ -193,3 +184,12 @@ def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
         ("Rewards", "evaluations"),
     )
     return {f"{name}.{field}": contracts[name].read(field) for name, field in names}
+
+
+def _change(event: Event) -> plain.Committed | plain.Voided | plain.SelfCommitted:
+    kind = getattr(plain, event.name)
+    names = [field.name for field in fields(kind)]
+    made: plain.Committed | plain.Voided | plain.SelfCommitted = kind(
+        *(event.args[name] for name in names)
+    )
+    return made

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from meridian.audit import source as plain
-from meridian.audit.source import Copy, LogCopy, Pointer
+from meridian.audit.source import Committed, Copy, LogCopy, Pointer, standing_commitments
 from meridian.errors import InvalidInput, MeridianError, RemoteFault
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
@@ -74,14 +74,11 @@ class PublishedSource:
 
     def manifests(self, epoch: int) -> list[Pointer]:
         """Return what the measure publications name for an epoch, but not what was voided."""
-        voided = set(self._chain.voided_commitments(epoch))
-        gone: set[bytes] = set()
-        standing: set[bytes] = set()
-        for event in self._chain.commitments(epoch):
-            is_void = (event.aggregator, event.root) in voided
-            (gone if is_void else standing).add(event.manifest)
+        history = self._chain.history(epoch)
+        standing = {event.manifest for event in standing_commitments(history)}
+        gone = {event.manifest for event in history if isinstance(event, Committed)} - standing
         pointers = self._pointers(f"{epoch:06d}.json", "manifest", epoch)
-        return [one for one in pointers if one.digest not in gone - standing]
+        return [one for one in pointers if one.digest not in gone]
 
     def outcomes(self, epoch: int) -> list[Pointer]:
         """Return what the evaluators' publications name for an epoch, but not what was voided."""

@@ -221,13 +221,15 @@ class ChainView:
             return 0
         return int(self.evaluations.read("term", block="latest" if block is None else block))
 
-    def voided_commitments(self, epoch: int) -> list[tuple[Address, bytes]]:
-        """Return aggregator and root of an epoch's commitments that were voided."""
-        return [
-            (_address(event.args["aggregator"]), bytes(event.args["root"]))
-            for event in self._in_order(self.commitments, ("Voided",), None)
-            if event.args["epoch"] == epoch
+    def history(self, epoch: int) -> list[Event]:
+        """Return the events Committed, Voided and SelfCommitted of an epoch, in their order."""
+        names = ("Committed", "Voided", "SelfCommitted")
+        found = [
+            event
+            for name in names
+            for event in self.commitments.events(name, self._from_block, where={"epoch": epoch})
         ]
+        return sorted(found, key=lambda event: (event.block, event.log_index))
 
     def voided_reports(self, epoch: int) -> list[bytes]:
         """Return the hashes of reports of an epoch that were accepted and voided."""

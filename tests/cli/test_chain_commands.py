@@ -1,6 +1,7 @@
 """`meridian chain` and `meridian reward` on a real chain process: what they send, show, refuse, and do only once."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def write_parameters(path: Path) -> Parameters:
         challenge_seconds=3,
         function_digest=b"\x02" * 32,
         parameters_digest=b"\x03" * 32,
+        aggregator_stake_min_atto=COIN,
     )
     path.write_text(json.dumps(parameters_document("bazaar", parameters)))
     assert read_parameters(path) == ("bazaar", parameters)
@@ -106,8 +108,6 @@ def test_status_shows_what_stands_there(place):
 
 
 def test_a_node_joins_leaves_and_gets_its_stake_back(place):
-    import time
-
     registry = contract(place, "Registry")
     done = answer("chain", "stake", "node", "--node", "n1", *as_(place, "operator"))
     assert done["sent"] is True
@@ -154,6 +154,21 @@ def test_an_evaluator_joins_and_leaves(place):
     assert answer("chain", "leave", "evaluator", *as_(place, "evaluator"))["sent"] is True
     [row] = answer("chain", "status", "--data-dir", place.root)["evaluators"]
     assert row["state"] == "leaving"
+
+
+def test_an_aggregator_joins_leaves_and_gets_its_stake_back(place):
+    me = as_(place, "operator")
+    assert meridian("chain", "stake", "aggregator", *as_(place, "sponsor")).exit_code == 7
+    assert answer("chain", "stake", "aggregator", *me)["sent"] is True
+    assert answer("chain", "stake", "aggregator", *me)["sent"] is False
+    [row] = answer("chain", "status", "--data-dir", place.root)["aggregators"]
+    assert (row["state"], row["stake_atto"]) == ("active", str(COIN))
+    assert answer("chain", "leave", "aggregator", *me)["sent"] is True
+    assert answer("chain", "leave", "aggregator", *me)["sent"] is False
+    time.sleep(2.1)
+    assert answer("chain", "withdraw", "aggregator", *me)["sent"] is True
+    assert answer("chain", "withdraw", "aggregator", *me)["sent"] is False
+    assert answer("chain", "stake", "aggregator", *me)["sent"] is True  # another wish than before
 
 
 def test_funds_are_paid_once_for_each_wish(place):

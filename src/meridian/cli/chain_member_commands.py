@@ -48,6 +48,7 @@ class _Place:
     session: Session
     view: ChainView
     network_id: bytes
+    from_block: int
     sending: Sending
 
     def send(
@@ -63,7 +64,7 @@ class _Place:
 def _open(data_dir: Path, sending: Sending) -> Iterator[_Place]:
     with open_session(data_dir, sending) as (session, deployment):
         view = chain_view(session, deployment)
-        yield _Place(session, view, deployment.network_id, sending)
+        yield _Place(session, view, deployment.network_id, deployment.deploy_block, sending)
 
 
 @click.group()
@@ -173,6 +174,30 @@ def stake_evaluator(
         )
 
 
+@stake.command("aggregator")
+@data_dir_option
+@amount_option
+@sending_options
+def stake_aggregator(data_dir: Path, amount: int | None, sending: Sending) -> None:
+    """Become an aggregator, from the running epoch on. The contracts list who may."""
+    from meridian.primitives.amounts import format_fil
+
+    with _open(data_dir, sending) as place:
+        commitments, session = place.view.commitments, place.session
+        account = session.key.address
+        shown = session.account(account)
+        if commitments.read("aggregator", account)[0]:
+            session.say_done(f"{shown} is an aggregator", {"aggregator": shown})
+            return
+        value = commitments.read("aggregator_stake_min") if amount is None else amount
+        place.send(
+            f"stake-aggregator/{_times_joined(place)}",
+            (commitments.address, commitments.encode("join"), value),
+            f"Become an aggregator with a stake of {format_fil(value)}",
+            {"aggregator": shown},
+        )
+
+
 @click.group()
 def leave() -> None:
     """Leave a network; the stake can be withdrawn after the exit delay."""
@@ -220,6 +245,25 @@ def leave_evaluator(data_dir: Path, sending: Sending) -> None:
         purpose = f"leave-evaluator/{registry.read('nonces', account)}"
         data = registry.encode("leave_evaluator")
         place.send(purpose, (registry.address, data, 0), "Leave as an evaluator", {})
+
+
+@leave.command("aggregator")
+@data_dir_option
+@sending_options
+def leave_aggregator(data_dir: Path, sending: Sending) -> None:
+    """Leave as an aggregator: no part in epochs that have not started."""
+    with _open(data_dir, sending) as place:
+        commitments, session = place.view.commitments, place.session
+        shown = session.account(session.key.address)
+        _, _, exit_at, _ = commitments.read("aggregator", session.key.address)
+        if exit_at:
+            session.say_done(
+                f"{shown} has left; its stake is free at {exit_at}", {"aggregator": shown}
+            )
+            return
+        purpose = f"leave-aggregator/{_times_joined(place)}"
+        data = commitments.encode("leave")
+        place.send(purpose, (commitments.address, data, 0), "Leave as an aggregator", {})
 
 
 @click.group()
@@ -270,6 +314,33 @@ def withdraw_evaluator(data_dir: Path, sending: Sending) -> None:
             f"Take back the evaluator's stake, {format_fil(value)}",
             {"evaluator": session.account(session.key.address)},
         )
+
+
+@withdraw.command("aggregator")
+@data_dir_option
+@sending_options
+def withdraw_aggregator(data_dir: Path, sending: Sending) -> None:
+    """Pay the sender's stake as an aggregator back."""
+    from meridian.primitives.amounts import format_fil
+
+    with _open(data_dir, sending) as place:
+        commitments, session = place.view.commitments, place.session
+        _, value, exit_at, _ = commitments.read("aggregator", session.key.address)
+        if not value:
+            session.say_done("there is no stake of this account as an aggregator", {})
+            return
+        place.send(
+            f"withdraw-aggregator/{exit_at}",
+            (commitments.address, commitments.encode("withdraw"), 0),
+            f"Take back the aggregator's stake, {format_fil(value)}",
+            {"aggregator": session.account(session.key.address)},
+        )
+
+
+def _times_joined(place: _Place) -> int:
+    """Return how often the sender has become an aggregator: each time is a wish of its own."""
+    mine = {"aggregator": place.session.key.address}
+    return len(place.view.commitments.events("AggregatorJoined", place.from_block, where=mine))
 
 
 def _member_key(place: _Place, path: Path | None) -> PrivateKey:

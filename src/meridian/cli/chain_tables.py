@@ -99,7 +99,7 @@ def _funds(funds: Mapping[str, Any]) -> Table:
     table = _table("Funds", ["what"], ["coins"])
     table.add_row("funded so far", _coins(funds["funded_atto"]))
     table.add_row("claimed so far", _coins(funds["claimed_atto"]))
-    table.add_row("staked in Registry", _coins(funds["staked_atto"]))
+    table.add_row("staked", _coins(funds["staked_atto"]))
     table.add_row("funded through epoch", str(funds["funded_through"]))
     table.add_row("nodes that ever registered", f"{funds['nodes_registered']:,}")
     return table

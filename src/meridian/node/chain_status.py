@@ -130,19 +130,39 @@ def _evaluators(view: ChainView) -> list[dict[str, Any]]:
 
 
 def _aggregators(view: ChainView) -> list[dict[str, Any]]:
-    return [
-        {"address": address_text(one), "state": "active", "stake_atto": "0", "exit_at_s": None}
-        for one in view.commitments.read("aggregators")
-    ]
+    rows = []
+    for account in view.commitments.read("aggregators"):
+        is_active, stake, exit_at, is_slashed = view.commitments.read("aggregator", account)
+        state = (
+            "slashed"
+            if is_slashed
+            else "leaving"
+            if exit_at
+            else "active"
+            if is_active
+            else "not joined"
+        )
+        rows.append(
+            {
+                "address": address_text(account),
+                "state": state,
+                "stake_atto": str(stake),
+                "exit_at_s": exit_at or None,
+            }
+        )
+    return rows
 
 
 def _funds(client: ChainClient, view: ChainView) -> dict[str, Any]:
     nodes = view.nodes()
-    registry = client.call("eth_getBalance", address_text(view.registry.address), "latest")
+    staked = sum(
+        int(client.call("eth_getBalance", address_text(one.address), "latest"), 16)
+        for one in (view.registry, view.commitments)
+    )
     return {
         "funded_atto": str(view.rewards.read("total_funded")),
         "claimed_atto": str(view.rewards.read("total_claimed")),
         "funded_through": view.rewards.read("funded_through"),
-        "staked_atto": str(int(registry, 16)),
+        "staked_atto": str(staked),
         "nodes_registered": len(nodes),
     }

@@ -294,10 +294,13 @@ class Session:
             click.echo(json.dumps(document))
             return
         before = "Sent before, not again: " if repeated else "Done: "
-        click.echo(f"{before}{action.title}")
-        click.echo(f"  transaction  0x{receipt.tx_hash.hex()}, block {receipt.block}")
         fee = format_fil(receipt.gas_used * receipt.price_wei)
-        click.echo(f"  gas          {receipt.gas_used:,} used, {fee} coins")
+        facts = {
+            **action.facts,
+            "transaction": f"0x{receipt.tx_hash.hex()}, block {receipt.block}",
+            "gas": f"{receipt.gas_used:,} used, {fee} coins",
+        }
+        click.echo("\n".join([f"{before}{action.title}", *_aligned(facts)]))
 
     def _show_dry(self, action: Action, answer: Quote) -> None:
         if not self._sending.as_json:
@@ -334,8 +337,7 @@ class Session:
             "fee": f"about {format_fil(answer.cost_atto)} coins",
             "at most": f"{format_fil(answer.cost_max_atto)} coins in all",
         }
-        width = max(map(len, facts))
-        return [action.title, *(f"  {name:<{width}}  {text}" for name, text in facts.items())]
+        return [action.title, *_aligned(facts)]
 
 
 @contextlib.contextmanager
@@ -345,6 +347,11 @@ def open_session(data_dir: Path, sending: Sending) -> Iterator[tuple[Session, De
         session = Session(rpc, sending, data_dir / "senders")
         with contextlib.closing(session):
             yield session, deployment
+
+
+def _aligned(facts: dict[str, str]) -> list[str]:
+    width = max(map(len, facts))
+    return [f"  {name.replace('_', ' '):<{width}}  {text}" for name, text in facts.items()]
 
 
 def chain_view(session: Session, deployment: Deployment) -> ChainView:

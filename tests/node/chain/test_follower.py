@@ -218,6 +218,16 @@ def test_a_long_past_is_read_in_steps(monkeypatch):
     assert reader.says == chain.truth(chain.head)
 
 
+def test_a_desert_without_blocks_is_crossed():
+    chain = Branches(span_max=3_000)
+    chain.grow(1)
+    chain.grow(2, nulls=11_111)
+    chain.grow(1)
+    reader = Reader(Follower(chain, [WHO], 0, confirmations=1))
+    reader.catch_up()
+    assert len(reader.says) == 3
+
+
 def test_it_follows_the_embedded_chain(chain: EmbeddedChain, keys, probe, tmp_path):
     sender = Sender(chain, keys[0], tmp_path / "journal.sqlite")
     address = sender.deploy(probe, WHO, purpose="deploy")

@@ -109,6 +109,9 @@ class Follower:
         wanted = head.number - self._confirmations
         last = min(wanted, start + SPAN_BLOCKS_MAX - 1)
         target = head if last == head.number else self._at_or_below(last, start)
+        while target is None and last < wanted:  # a desert without blocks: go on to its far side
+            last = min(wanted, last + SPAN_BLOCKS_MAX)
+            target = head if last == head.number else self._at_or_below(last, start)
         if target is None:  # nothing new that is deep enough
             self._anchors = kept
             through = kept[-1].number if kept else self._from_block - 1

@@ -6,10 +6,15 @@
 @custom:contract-name Registry
 @license Apache-2.0
 @notice Nodes and evaluators join with a signature of their own key and a stake, and leave after a
-        delay. When an epoch opens, the evaluators active at that moment become its members, for
-        good: later joins and leaves change later epochs only.
-@dev Nobody has special rights here. Anyone may relay a signed registration and pays its stake,
-     which goes back to the registered account, never to the relayer.
+        delay. When an epoch opens, its members are chosen among the evaluators active at that
+        moment: later joins and leaves change later epochs only. The others stand by.
+@dev Nobody has special rights here but two contracts: Disputes, whose verdicts alone take a stake
+     away, and Evaluations, which says by which rule members are chosen and has an epoch's members
+     chosen anew when verdicts left too few of them. Anyone may relay a signed registration and
+     pays its stake, which goes back to the registered account, never to the relayer.
+
+     A rule is a greatest number of members (0 = no limit) and a least stake: of the evaluators
+     with that stake, those with the most are chosen; of equal stakes, the lower address.
 
      A member set is stored as the code of a tiny contract that answers every call with the ABI
      encoding of `address[]`, ascending: reading a committee of any size costs one cold account,
@@ -18,12 +23,17 @@
      Packed words:
        node identity   operator 160 | exit_at 64
        node money      payee 160 | stake 96
-       evaluator       stake 96 | exit_at 64 | place in `active` + 1, 16
+       evaluator       stake 96 | exit_at 64 | place in `active` + 1, 16; slashed: the top bit alone
        member set      code 160 | n 16 | set id 64
-       progress        next epoch to open 64 | number of sets 64 | membership changed 1
+       rule            members at most 16 | stake at least 96
+       progress        next epoch to open 64 | number of sets 64 | membership changed 1 |
+                       rule of the last set 112
 """
 
 import eip712
+
+interface Evaluations:
+    def committee_rule(epoch: uint64) -> (uint16, uint96): view
 
 interface MemberSet:
     def members() -> DynArray[address, MEMBERS_MAX]: view
@@ -63,6 +73,10 @@ event EpochOpened:
     set_id: uint64
     n: uint64
 
+event Slashed:
+    account: indexed(address)
+    amount: uint256
+
 event Withdrawn:
     account: indexed(address)
     amount: uint256
@@ -80,6 +94,8 @@ U96_MASK: constant(uint256) = 2**96 - 1
 U64_MASK: constant(uint256) = 2**64 - 1
 U16_MASK: constant(uint256) = 2**16 - 1
 CHANGED: constant(uint256) = 2**128
+RULE_SHIFT: constant(uint256) = 129
+SLASHED: constant(uint256) = 2**255
 
 NODE_TYPEHASH: constant(bytes32) = keccak256(
     "RegisterNode(bytes32 network,bytes32 nodeKey,address operator,address payee,uint64 nonce,uint64 deadline)"
@@ -102,6 +118,8 @@ first_epoch: public(immutable(uint64))
 node_stake_min: public(immutable(uint256))
 evaluator_stake_min: public(immutable(uint256))
 exit_delay: public(immutable(uint64))
+evaluations: public(immutable(address))
+disputes: public(immutable(address))
 
 nonces: public(HashMap[address, uint64])
 node_identity: HashMap[bytes32, uint256]
@@ -123,6 +141,8 @@ def __init__(
     node_stake_min_: uint256,
     evaluator_stake_min_: uint256,
     exit_delay_: uint64,
+    evaluations_: address,
+    disputes_: address,
 ):
     """
     @notice Pins the network and its clock for good.
@@ -133,11 +153,15 @@ def __init__(
     @param node_stake_min_ The least stake of a node; 0 is allowed.
     @param evaluator_stake_min_ The least stake of an evaluator; 0 is allowed.
     @param exit_delay_ Seconds between leaving and withdrawing the stake.
+    @param evaluations_ The address that Evaluations will be deployed at; Evaluations checks it.
+    @param disputes_ The address that Disputes will be deployed at, which may slash; the zero
+           address: nobody may.
     """
     assert network_ != empty(bytes32), "registry: network"
     assert epoch_seconds_ != 0, "registry: epoch seconds"
     assert epoch_seconds_ <= DELAY_MAX and exit_delay_ <= DELAY_MAX, "registry: delay"
     assert first_epoch_ <= FIRST_EPOCH_MAX, "registry: first epoch"
+    assert evaluations_ != empty(address), "registry: wiring"
     network = network_
     genesis = genesis_
     epoch_seconds = epoch_seconds_
@@ -145,6 +169,8 @@ def __init__(
     node_stake_min = node_stake_min_
     evaluator_stake_min = evaluator_stake_min_
     exit_delay = exit_delay_
+    evaluations = evaluations_
+    disputes = disputes_
     self.progress = convert(first_epoch_, uint256)
 
 
@@ -247,7 +273,9 @@ def register_evaluator(
     @param deadline The last second in which the signature is good.
     """
     assert msg.value >= evaluator_stake_min and msg.value <= U96_MASK, "registry: stake"
-    assert self.evaluators[evaluator] == 0, "registry: evaluator exists"
+    record: uint256 = self.evaluators[evaluator]
+    assert record != SLASHED, "registry: slashed"
+    assert record == 0, "registry: evaluator exists"
     assert block.timestamp <= convert(deadline, uint256), "registry: deadline"
     place: uint256 = len(self.active) + 1
     assert place <= MEMBERS_MAX, "registry: full"
@@ -281,17 +309,22 @@ def leave_evaluator():
     @notice Takes the caller out of epochs not yet opened; the stake unlocks after the exit delay.
     """
     record: uint256 = self.evaluators[msg.sender]
-    place: uint256 = record >> 160
+    place: uint256 = (record >> 160) & U16_MASK
     assert place != 0, "registry: no evaluator"
+    self._deactivate(msg.sender, place)
+    exit_at: uint256 = block.timestamp + convert(exit_delay, uint256)
+    self.evaluators[msg.sender] = (record & U96_MASK) | (exit_at << 96)
+    log EvaluatorLeft(evaluator=msg.sender, exit_at=convert(exit_at, uint64))
+
+
+@internal
+def _deactivate(account: address, place: uint256):
     last: address = self.active.pop()
-    if last != msg.sender:
+    if last != account:
         self.active[place - 1] = last
         other: uint256 = self.evaluators[last]
         self.evaluators[last] = (other & (2**160 - 1)) | (place << 160)
-    exit_at: uint256 = block.timestamp + convert(exit_delay, uint256)
-    self.evaluators[msg.sender] = (record & U96_MASK) | (exit_at << 96)
     self.progress |= CHANGED
-    log EvaluatorLeft(evaluator=msg.sender, exit_at=convert(exit_at, uint64))
 
 
 @external
@@ -305,6 +338,30 @@ def withdraw_evaluator():
     self.evaluators[msg.sender] = 0
     self.link_keys[msg.sender] = empty(bytes32)
     self._pay(msg.sender, record & U96_MASK)
+
+
+@external
+def slash_evaluator(account: address) -> uint256:
+    """
+    @notice Takes an evaluator's whole stake and bars the account for good. Only Disputes may call.
+    @dev Also while the evaluator is leaving. An account without a stake, or slashed before, is no
+         error: one of several guilty ones must not keep the others from their verdict.
+    @return The stake, which Disputes has received.
+    """
+    assert msg.sender == disputes, "registry: sender"
+    record: uint256 = self.evaluators[account]
+    if record == SLASHED:
+        return 0
+    place: uint256 = (record >> 160) & U16_MASK
+    if place != 0:
+        self._deactivate(account, place)
+    self.evaluators[account] = SLASHED
+    stake: uint256 = record & U96_MASK
+    log Slashed(account=account, amount=stake)
+    if stake != 0:
+        paid: bool = raw_call(msg.sender, b"", value=stake, revert_on_failure=False)
+        assert paid, "registry: payment"
+    return stake
 
 
 @internal
@@ -337,43 +394,126 @@ def open_epochs(through: uint64):
     assert block.timestamp >= self._start(through), "registry: early"
     set_count: uint64 = convert((progress >> 64) & U64_MASK, uint64)
     member_set: uint256 = self.sets[set_count]
-    if progress & CHANGED != 0:
-        members: DynArray[address, MEMBERS_MAX] = self._sorted_active()
-        assert len(members) != 0, "registry: no evaluators"
-        if not self._same(member_set, members):
-            set_count += 1
-            member_set = self._store_set(set_count, members)
-    assert member_set != 0, "registry: no evaluators"
-    n: uint64 = convert((member_set >> 160) & U16_MASK, uint64)
+    changed: bool = progress & CHANGED != 0
+    made_by: uint256 = progress >> RULE_SHIFT
     for i: uint64 in range(span + 1, bound=EPOCHS_PER_CALL):
+        rule: uint256 = self._rule(next + i)
+        if changed or rule != made_by:
+            set_count, member_set = self._choose(rule, set_count, member_set)
+            changed = False
+            made_by = rule
+        assert member_set != 0, "registry: no evaluators"
         self.epochs[next + i] = member_set
-        log EpochOpened(epoch=next + i, set_id=set_count, n=n)
-    self.progress = convert(through + 1, uint256) | (convert(set_count, uint256) << 64)
+        log EpochOpened(
+            epoch=next + i,
+            set_id=set_count,
+            n=convert((member_set >> 160) & U16_MASK, uint64),
+        )
+    self.progress = (
+        convert(through + 1, uint256)
+        | (convert(set_count, uint256) << 64)
+        | (made_by << RULE_SHIFT)
+    )
+
+
+@external
+def renew(epoch: uint64) -> uint64:
+    """
+    @notice Chooses an open epoch's members anew, by its own rule, among those active now. Only
+            Evaluations calls this, for an epoch in which verdicts left no quorum.
+    @return The id of the epoch's new member set.
+    """
+    assert msg.sender == evaluations, "registry: sender"
+    progress: uint256 = self.progress
+    assert epoch < convert(progress & U64_MASK, uint64), "registry: not open"
+    set_count: uint64 = convert((progress >> 64) & U64_MASK, uint64)
+    member_set: uint256 = self.sets[set_count]
+    set_count, member_set = self._choose(self._rule(epoch), set_count, member_set)
+    self.epochs[epoch] = member_set
+    # The last set may be of an older rule now: the next opening has to look again.
+    self.progress = (
+        (progress & ~(U64_MASK << 64)) | (convert(set_count, uint256) << 64) | CHANGED
+    )
+    log EpochOpened(
+        epoch=epoch,
+        set_id=set_count,
+        n=convert((member_set >> 160) & U16_MASK, uint64),
+    )
+    return set_count
 
 
 @internal
 @view
-def _sorted_active() -> DynArray[address, MEMBERS_MAX]:
+def _rule(epoch: uint64) -> uint256:
+    size: uint16 = 0
+    stake_min: uint96 = 0
+    size, stake_min = staticcall Evaluations(evaluations).committee_rule(epoch)
+    return convert(size, uint256) | (convert(stake_min, uint256) << 16)
+
+
+@internal
+def _choose(rule: uint256, set_count: uint64, member_set: uint256) -> (uint64, uint256):
     """
-    @notice The active evaluators in ascending order (insertion sort in memory).
+    @notice The set that the rule gives now: the last one, or a new one with the next id.
     """
-    members: DynArray[address, MEMBERS_MAX] = self.active
-    for i: uint256 in range(len(members), bound=MEMBERS_MAX):
-        member: address = members[i]
+    members: DynArray[uint256, MEMBERS_MAX] = self._chosen(rule)
+    assert len(members) != 0, "registry: no evaluators"
+    if self._same(member_set, members):
+        return set_count, member_set
+    return set_count + 1, self._store_set(set_count + 1, members)
+
+
+@internal
+@view
+def _chosen(rule: uint256) -> DynArray[uint256, MEMBERS_MAX]:
+    """
+    @notice The active evaluators that a rule makes members, in ascending order.
+    """
+    size: uint256 = rule & U16_MASK
+    stake_min: uint256 = rule >> 16
+    members: DynArray[uint256, MEMBERS_MAX] = []
+    if stake_min == 0 and (size == 0 or size >= len(self.active)):
+        for account: address in self.active:
+            members.append(convert(account, uint256))
+        return self._sorted(members)
+    # Ascending: the least stake first, of equal ones the higher address, so the last are chosen.
+    ranks: DynArray[uint256, MEMBERS_MAX] = []
+    for account: address in self.active:
+        stake: uint256 = self.evaluators[account] & U96_MASK
+        if stake >= stake_min:
+            ranks.append((stake << 160) | (ADDRESS_MASK - convert(account, uint256)))
+    skip: uint256 = 0
+    if size != 0 and len(ranks) > size:
+        skip = len(ranks) - size
+        ranks = self._sorted(ranks)
+    for i: uint256 in range(len(ranks) - skip, bound=MEMBERS_MAX):
+        members.append(ADDRESS_MASK - (ranks[skip + i] & ADDRESS_MASK))
+    return self._sorted(members)
+
+
+@internal
+@pure
+def _sorted(items_: DynArray[uint256, MEMBERS_MAX]) -> DynArray[uint256, MEMBERS_MAX]:
+    """
+    @notice The items in ascending order (insertion sort in memory).
+    """
+    items: DynArray[uint256, MEMBERS_MAX] = items_
+    for i: uint256 in range(len(items), bound=MEMBERS_MAX):
+        item: uint256 = items[i]
         at: uint256 = i
         for _: uint256 in range(i, bound=MEMBERS_MAX):
-            before: address = members[at - 1]
-            if convert(before, uint256) < convert(member, uint256):
+            before: uint256 = items[at - 1]
+            if before < item:
                 break
-            members[at] = before
+            items[at] = before
             at -= 1
-        members[at] = member
-    return members
+        items[at] = item
+    return items
 
 
 @internal
 @view
-def _same(member_set: uint256, members: DynArray[address, MEMBERS_MAX]) -> bool:
+def _same(member_set: uint256, members: DynArray[uint256, MEMBERS_MAX]) -> bool:
     """
     @notice Whether a stored set holds exactly `members` (somebody left and came back).
     """
@@ -383,7 +523,7 @@ def _same(member_set: uint256, members: DynArray[address, MEMBERS_MAX]) -> bool:
 
 
 @internal
-def _store_set(set_id: uint64, members: DynArray[address, MEMBERS_MAX]) -> uint256:
+def _store_set(set_id: uint64, members: DynArray[uint256, MEMBERS_MAX]) -> uint256:
     code: Bytes[32 * (MEMBERS_MAX + 2) + 11] = concat(SET_CODE, abi_encode(members))
     size: bytes2 = convert(convert(len(code), uint16), bytes2)
     at: address = raw_create(concat(x"61", size, SET_INIT, code))
@@ -514,6 +654,34 @@ def evaluator(account: address) -> (uint256, bytes32, uint64):
 @view
 def active_evaluators() -> DynArray[address, MEMBERS_MAX]:
     """
-    @notice The evaluators that the next opened epoch would get, in ascending order.
+    @notice The evaluators among whom the next opened epoch's members are chosen, ascending.
     """
-    return self._sorted_active()
+    members: DynArray[uint256, MEMBERS_MAX] = []
+    for account: address in self.active:
+        members.append(convert(account, uint256))
+    accounts: DynArray[address, MEMBERS_MAX] = []
+    for member: uint256 in self._sorted(members):
+        accounts.append(convert(member, address))
+    return accounts
+
+
+@external
+@view
+def is_slashed(account: address) -> bool:
+    """
+    @notice Whether a verdict took the account's stake and barred it.
+    """
+    return self.evaluators[account] == SLASHED
+
+
+@external
+@view
+def standing(epoch: uint64) -> uint64:
+    """
+    @notice How many of the epoch's members have not been slashed.
+    """
+    n: uint64 = 0
+    for member: address in self._members(self.epochs[epoch]):
+        if self.evaluators[member] != SLASHED:
+            n += 1
+    return n

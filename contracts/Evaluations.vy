@@ -49,12 +49,12 @@ interface Commitments:
     def disputes() -> address: view
     def sealing_seconds() -> uint64: view
     def epoch_digest(epoch: uint64) -> bytes32: view
-    def standing_digest(epoch: uint64) -> bytes32: view
 
 interface Rewards:
     def funded_through() -> uint64: view
     def last_total() -> uint128: view
-    def allotment(epoch: uint64) -> (bytes32, uint128, uint64, uint16, uint64): view
+    def allotment(epoch: uint64) -> (bytes32, uint128, uint64, uint16): view
+    def previous_epoch(epoch: uint64) -> uint64: view
     def accept(
         epoch: uint64,
         reward_root: bytes32,
@@ -153,7 +153,7 @@ CHANGED_SHIFT: constant(uint256) = 192
 VOIDING: constant(uint256) = 2**232
 
 # The hash of an epoch that is closed for reports for good.
-ABANDONED: constant(bytes32) = convert(1, bytes32)
+ABANDONED: constant(bytes32) = 0x0000000000000000000000000000000000000000000000000000000000000001
 
 REPORT_TYPEHASH: constant(bytes32) = keccak256(
     "Report(bytes32 network,uint64 epoch,bytes32 commitment,bytes32 functionDigest,bytes32 parametersDigest,bytes32 inputsRoot,bytes32 blockHash,bytes32 verdictRoot,bytes32 rewardRoot,uint128 total,bytes32 previous)"
@@ -212,12 +212,12 @@ def __init__(
     @param parameters_digest The content address of its parameters.
     @param terms_ Its terms.
     """
+    assert challenge_seconds_ <= DELAY_MAX and report_seconds_ <= DELAY_MAX, "evaluations: delay"
     assert staticcall Commitments(commitments_).registry() == registry_, "evaluations: wiring"
     assert staticcall Commitments(commitments_).disputes() == disputes_, "evaluations: wiring"
     assert staticcall Registry(registry_).evaluations() == self, "evaluations: wiring"
     assert staticcall Registry(registry_).disputes() == disputes_, "evaluations: wiring"
     assert rewards_ != empty(address), "evaluations: wiring"
-    assert challenge_seconds_ <= DELAY_MAX and report_seconds_ <= DELAY_MAX, "evaluations: delay"
     registry = registry_
     commitments = commitments_
     rewards = rewards_
@@ -352,13 +352,13 @@ def submit(
     self._check_unreported(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     assert len(members) != 0, "evaluations: not open"
-    assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
     state: uint256 = self.state
     assert state & VOIDING == 0, "evaluations: voiding"
     assert report.previous == self._last_report(state), "evaluations: previous"
-    digest: bytes32 = staticcall Commitments(commitments).standing_digest(epoch)
+    digest: bytes32 = staticcall Commitments(commitments).epoch_digest(epoch)
     assert digest != empty(bytes32), "evaluations: uncommitted"
     assert report.commitment == digest, "evaluations: commitment"
+    assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
     self._check_function(
         self._version(epoch, state), report.function_digest, report.parameters_digest
     )
@@ -369,7 +369,9 @@ def submit(
 
     # Time never runs backwards and the delay is fixed, so unlock times rise along the chain of
     # reports: nothing unlocks before its predecessor. Rewards sees to it for held ones.
-    previous_epoch: uint64 = convert(state & U48_MASK, uint64)
+    previous_epoch: uint64 = epoch
+    if (state >> COUNT_SHIFT) & U48_MASK != 0:
+        previous_epoch = convert(state & U48_MASK, uint64)
     self.hashes[epoch] = report_hash
     self.state = (state & ~U48_MASK) + convert(epoch, uint256) + (1 << COUNT_SHIFT)
     unlock_at: uint64 = extcall Rewards(rewards).accept(
@@ -535,7 +537,9 @@ def _walk_back(target: uint64, state_: uint256) -> uint256:
         previous: uint64 = extcall Rewards(rewards).forget(epoch, epoch != target)
         log ReportVoided(epoch=epoch, report_hash=self.hashes[epoch])
         self.hashes[epoch] = empty(bytes32)
-        state = (state & ~U48_MASK) + convert(previous, uint256) - (1 << COUNT_SHIFT)
+        state = (state & ~U48_MASK) - (1 << COUNT_SHIFT)
+        if previous != epoch:
+            state += convert(previous, uint256)
         if epoch == target:
             return state & ~VOIDING
     self.void_target = target
@@ -583,9 +587,9 @@ def declare_unavailable(epoch: uint64, signatures: DynArray[eip712.Sig, MEMBERS_
     self._check_unreported(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     assert len(members) != 0, "evaluations: not open"
-    assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
     commitment: bytes32 = staticcall Commitments(commitments).epoch_digest(epoch)
     assert commitment != empty(bytes32), "evaluations: uncommitted"
+    assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
     struct_hash: bytes32 = keccak256(
         abi_encode(UNAVAILABLE_TYPEHASH, NETWORK, epoch, commitment)
     )
@@ -666,10 +670,7 @@ def report(epoch: uint64) -> (bytes32, bytes32, uint128, uint64, address):
     total: uint128 = 0
     unlock_at: uint64 = 0
     winner: uint16 = 0
-    previous_epoch: uint64 = 0
-    reward_root, total, unlock_at, winner, previous_epoch = (
-        staticcall Rewards(rewards).allotment(epoch)
-    )
+    reward_root, total, unlock_at, winner = staticcall Rewards(rewards).allotment(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     return report_hash, reward_root, total, unlock_at, members[winner]
 
@@ -687,9 +688,10 @@ def report_hash(epoch: uint64) -> bytes32:
 @view
 def previous_epoch(epoch: uint64) -> uint64:
     """
-    @notice The epoch of the report that was accepted before that of `epoch`; 0 if there is none.
+    @notice The epoch of the report that was accepted before that of `epoch`; `epoch` itself if
+            there is none.
     """
-    return (staticcall Rewards(rewards).allotment(epoch))[4]
+    return staticcall Rewards(rewards).previous_epoch(epoch)
 
 
 @external

@@ -656,11 +656,9 @@ def active_evaluators() -> DynArray[address, MEMBERS_MAX]:
     """
     @notice The evaluators among whom the next opened epoch's members are chosen, ascending.
     """
-    members: DynArray[uint256, MEMBERS_MAX] = []
-    for account: address in self.active:
-        members.append(convert(account, uint256))
+    members: DynArray[uint256, MEMBERS_MAX] = self._chosen(0)
     accounts: DynArray[address, MEMBERS_MAX] = []
-    for member: uint256 in self._sorted(members):
+    for member: uint256 in members:
         accounts.append(convert(member, address))
     return accounts
 
@@ -681,7 +679,8 @@ def standing(epoch: uint64) -> uint64:
     @notice How many of the epoch's members have not been slashed.
     """
     n: uint64 = 0
-    for member: address in self._members(self.epochs[epoch]):
+    members: DynArray[address, MEMBERS_MAX] = self._members(self.epochs[epoch])
+    for member: address in members:
         if self.evaluators[member] != SLASHED:
             n += 1
     return n

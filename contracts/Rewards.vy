@@ -22,10 +22,12 @@
      leaves to undo, the refusal has undone everywhere else. So calls back need no lock.
 
      Packed words:
-       pool         total funded 96 | total of the last report 96 | next epoch to settle 64
+       pool         total funded 96 | total of the last report 96 | a void is under way 1 |
+                    next epoch to settle 63
        budgeting    rate 96 | funded through 64 | number of checkpoints 64
        checkpoint   rate 96 | first epoch of that rate 64
-       record       total 96 | unlock_at 64 | place of the winner in its committee 16
+       record       total 96 | epoch of the report before 64 | unlock_at 64 |
+                    place of the winner in its committee 16
                     (the winner is Evaluations' business, but a word of its own would cost every
                     report 22,100 gas)
 """
@@ -41,6 +43,7 @@ interface Registry:
 interface Evaluations:
     def registry() -> address: view
     def rewards() -> address: view
+    def disputes() -> address: view
 
 
 struct Claim:
@@ -87,10 +90,13 @@ REWARD_ROOT: constant(bytes1) = 0x13
 ONE_LEAF: constant(uint256) = 2**128
 U96_MASK: constant(uint256) = 2**96 - 1
 U64_MASK: constant(uint256) = 2**64 - 1
+NEXT_MASK: constant(uint256) = 2**63 - 1
+VOIDING: constant(uint256) = 2**63
 U16_MASK: constant(uint256) = 2**16 - 1
 
 registry: public(immutable(address))
 evaluations: public(immutable(address))
+disputes: public(immutable(address))
 GENESIS: immutable(uint256)
 EPOCH_SECONDS: immutable(uint256)
 FIRST_EPOCH: immutable(uint64)
@@ -105,14 +111,16 @@ budgeting: uint256
 
 
 @deploy
-def __init__(registry_: address, evaluations_: address):
+def __init__(registry_: address, evaluations_: address, disputes_: address):
     """
     @notice Pins the other contracts and checks that Evaluations was told this address.
     """
     assert staticcall Evaluations(evaluations_).rewards() == self, "rewards: wiring"
     assert staticcall Evaluations(evaluations_).registry() == registry_, "rewards: wiring"
+    assert staticcall Evaluations(evaluations_).disputes() == disputes_, "rewards: wiring"
     registry = registry_
     evaluations = evaluations_
+    disputes = disputes_
     GENESIS = convert(staticcall Registry(registry_).genesis(), uint256)
     EPOCH_SECONDS = convert(staticcall Registry(registry_).epoch_seconds(), uint256)
     FIRST_EPOCH = staticcall Registry(registry_).first_epoch()
@@ -136,7 +144,7 @@ def fund(first: uint64, n: uint64, each: uint256):
     """
     assert n != 0 and each != 0, "rewards: nothing"
     pool: uint256 = self.pool
-    assert convert(first, uint256) >= pool & U64_MASK, "rewards: settled"
+    assert convert(first, uint256) >= pool & NEXT_MASK, "rewards: settled"
     # `first` is bounded before anything is added to it, so that no sum can overflow.
     horizon: uint64 = self._running_epoch() + EPOCHS_AHEAD_MAX
     assert first <= horizon and n <= EPOCHS_AHEAD_MAX, "rewards: too far"
@@ -178,7 +186,7 @@ def _settle(through: uint64, pool: uint256) -> (uint256, uint256):
     @return The pool's new word, which the caller stores, and the budget of `through`.
     """
     budgeting: uint256 = self.budgeting
-    next: uint64 = convert(pool & U64_MASK, uint64)
+    next: uint64 = convert(pool & NEXT_MASK, uint64)
     if through < next:
         return pool, self._settled_budget(through, budgeting)
     assert staticcall Registry(registry).epoch_set(through) != 0, "rewards: not open"
@@ -198,7 +206,7 @@ def _settle(through: uint64, pool: uint256) -> (uint256, uint256):
         self.budgeting = (
             (convert(rate, uint256) << 128) | (budgeting & (U64_MASK << 64)) | count
         )
-    settled: uint256 = (pool & ~U64_MASK) | convert(through + 1, uint256)
+    settled: uint256 = (pool & ~NEXT_MASK) | convert(through + 1, uint256)
     return settled, convert(rate, uint256)
 
 
@@ -239,14 +247,24 @@ def _running_epoch() -> uint64:
 
 
 @external
-def accept(epoch: uint64, reward_root: bytes32, total: uint128, unlock_at: uint64, winner: uint16):
+def accept(
+    epoch: uint64,
+    reward_root: bytes32,
+    total: uint128,
+    unlock_at: uint64,
+    winner: uint16,
+    previous_epoch: uint64,
+) -> uint64:
     """
     @notice Adds an epoch's reward root. Only Evaluations calls this, once for an epoch.
     @dev Settles the epoch: money that came later could no longer reach anybody.
     @param total The cumulative total of the claim tree: at least that of the last report, and at
            most the epoch's budget more.
-    @param unlock_at From when on the root's claims are paid.
+    @param unlock_at From when on the root's claims are paid, if the report before does not lock
+           them longer.
     @param winner The transmitter's place in the epoch's committee.
+    @param previous_epoch The epoch of the report accepted before; the epoch itself if none was.
+    @return From when on the root's claims are paid.
     """
     assert msg.sender == evaluations, "rewards: sender"
     pool: uint256 = 0
@@ -258,9 +276,59 @@ def accept(epoch: uint64, reward_root: bytes32, total: uint128, unlock_at: uint6
     assert new - last <= budget, "rewards: budget"
     self.pool = (pool & ~(U96_MASK << 64)) | (new << 64)
     self.reward_roots[epoch] = reward_root
-    self.records[epoch] = (
-        (new << 80) | (convert(unlock_at, uint256) << 16) | convert(winner, uint256)
+    unlocks: uint256 = max(
+        convert(unlock_at, uint256), (self.records[previous_epoch] >> 16) & U64_MASK
     )
+    self.records[epoch] = (
+        (new << 144)
+        | (convert(previous_epoch, uint256) << 80)
+        | (unlocks << 16)
+        | convert(winner, uint256)
+    )
+    return convert(unlocks, uint64)
+
+
+@external
+def forget(epoch: uint64, more: bool) -> uint64:
+    """
+    @notice Takes back the report accepted last. Only Evaluations calls this, when it is void.
+    @param epoch Its epoch.
+    @param more Whether others will follow: until then no claim is paid.
+    @return The epoch of the report accepted before, which is the last one now; `epoch` itself if
+            there is none.
+    """
+    assert msg.sender == evaluations, "rewards: sender"
+    previous: uint64 = convert((self.records[epoch] >> 80) & U64_MASK, uint64)
+    self.records[epoch] = 0
+    self.reward_roots[epoch] = empty(bytes32)
+    pool: uint256 = self.pool & ~((U96_MASK << 64) | VOIDING)
+    if more:
+        pool |= VOIDING
+    self.pool = pool | ((self.records[previous] >> 144) << 64)
+    return previous
+
+
+@external
+def roll(epoch: uint64) -> (uint128, uint64):
+    """
+    @notice Moves the budget of an epoch that will never be reported to the next one that is
+            neither over nor settled. Only Evaluations calls this, once for an epoch.
+    @return The budget, and the epoch that has it now.
+    """
+    assert msg.sender == evaluations, "rewards: sender"
+    pool: uint256 = 0
+    budget: uint256 = 0
+    pool, budget = self._settle(epoch, self.pool)
+    self.pool = pool
+    # Not to an epoch that is over: evaluators read a budget at the block of the commitment.
+    to: uint64 = max(convert(pool & NEXT_MASK, uint64), self._running_epoch())
+    if budget != 0:
+        self.changes[to] += convert(budget, int256)
+        self.changes[to + 1] -= convert(budget, int256)
+        budgeting: uint256 = self.budgeting
+        if convert(to, uint256) > (budgeting >> 64) & U64_MASK:
+            self.budgeting = (budgeting & ~(U64_MASK << 64)) | (convert(to, uint256) << 64)
+    return convert(budget, uint128), to
 
 
 # --------------------------------------------------------------------------------------- claims
@@ -381,7 +449,7 @@ def _check_proof(
     node, sums = sum_tree._fold(
         CLAIM_NODE, leaf, ONE_LEAF | convert(cumulative, uint256), index, size, hashes, annotations
     )
-    assert sums == (convert(size, uint256) << 128) | (record >> 80), "rewards: sums"
+    assert sums == (convert(size, uint256) << 128) | (record >> 144), "rewards: sums"
     root: bytes32 = sha256(
         concat(REWARD_ROOT, convert(size, bytes8), node, sum_tree._bytes(sums))
     )
@@ -395,6 +463,7 @@ def _check_reserve(amount: uint256):
     @notice Requires the payment to leave all money that no report has given to anybody yet.
     """
     pool: uint256 = self.pool
+    assert pool & VOIDING == 0, "rewards: voiding"
     reserve: uint256 = (pool >> 160) - ((pool >> 64) & U96_MASK)
     assert self.balance >= reserve + amount, "rewards: reserve"
 
@@ -409,7 +478,7 @@ def budget(epoch: uint64) -> uint128:
     @notice An epoch's budget. Final once the epoch is below `next_to_settle`.
     """
     budgeting: uint256 = self.budgeting
-    next: uint64 = convert(self.pool & U64_MASK, uint64)
+    next: uint64 = convert(self.pool & NEXT_MASK, uint64)
     if epoch < next:
         return convert(self._settled_budget(epoch, budgeting), uint128)
     rate: int256 = convert(budgeting >> 128, int256)
@@ -426,7 +495,7 @@ def next_to_settle() -> uint64:
     """
     @notice The first epoch that can still be funded; all before it have their final budget.
     """
-    return convert(self.pool & U64_MASK, uint64)
+    return convert(self.pool & NEXT_MASK, uint64)
 
 
 @external
@@ -479,7 +548,16 @@ def allotment(epoch: uint64) -> (bytes32, uint128, uint64, uint16):
     record: uint256 = self.records[epoch]
     return (
         self.reward_roots[epoch],
-        convert(record >> 80, uint128),
+        convert(record >> 144, uint128),
         convert((record >> 16) & U64_MASK, uint64),
         convert(record & U16_MASK, uint16),
     )
+
+
+@external
+@view
+def previous_epoch(epoch: uint64) -> uint64:
+    """
+    @notice The epoch of the report accepted before a reported epoch's; the epoch itself if none.
+    """
+    return convert((self.records[epoch] >> 80) & U64_MASK, uint64)

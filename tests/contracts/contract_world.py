@@ -1,4 +1,4 @@
-"""The four contracts on an in-memory EVM, with small actors around them."""
+"""The contracts on an in-memory EVM, with small actors around them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from meridian.contracts.calldata import (
     ascending_words,
     signature_words,
 )
-from meridian.contracts.deployment import Parameters, plan
+from meridian.contracts.deployment import CORE_NAMES, DisputeTerms, Parameters, Terms, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode, Transmission
 from meridian.primitives import sumtree
 from meridian.primitives.eip712 import Domain, StructType, digest, keccak
@@ -37,6 +37,7 @@ FUNCTION = sha256(b"function")
 PARAMETERS = sha256(b"parameters")
 FAR_S = GENESIS_S + 10**9
 RICH = 10**30
+TERMS = Terms()
 ETHER = 10**18
 
 REPORT = StructType(
@@ -54,6 +55,16 @@ REPORT = StructType(
         ("total", "uint128"),
         ("previous", "bytes32"),
     ),
+)
+
+DISPUTE_TERMS = DisputeTerms(
+    bond_atto=50,
+    response_seconds=600,
+    burn_ppm=100_000,
+    burn_address=Address(b"\xdd" * 20),
+    referees=(),
+    referee_stake_min_atto=0,
+    voting_seconds=600,
 )
 
 # Init code for the code PUSH0 PUSH0 REVERT: PUSH3 it, store it, return its three bytes.
@@ -221,6 +232,7 @@ class World:
     """Deployed contracts, their clock, and what a driver would do with them."""
 
     def __init__(self, aggregators: int = 1, **changes: Any) -> None:
+        """Deploy the core contracts; with ``disputes=DISPUTE_TERMS`` they obey `judge`."""
         self.env = Env()
         self.env.evm.patch.timestamp = GENESIS_S
         self.aggregators = [account(f"aggregator {i}") for i in range(aggregators)]
@@ -247,13 +259,14 @@ class World:
         self.addresses, steps = plan(self.parameters, deployer, 0)
         self.deploy_gas = {}
         contracts = []
-        for step in steps:
+        for step in steps[: len(CORE_NAMES)]:
             address = self.deploy(step.name, *step.arguments, sender=deployer)
             assert address == step.address
             contracts.append(Contract(self, step.name, address))
         self.registry, self.commitments, self.evaluations, self.rewards = contracts
         self.by_address = {contract.address: contract for contract in contracts}
         self.members: list[PrivateKey] = []
+        self.judge = self.addresses.disputes
 
     # ---- the machine
 

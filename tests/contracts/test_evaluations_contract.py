@@ -10,6 +10,8 @@ from contract_world import (
     FUNCTION,
     NETWORK,
     PARAMETERS,
+    TERMS,
+    Refused,
     World,
     account,
     key,
@@ -256,7 +258,8 @@ def test_only_the_owner_extends_the_schedule_for_epochs_neither_funded_nor_open(
     other = (sha256(b"other function"), sha256(b"other parameters"))
 
     def schedule(first, sender=world.owner):
-        return world.evaluations.send("set_schedule", first, *other, sender=sender)
+        arguments = (first, *other, TERMS.arguments)
+        return world.evaluations.send("set_schedule", *arguments, sender=sender)
 
     read = world.evaluations.read
     unfunded = FIRST + 50
@@ -281,10 +284,11 @@ def test_the_schedule_does_not_change_under_open_epochs():
     world.join_members(1)
     world.open(FIRST + 3)
     other = (sha256(b"other function"), sha256(b"other parameters"))
+    new = (*other, TERMS.arguments)
     send = world.evaluations.send
     for first, reason in ((FIRST + 3, "evaluations: open"), (FIRST, "evaluations: order")):
-        assert refuses(send, "set_schedule", first, *other, sender=world.owner) == reason
-    send("set_schedule", FIRST + 4, *other, sender=world.owner)
+        assert refuses(send, "set_schedule", first, *new, sender=world.owner) == reason
+    send("set_schedule", FIRST + 4, *new, sender=world.owner)
     world.fund(FIRST + 4, 1, EACH)
     world.ready(FIRST)
     for epoch in range(FIRST + 1, FIRST + 5):
@@ -301,7 +305,7 @@ def test_the_schedule_does_not_change_under_open_epochs():
 def test_many_versions_are_found():
     world = World()
     for version in range(2, 12):
-        digests = (sha256(bytes([version])), PARAMETERS)
+        digests = (sha256(bytes([version])), PARAMETERS, TERMS.arguments)
         first = FIRST + 3 * version
         world.evaluations.send("set_schedule", first, *digests, sender=world.owner)
     for epoch in range(FIRST, FIRST + 40):
@@ -311,31 +315,47 @@ def test_many_versions_are_found():
 
 def test_without_an_owner_nobody_can_change_the_schedule():
     world = World(owner=ZERO_ADDRESS)
-    arguments = ("set_schedule", FIRST + 1, FUNCTION, PARAMETERS)
+    arguments = ("set_schedule", FIRST + 1, FUNCTION, PARAMETERS, TERMS.arguments)
     assert refuses(world.evaluations.send, *arguments) == "evaluations: owner"
 
 
 def test_contracts_that_do_not_belong_together_cannot_be_deployed(world):
     there = World().addresses
-    other = world.deploy("Registry", NETWORK, 1, 1, 1, 0, 0, 0)
     good = (
         world.addresses.registry,
         world.addresses.commitments,
         there.rewards,
+        ZERO_ADDRESS,
         world.owner,
         CHALLENGE_S,
+        2**32,
         FUNCTION,
         PARAMETERS,
+        TERMS.arguments,
     )
     for at, value, reason in (
-        (0, other, "evaluations: wiring"),
+        (0, world.addresses.rewards, "evaluations: wiring"),
         (2, ZERO_ADDRESS, "evaluations: wiring"),
-        (4, 2**33, "evaluations: delay"),
+        (3, account("stranger"), "evaluations: wiring"),
+        (5, 2**33, "evaluations: delay"),
+        (6, 2**33, "evaluations: delay"),
     ):
         arguments = (*good[:at], value, *good[at + 1 :])
         assert refuses(world.deploy, "Evaluations", *arguments) == reason
+    # Registry was told of the address that Evaluations has, and of no other.
+    assert refuses(world.deploy, "Evaluations", *good) == "evaluations: wiring"
 
 
-def test_only_evaluations_can_add_a_reward_root(world):
-    arguments = ("accept", FIRST, ROOT, 1, 0, 0)
-    assert refuses(world.rewards.send, *arguments) == "rewards: sender"
+def test_sealing_may_not_outlast_the_time_for_a_report():
+    with pytest.raises(Refused, match="evaluations: delay"):
+        World(sealing_seconds=601, report_seconds=600)
+    World(sealing_seconds=600, report_seconds=600)
+
+
+def test_only_evaluations_changes_the_reports_of_rewards(world):
+    for arguments in (
+        ("accept", FIRST, ROOT, 1, 0, 0, FIRST),
+        ("forget", FIRST, False),
+        ("roll", FIRST),
+    ):
+        assert refuses(world.rewards.send, *arguments) == "rewards: sender"

@@ -289,13 +289,15 @@ def test_the_clock_is_what_was_deployed(world):
 
 
 def test_impossible_networks_cannot_be_deployed(world):
-    good = (NETWORK, GENESIS_S, EPOCH_S, FIRST, 0, 0, EXIT_DELAY_S)
+    there = world.addresses.evaluations
+    good = (NETWORK, GENESIS_S, EPOCH_S, FIRST, 0, 0, EXIT_DELAY_S, there, ZERO_ADDRESS)
     for at, value, reason in (
         (0, bytes(32), "registry: network"),
         (2, 0, "registry: epoch seconds"),
         (2, 2**33, "registry: delay"),
         (6, 2**33, "registry: delay"),
         (3, 2**49, "registry: first epoch"),
+        (7, ZERO_ADDRESS, "registry: wiring"),
     ):
         arguments = (*good[:at], value, *good[at + 1 :])
         assert refuses(world.deploy, "Registry", *arguments) == reason

@@ -18,7 +18,7 @@ from eth_abi import encode
 from meridian.contracts.artefact import load
 from meridian.contracts.calldata import CLAIMS_PER_CALL, PATH_MAX
 from meridian.primitives.hashing import sha256
-from meridian.primitives.ids import address_text, node_key
+from meridian.primitives.ids import ZERO_ADDRESS, address_text, node_key
 
 AHEAD = 2**16
 
@@ -411,17 +411,18 @@ def test_contracts_wired_otherwise_cannot_be_deployed(world):
     there = World().addresses
     addresses = world.addresses
     for registry in (addresses.registry, there.registry):
-        arguments = (registry, addresses.evaluations)
+        arguments = (registry, addresses.evaluations, ZERO_ADDRESS)
         assert refuses(world.deploy, "Rewards", *arguments) == "rewards: wiring"
 
 
 def test_rewards_refuses_another_registry_than_evaluations_has():
     """The address is the promised one, the registry is not."""
     world = World()
-    other = world.deploy("Registry", sha256(b"n"), 1, 1, 1, 0, 0, 0)
+    evaluations = world.addresses.evaluations
+    other = world.deploy("Registry", sha256(b"n"), 1, 1, 1, 0, 0, 0, evaluations, ZERO_ADDRESS)
     promised = address_text(world.addresses.rewards)
     world.env.set_code(promised, b"")
-    arguments = encode(["address", "address"], [other, world.addresses.evaluations])
+    arguments = encode(["address"] * 3, [other, evaluations, ZERO_ADDRESS])
     _, run = world.env.deploy(
         bytecode=load("Rewards").bytecode + arguments, override_address=promised
     )

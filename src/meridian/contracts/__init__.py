@@ -3,7 +3,7 @@
 Reading order:
 
 - `artefact`: the compiled contracts that ship with the package: ABI and bytecode by name.
-- `deployment`: in which order the four contracts are deployed, and how their addresses are known before.
+- `deployment`: in which order the contracts are deployed, and how their addresses are known before.
 - `statements`: what is signed for a contract besides reports and receipts: registrations and transmissions.
 - `calldata`: signed things and proofs in the shape of the contracts' arguments.
 

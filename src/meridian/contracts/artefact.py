@@ -13,7 +13,7 @@ from typing import Any, Final
 from meridian.errors import NotFound
 
 NAMES: Final = ("Registry", "Commitments", "Evaluations", "Rewards")
-"""All contracts, in the order of their deployment."""
+"""All contracts of a network, in the order of their deployment."""
 
 
 @dataclass(frozen=True, slots=True)

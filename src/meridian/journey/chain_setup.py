@@ -83,7 +83,7 @@ def deploy(
     aggregator: Address,
     digests: tuple[bytes, bytes],
 ) -> Addresses:
-    """Deploy the four contracts.
+    """Deploy the contracts.
 
     Args:
         sender: The sponsor's; a fresh account, because later addresses follow from its first transactions.
@@ -110,7 +110,7 @@ def deploy(
 
 
 def deploy_planned(sender: Sender, parameters: Parameters) -> Addresses:
-    """Deploy the four contracts of a network with the first transactions of a fresh account.
+    """Deploy the contracts of a network with the first transactions of a fresh account.
 
     Raises:
         InvalidInput: If the account was used before.

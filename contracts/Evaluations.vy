@@ -48,7 +48,7 @@ interface Commitments:
     def registry() -> address: view
     def disputes() -> address: view
     def sealing_seconds() -> uint64: view
-    def epoch_digest(epoch: uint64) -> bytes32: view
+    def standing_digest(epoch: uint64) -> bytes32: view
 
 interface Rewards:
     def funded_through() -> uint64: view
@@ -355,7 +355,7 @@ def submit(
     state: uint256 = self.state
     assert state & VOIDING == 0, "evaluations: voiding"
     assert report.previous == self._last_report(state), "evaluations: previous"
-    digest: bytes32 = staticcall Commitments(commitments).epoch_digest(epoch)
+    digest: bytes32 = staticcall Commitments(commitments).standing_digest(epoch)
     assert digest != empty(bytes32), "evaluations: uncommitted"
     assert report.commitment == digest, "evaluations: commitment"
     assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
@@ -587,7 +587,7 @@ def declare_unavailable(epoch: uint64, signatures: DynArray[eip712.Sig, MEMBERS_
     self._check_unreported(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     assert len(members) != 0, "evaluations: not open"
-    commitment: bytes32 = staticcall Commitments(commitments).epoch_digest(epoch)
+    commitment: bytes32 = staticcall Commitments(commitments).standing_digest(epoch)
     assert commitment != empty(bytes32), "evaluations: uncommitted"
     assert block.timestamp >= self._ready_at(epoch), "evaluations: early"
     struct_hash: bytes32 = keccak256(

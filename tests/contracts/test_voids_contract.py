@@ -327,3 +327,33 @@ def test_the_schedule_has_room_for_65535_versions(world):
     arguments = (FIRST + 60, FUNCTION, PARAMETERS, Terms().arguments)
     refused = refuses(world.evaluations.send, "set_schedule", *arguments, sender=world.owner)
     assert refused == "evaluations: versions"
+
+
+def test_only_standing_commitments_are_reported():
+    world = make_world(aggregators=2)
+    world.ready(FIRST)
+    (event,) = [e.args for e in world.commit(FIRST, 1).events]
+    names = ("root", "n_nodes", "annotation", "manifest")
+    content = [event[name] for name in names]
+    stale = world.report(FIRST, tree_of(1).root, 2)
+    report(world, FIRST, 10)
+
+    def judge(place):
+        world.commitments.send(
+            "void", FIRST, world.aggregators[place], *content, sender=world.judge
+        )
+        void(world, FIRST)
+
+    judge(1)
+    assert refuses(world.submit, stale) == "evaluations: commitment"
+    report(world, FIRST, 20)
+    judge(0)
+    # The digest goes on, but nothing stands.
+    assert world.commitments.read("epoch_digest", FIRST) != bytes(32)
+    assert refuses(world.submit, world.report(FIRST, tree_of(1).root, 2)) == (
+        "evaluations: uncommitted"
+    )
+    assert refuses(unavailable, world, FIRST, world.members) == "evaluations: uncommitted"
+    # Only time ends such an epoch, if nobody replaces the commitment.
+    world.now_s += REPORT_S
+    world.evaluations.send("abandon", FIRST)

@@ -21,17 +21,31 @@ from vyper.compiler.input_bundle import FilesystemInputBundle
 
 SOURCES = Path(__file__).resolve().parent
 ARTEFACTS = SOURCES.parent / "src" / "meridian" / "contracts" / "artefacts"
-CONTRACTS = ("Registry", "Commitments", "Evaluations", "Rewards")
+CONTRACTS = (
+    "Registry",
+    "Commitments",
+    "Evaluations",
+    "Rewards",
+    "Disputes",
+    "CommitmentProofs",
+    "ReportProofs",
+    "Referees",
+)
 EVM = "cancun"
 
 _IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)
 
 
+def _libraries(name: str) -> set[str]:
+    """Return the libraries that a source imports, and those that they import."""
+    direct = set(_IMPORT.findall((SOURCES / f"{name}.vy").read_text()))
+    return direct.union(*map(_libraries, direct))
+
+
 def source_sha256(name: str) -> str:
     """Return the SHA-256 of a contract's source and of the libraries it imports, each with its length."""
-    main = (SOURCES / f"{name}.vy").read_text()
     state = hashlib.sha256()
-    for part in (name, *sorted(_IMPORT.findall(main))):
+    for part in (name, *sorted(_libraries(name))):
         source = (SOURCES / f"{part}.vy").read_bytes()
         state.update(f"{part}.vy {len(source)}\n".encode() + source)
     return state.hexdigest()

@@ -13,7 +13,9 @@ from typing import Any, Final
 from meridian.errors import NotFound
 
 NAMES: Final = ("Registry", "Commitments", "Evaluations", "Rewards")
-"""All contracts of a network, in the order of their deployment."""
+"""The contracts of every network, in the order of their deployment."""
+JUDGES: Final = ("Disputes", "CommitmentProofs", "ReportProofs", "Referees")
+"""Those that judge, in the order of their deployment behind the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ def load(name: str) -> Artefact:
     Raises:
         NotFound: If there is no such contract.
     """
-    if name not in NAMES:
-        raise NotFound(f"no contract {name!r}; there are {', '.join(NAMES)}")
+    if name not in NAMES + JUDGES:
+        raise NotFound(f"no contract {name!r}; there are {', '.join(NAMES + JUDGES)}")
     text = (resources.files(__package__) / "artefacts" / f"{name}.json").read_text("utf-8")
     document = json.loads(text)
     return Artefact(

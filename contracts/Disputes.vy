@@ -205,7 +205,7 @@ def convict_aggregator(
     @param harmed Who gets half of the winner's share; the zero address: nobody.
     """
     assert msg.sender == commitment_proofs, "disputes: sender"
-    self._convict_aggregator(kind, commitment, winner, harmed)
+    assert self._convict_aggregator(kind, commitment, winner, harmed), "disputes: convicted"
 
 
 @external
@@ -216,7 +216,7 @@ def convict_signer(kind: uint8, aggregator: address, winner: address):
     """
     assert msg.sender == commitment_proofs, "disputes: sender"
     stake: uint256 = extcall Commitments(commitments).slash(aggregator)
-    self._convict_once(kind, 0, aggregator, stake)
+    assert self._is_news(kind, 0, aggregator, stake), "disputes: convicted"
     self._share(stake, winner, empty(address))
     log Verdict(epoch=0, kind=kind, guilty=aggregator, winner=winner, stake=stake)
 
@@ -249,7 +249,11 @@ def convict_evaluators(
 @internal
 def _convict_aggregator(
     kind: uint8, c: trees.Commitment, winner: address, harmed: address
-):
+) -> bool:
+    """
+    @notice Voids a standing commitment while the epoch is locked, and takes its author's stake.
+    @return Whether this changed or said anything new.
+    """
     locked: bool = not staticcall Evaluations(evaluations).unlocked(c.epoch)
     if locked:
         extcall Commitments(commitments).void(
@@ -260,10 +264,11 @@ def _convict_aggregator(
         if not staticcall Evaluations(evaluations).is_abandoned(c.epoch):
             extcall Evaluations(evaluations).void(c.epoch)
     stake: uint256 = extcall Commitments(commitments).slash(c.aggregator)
-    if not locked:
-        self._convict_once(kind, c.epoch, c.aggregator, stake)
+    if not locked and not self._is_news(kind, c.epoch, c.aggregator, stake):
+        return False
     self._share(stake, winner, harmed)
     log Verdict(epoch=c.epoch, kind=kind, guilty=c.aggregator, winner=winner, stake=stake)
+    return True
 
 
 @internal
@@ -273,20 +278,22 @@ def _convict_evaluators(
     total: uint256 = 0
     for account: address in guilty:
         stake: uint256 = extcall Registry(registry).slash_evaluator(account)
-        self._convict_once(kind, epoch, account, stake)
-        total += stake
-        log Verdict(epoch=epoch, kind=kind, guilty=account, winner=winner, stake=stake)
+        if self._is_news(kind, epoch, account, stake):
+            total += stake
+            log Verdict(epoch=epoch, kind=kind, guilty=account, winner=winner, stake=stake)
     self._share(total, winner, empty(address))
 
 
 @internal
-def _convict_once(kind: uint8, epoch: uint64, guilty: address, stake: uint256):
+def _is_news(kind: uint8, epoch: uint64, guilty: address, stake: uint256) -> bool:
     """
-    @notice Refuses a verdict that takes nothing and says what an earlier one said.
+    @notice Whether a verdict takes something, or says what no earlier one said.
     """
     key: bytes32 = keccak256(abi_encode(kind, epoch, guilty))
-    assert stake != 0 or not self.convicted[key], "disputes: convicted"
+    if stake == 0 and self.convicted[key]:
+        return False
     self.convicted[key] = True
+    return True
 
 
 @internal
@@ -426,7 +433,7 @@ def resolve(commitment: trees.Commitment, node_index: uint64, job_index: uint64,
         assert block.timestamp > word & U64_MASK, "disputes: early"
     self._close(challenge_id)
     if standing:
-        self._convict_aggregator(WITHHELD, commitment, challenger, empty(address))
+        news: bool = self._convict_aggregator(WITHHELD, commitment, challenger, empty(address))
     self._pay(challenger, convert(bond, uint256))
     log Resolved(epoch=commitment.epoch, challenge_id=challenge_id, guilty=standing)
 
@@ -540,8 +547,8 @@ def rule(
     if upheld:
         for c: trees.Commitment in wrong:
             assert c.epoch == case.epoch, "disputes: epoch"
-            self._check_standing(c)
-            self._convict_aggregator(RULING, c, case.escalator, empty(address))
+            if self._is_standing(c):
+                news: bool = self._convict_aggregator(RULING, c, case.escalator, empty(address))
         if voids and not staticcall Evaluations(evaluations).unlocked(case.epoch):
             extcall Evaluations(evaluations).void(case.epoch)
         if len(guilty) != 0:

@@ -35,6 +35,8 @@ interface Disputes:
 
 interface Registry:
     def committee(epoch: uint64) -> DynArray[address, MEMBERS_MAX]: view
+    def epoch_set(epoch: uint64) -> uint64: view
+    def is_member(set_id: uint64, account: address) -> bool: view
 
 interface Commitments:
     def epoch_digest(epoch: uint64) -> bytes32: view
@@ -118,7 +120,7 @@ COMMITMENTS: immutable(address)
 EVALUATIONS: immutable(address)
 REWARDS: immutable(address)
 
-# Epoch + 1 of a report that is proven wrong.
+# Of a report that is proven wrong: its epoch 64 | the id of the member set that decided it 64.
 wrong_reports: HashMap[bytes32, uint256]
 
 
@@ -155,7 +157,7 @@ def wrong_reward(
          `rule` of the epoch's terms; without a rule only payee and presence are judged.
     @param report The epoch's accepted report.
     @param signatures Signatures of it, ascending by signer.
-    @param previous The report before it; ignored for the network's first report.
+    @param previous The report before it; all zeros for the network's first report.
     @param after What stands at the key's place in the report's claim tree.
     @param before The same in the previous report's.
     @param commitment The epoch's only commitment.
@@ -263,14 +265,14 @@ def signed_wrong(report_hash: bytes32, signatures: DynArray[eip712.Sig, MEMBERS_
     """
     @notice Names further signers of a report that is proven wrong.
     """
-    epoch: uint256 = self.wrong_reports[report_hash]
-    assert epoch != 0, "proofs: report"
+    word: uint256 = self.wrong_reports[report_hash]
+    assert word != 0, "proofs: report"
     assert len(signatures) != 0, "proofs: signature"
     extcall Disputes(disputes).convict_evaluators(
         WRONG_REWARD,
-        convert(epoch - 1, uint64),
+        convert(word >> 64, uint64),
         empty(bytes32),
-        self._signers(report_hash, signatures),
+        self._signers(report_hash, signatures, convert(word & U64_MASK, uint64)),
         msg.sender,
     )
 
@@ -284,12 +286,15 @@ def _convict(report: Report, signatures: DynArray[eip712.Sig, MEMBERS_MAX]):
     assert (
         staticcall Evaluations(EVALUATIONS).report_hash(report.epoch) == report_hash
     ), "proofs: report"
-    self.wrong_reports[report_hash] = convert(report.epoch, uint256) + 1
+    members: uint64 = staticcall Registry(REGISTRY).epoch_set(report.epoch)
+    self.wrong_reports[report_hash] = (
+        (convert(report.epoch, uint256) << 64) | convert(members, uint256)
+    )
     extcall Disputes(disputes).convict_evaluators(
         WRONG_REWARD,
         report.epoch,
         report_hash,
-        self._signers(report_hash, signatures),
+        self._signers(report_hash, signatures, members),
         msg.sender,
     )
 
@@ -301,16 +306,20 @@ def _hash(report: Report) -> bytes32:
 
 
 @internal
-@pure
+@view
 def _signers(
-    digest: bytes32, signatures: DynArray[eip712.Sig, MEMBERS_MAX]
+    digest: bytes32, signatures: DynArray[eip712.Sig, MEMBERS_MAX], members: uint64
 ) -> DynArray[address, MEMBERS_MAX]:
+    """
+    @notice Who signed a digest: members of a set, ascending.
+    """
     signers: DynArray[address, MEMBERS_MAX] = []
     last: uint256 = 0
     for signature: eip712.Sig in signatures:
         signer: address = eip712._signer(digest, signature.r, signature.vs)
         assert convert(signer, uint256) > last, "proofs: signature"
         last = convert(signer, uint256)
+        assert staticcall Registry(REGISTRY).is_member(members, signer), "proofs: member"
         signers.append(signer)
     return signers
 
@@ -331,7 +340,11 @@ def _claims(
         payee = convert(convert(extract32(after.gap.left, 32), uint256) >> 96, address)
         now = trees._annotation(after.gap.left, trees.CLAIMS) & trees.SUMS_MASK
     if report.previous == empty(bytes32):
-        assert before.size == 0 and self._is_nothing(before.gap), "proofs: previous"
+        assert (
+            before.size == 0
+            and self._is_nothing(before.gap)
+            and keccak256(abi_encode(previous)) == keccak256(abi_encode(empty(Report)))
+        ), "proofs: previous"
     else:
         assert self._hash(previous) == report.previous, "proofs: previous"
         self._check_claims(previous, before)

@@ -53,6 +53,20 @@ SELF_COMMIT: Final = StructType(
     ),
 )
 
+RULING: Final = StructType(
+    "Ruling",
+    (
+        ("network", "bytes32"),
+        ("caseId", "uint256"),
+        ("epoch", "uint64"),
+        ("accusation", "bytes32"),
+        ("guilty", "bytes32"),
+        ("wrong", "bytes32"),
+        ("voids", "bool"),
+    ),
+)
+"""A referee's ruling; `guilty` and `wrong` are the Keccak-256 of the ABI encodings of the two lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterNode:

@@ -32,6 +32,8 @@ def _word(kind: str, value: Value, field: str) -> bytes:
         return value
     if kind == "bytes24" and isinstance(value, bytes) and len(value) == 24:
         return value + bytes(8)
+    if kind == "bool" and isinstance(value, int) and value in (0, 1):
+        return value.to_bytes(32, "big")
     if kind == "address" and isinstance(value, bytes) and len(value) == 20:
         return bytes(12) + value
     if kind.startswith("uint") and isinstance(value, int) and 0 <= value < 1 << int(kind[4:]):

@@ -18,7 +18,6 @@ from contract_world import (
     account,
     key,
 )
-
 from eth_abi import encode
 
 from meridian.contracts.calldata import ascending_words, signature_words
@@ -32,7 +31,7 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "disputes"))
-from published_epochs import Batch, batch, job_row, published, tree_hash  # noqa: E402
+from published_epochs import Batch, batch, job_row, published, tree_hash
 
 AGGREGATOR_STAKE = 10_000
 BURN_PPM = 100_000

@@ -397,7 +397,7 @@ def test_two_receipts_of_one_number_cost_the_stake_once(world):
     one = world.promise(jobs_of(FIRST, 2), FIRST, 5).receipt
     other = world.promise(jobs_of(FIRST, 3), FIRST, 5).receipt
     fault = double_receipt(one, other)
-    first, signature, second, again = fault.arguments
+    first, signature, second, _ = fault.arguments
     assert refuses(world.accuse, words(fault, a2=first, a3=signature)) == "proofs: right"
     renumbered = (*second[:2], 6, *second[3:])
     assert refuses(world.accuse, words(fault, a2=renumbered)) == "proofs: receipts"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from contract_world import (
     CHALLENGE_S,
@@ -17,6 +18,7 @@ from disputes_world import DisputesWorld, jobs_of
 from published_epochs import inflated_node_tree, payee_of
 
 from meridian.contracts.deployment import Terms as ScheduleTerms
+from meridian.disputes.commitment_faults import find_faults
 from meridian.disputes.double_statements import double_report, from_evidence
 from meridian.disputes.report_faults import (
     Judged,
@@ -25,6 +27,8 @@ from meridian.disputes.report_faults import (
     find_report_faults,
     pay_key,
 )
+from meridian.disputes.ways import claim_row_tree, node_row_tree
+from meridian.ephemera.broadcast import slot as broadcast
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.evidence import amnesia, double, double_broadcast
 from meridian.ephemera.evidence import double_report as double_attempt
@@ -32,10 +36,6 @@ from meridian.ephemera.message import lock_digest, report_digest
 from meridian.errors import InvalidInput
 from meridian.primitives.hashing import REWARD_ROOT, sha256, tagged
 from meridian.primitives.ids import node_key
-from meridian.disputes.ways import claim_row_tree, node_row_tree
-from meridian.disputes.commitment_faults import find_faults
-from meridian.ephemera.broadcast import slot as broadcast
-import numpy as np
 
 BUDGET = 100_000
 BURNED_PPM = 100_000

@@ -57,7 +57,7 @@ def test_a_ruling_is_for_one_case_of_one_network(world, case):
     assert refuses(decide, world, other, votes) in {"referees: referee", "referees: signature"}
     known = world.referees.read("cases", case)
     assert (known[0], known[2]) == (FIRST, b"\x11" * 32)
-    assert NETWORK == world.registry.read("network")
+    assert world.registry.read("network") == NETWORK
 
 
 def test_a_referee_without_its_deposit_does_not_count(world):

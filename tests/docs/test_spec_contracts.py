@@ -6,7 +6,7 @@ import pytest
 from markdown_pages import ROOT, spans, table, tables
 
 from meridian.contracts import calldata
-from meridian.contracts.artefact import NAMES, load
+from meridian.contracts.artefact import JUDGES, NAMES, load
 from meridian.primitives.quorum import quorum
 
 TEXT = (ROOT / "docs" / "spec" / "08-contracts.md").read_text()
@@ -16,6 +16,10 @@ MODULES = {
     "Commitments": ("Commitments",),
     "Evaluations": ("Evaluations",),
     "Rewards": ("Rewards", "sum_tree"),
+    "Disputes": ("Disputes",),
+    "CommitmentProofs": ("CommitmentProofs", "trees"),
+    "ReportProofs": ("ReportProofs",),
+    "Referees": ("Referees",),
 }
 
 
@@ -29,7 +33,7 @@ def entries(contract, what):
     return [entry for entry in load(contract).abi if entry["type"] == what]
 
 
-@pytest.mark.parametrize("contract", NAMES)
+@pytest.mark.parametrize("contract", NAMES + JUDGES)
 def test_functions_are_those_of_the_artefact(contract):
     listed = {spans(row[0])[0]: row[1] for row in table(TEXT, contract, "function").rows}
     assert listed == {
@@ -38,7 +42,7 @@ def test_functions_are_those_of_the_artefact(contract):
     }
 
 
-@pytest.mark.parametrize("contract", NAMES)
+@pytest.mark.parametrize("contract", NAMES + JUDGES)
 def test_events_are_those_of_the_artefact(contract):
     listed = table(TEXT, contract, "event").codes()
     described = {
@@ -52,7 +56,7 @@ def test_events_are_those_of_the_artefact(contract):
     assert {code for code in listed if "(" in code} == described
 
 
-@pytest.mark.parametrize("contract", NAMES)
+@pytest.mark.parametrize("contract", NAMES + JUDGES)
 def test_constructors_are_those_of_the_artefact(contract):
     listed = {row[0]: spans(row[1])[0] for row in table(TEXT, "Deployment", "contract").rows}
     (constructor,) = entries(contract, "constructor")
@@ -60,7 +64,7 @@ def test_constructors_are_those_of_the_artefact(contract):
     assert listed[contract] == said
 
 
-@pytest.mark.parametrize("contract", NAMES)
+@pytest.mark.parametrize("contract", NAMES + JUDGES)
 def test_reasons_are_those_of_the_sources(contract):
     listed = table(TEXT, contract, "reason").codes()
     used = set()

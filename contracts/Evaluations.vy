@@ -19,13 +19,17 @@
      and no report is accepted, so that nobody can escape by piling up reports. `term` counts voids
      and renewals: the evaluators' agreement starts anew with each.
 
+     Who was slashed has nothing more to lose, but stays a member of epochs that are open already.
+     So an epoch that is older than the last verdict is reported only while a quorum of its members
+     stands; otherwise its members are chosen anew first.
+
      Reward roots and totals are kept by Rewards, which holds the money: a claim then reads one
      contract. Here stand the reports' hashes.
 
      Packed words:
        state    epoch of the report accepted last 48 | number of reports 48 | term 32 |
-                newest version 16 | its first epoch 48 | time of the last void or renewal 40 |
-                a void is under way 1
+                newest version 16 | its first epoch 48 |
+                time of the last void, renewal or slashing 40 | a void is under way 1
        terms    first epoch 48 | rule 8 | evaluators_ppm 32 | aggregators_ppm 32 |
                 committee_size 16 | committee_stake_min 96
 """
@@ -206,8 +210,8 @@ def __init__(
     @param disputes_ The address that Disputes will be deployed at; the zero address: no disputes.
     @param owner_ The only account that may extend the schedule; the zero address: nobody.
     @param challenge_seconds_ Seconds from a report's acceptance to the first claim.
-    @param report_seconds_ Seconds from an epoch's end (or a later void or renewal) until anybody
-           may have it abandoned.
+    @param report_seconds_ Seconds from an epoch's end (or a later void, renewal or slashing) until
+           anybody may have it abandoned.
     @param function_digest The content address of version 1's evaluation function.
     @param parameters_digest The content address of its parameters.
     @param terms_ Its terms.
@@ -354,6 +358,7 @@ def submit(
     assert len(members) != 0, "evaluations: not open"
     state: uint256 = self.state
     assert state & VOIDING == 0, "evaluations: voiding"
+    self._check_standing(epoch, len(members), state)
     assert report.previous == self._last_report(state), "evaluations: previous"
     digest: bytes32 = staticcall Commitments(commitments).standing_digest(epoch)
     assert digest != empty(bytes32), "evaluations: uncommitted"
@@ -423,6 +428,19 @@ def _ready_at(epoch: uint64) -> uint256:
     """
     assert epoch >= FIRST_EPOCH, "evaluations: epoch"
     return FIRST_READY + convert(epoch - FIRST_EPOCH, uint256) * EPOCH_SECONDS
+
+
+@internal
+@view
+def _check_standing(epoch: uint64, n: uint256, state: uint256):
+    """
+    @notice Requires a quorum of the epoch's members to stand. Members of epochs that started after
+            the last slashing were chosen after it, so they all stand.
+    """
+    start: uint256 = self._ready_at(epoch) - SEALING_SECONDS - EPOCH_SECONDS
+    if start <= (state >> CHANGED_SHIFT) & U40_MASK:
+        standing: uint256 = convert(staticcall Registry(registry).standing(epoch), uint256)
+        assert standing >= self._quorum(n), "evaluations: renew"
 
 
 @internal
@@ -546,6 +564,15 @@ def _walk_back(target: uint64, state_: uint256) -> uint256:
     return state | VOIDING
 
 
+@external
+def note_slashing():
+    """
+    @notice Remembers that an evaluator was slashed now. Only Registry calls this.
+    """
+    assert msg.sender == registry, "evaluations: sender"
+    self.state = (self.state & ~(U40_MASK << CHANGED_SHIFT)) | (block.timestamp << CHANGED_SHIFT)
+
+
 @internal
 @view
 def _next_term(state: uint256) -> uint256:
@@ -587,6 +614,7 @@ def declare_unavailable(epoch: uint64, signatures: DynArray[eip712.Sig, MEMBERS_
     self._check_unreported(epoch)
     members: DynArray[address, MEMBERS_MAX] = staticcall Registry(registry).committee(epoch)
     assert len(members) != 0, "evaluations: not open"
+    self._check_standing(epoch, len(members), self.state)
     commitment: bytes32 = staticcall Commitments(commitments).standing_digest(epoch)
     assert commitment != empty(bytes32), "evaluations: uncommitted"
     assert block.timestamp >= self._ready_at(epoch), "evaluations: early"

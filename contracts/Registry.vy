@@ -34,6 +34,7 @@ import eip712
 
 interface Evaluations:
     def committee_rule(epoch: uint64) -> (uint16, uint96): view
+    def note_slashing(): nonpayable
 
 interface MemberSet:
     def members() -> DynArray[address, MEMBERS_MAX]: view
@@ -356,6 +357,7 @@ def slash_evaluator(account: address) -> uint256:
     if place != 0:
         self._deactivate(account, place)
     self.evaluators[account] = SLASHED
+    extcall Evaluations(evaluations).note_slashing()
     stake: uint256 = record & U96_MASK
     log Slashed(account=account, amount=stake)
     if stake != 0:

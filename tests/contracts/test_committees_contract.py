@@ -14,6 +14,7 @@ from contract_world import (
     key,
     refuses,
 )
+from test_rewards_contract import calls_back
 
 from meridian.contracts.deployment import Terms
 from meridian.primitives.hashing import sha256
@@ -199,6 +200,7 @@ def test_standby_members_take_over_an_epoch_whose_members_were_slashed():
     assert world.evaluations.read("term") == 1
     assert refuses(renew, "renew", FIRST) == "evaluations: standing"
     report = world.report(FIRST, ROOT, 10)
+    assert world.evaluations.read("quorum", FIRST) == 3
     old = refuses(world.submit, report, MEMBERS[:3], transmitter=MEMBERS[0])
     assert old == "evaluations: signer"
     world.submit(report, MEMBERS[2:5], transmitter=MEMBERS[2])
@@ -229,8 +231,50 @@ def test_a_voided_epoch_is_decided_by_who_stood_by():
     for place in range(3):
         slash(world, place)
     world.evaluations.send("void", FIRST, sender=world.judge)
+    # Who was slashed has nothing more to lose; nobody waits for the next verdict.
+    again = world.report(FIRST, sha256(b"lie"), 10)
+    assert refuses(world.submit, again, MEMBERS[:3]) == "evaluations: renew"
+    nothing = [(0, 0)] * 3
+    refused = refuses(world.evaluations.send, "declare_unavailable", FIRST, nothing)
+    assert refused == "evaluations: renew"
     world.evaluations.send("renew", FIRST)
     world.submit(world.report(FIRST, ROOT, 10), MEMBERS[3:6], transmitter=MEMBERS[3])
     assert world.evaluations.read("report", FIRST)[1] == ROOT
     world.now_s += CHALLENGE_S
     assert world.evaluations.read("unlocked", FIRST)
+
+
+def test_one_slashed_member_does_not_stop_the_others():
+    world = world_of([0] * 4)
+    world.fund(FIRST, 5, 1000)
+    world.ready(FIRST)
+    slash(world, 3)
+    assert refuses(world.evaluations.send, "note_slashing") == "evaluations: sender"
+    world.submit(world.report(FIRST, ROOT, 10), MEMBERS[:3])
+    # An epoch that starts later has members that all stand; nothing is asked about them.
+    world.ready(FIRST + 1)
+    assert committee(world, FIRST + 1) == [0, 1, 2]
+    world.submit(world.report(FIRST + 1, ROOT, 10), MEMBERS[:3])
+
+
+def test_a_judge_that_calls_back_gets_a_stake_once():
+    world = world_of([1, 2, 3])
+    again = world.registry.encode("slash_evaluator", MEMBERS[0].address)
+    code = calls_back(world.registry.address, again, fails=False)
+    world.env.set_code(address_text(world.judge), code)
+    assert slash(world, 0).value == EVALUATOR_STAKE + 1
+    assert world.balance(world.judge) == EVALUATOR_STAKE + 1
+    assert world.balance(world.registry.address) == 2 * EVALUATOR_STAKE + 5
+
+
+def test_an_evaluator_that_calls_back_withdraws_once():
+    world = world_of([1, 2])
+    member = MEMBERS[0].address
+    world.registry.send("leave_evaluator", sender=member)
+    world.now_s += EXIT_DELAY_S
+    again = world.registry.encode("withdraw_evaluator")
+    code = calls_back(world.registry.address, again, fails=False)
+    world.env.set_code(address_text(member), code)
+    world.registry.send("withdraw_evaluator", sender=member)
+    assert world.balance(member) == EVALUATOR_STAKE + 1
+    assert world.balance(world.registry.address) == EVALUATOR_STAKE + 2

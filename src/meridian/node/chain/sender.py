@@ -19,6 +19,7 @@ from meridian.node.chain.contract import Compiled, creation_code
 from meridian.node.chain.fees import Quote, present_fees, quote
 from meridian.node.chain.journal import DEAD, Attempt, SenderJournal, State
 from meridian.node.chain.receipts import TxReceipt, read_receipt
+from meridian.node.chain.refusals import says_full, says_known
 from meridian.node.chain.replacement import REPLACE_AFTER_S, ChainState, Patience, better_offer
 from meridian.node.chain.rpc import BATCH_CALLS_MAX, ChainClient, RpcError, RpcUnavailable
 from meridian.node.chain.signing import Call, Signed, sign_transaction
@@ -31,15 +32,6 @@ _POLL_FIRST_S: Final = 0.03
 _POLL_LAST_S: Final = 0.5
 _RESEND_AFTER_S: Final = 3.0
 _POOL_RETRY_S: Final = 1.0
-
-_KNOWN: Final = (
-    "already known",
-    "already imported",
-    "known transaction",
-    "already exists",
-    "already in mpool",
-)
-_FULL: Final = ("txpool is full", "mempool is full", "pool is full")
 
 
 class NotMined(RemoteFault):
@@ -363,7 +355,7 @@ class Sender:
         doubtful = [
             (one, answer)
             for one, answer in zip(attempts, answers, strict=True)
-            if isinstance(answer, RpcError) and not _says(answer, _KNOWN)
+            if isinstance(answer, RpcError) and not says_known(answer)
         ]
         if not doubtful:
             return
@@ -387,7 +379,7 @@ class Sender:
         if refused is not None:
             # Perhaps somebody else with this key has the nonce in the pool: the next attempt starts behind that.
             self._nonce_floor = max(self._nonce_floor, self._count("pending"))
-            if _says(refused, _FULL):
+            if says_full(refused):
                 raise Overloaded(_POOL_RETRY_S, refused.message)
             raise refused
 
@@ -447,8 +439,3 @@ class Sender:
             if answer is not None
             and (head is None or head - int(answer["blockNumber"], 16) >= self._confirmations)
         }
-
-
-def _says(error: RpcError, phrases: Sequence[str]) -> bool:
-    text = error.message.lower()
-    return any(phrase in text for phrase in phrases)

@@ -12,8 +12,10 @@ from meridian.cli.chain_money_commands import reward
 from meridian.cli.ephemera_commands import ephemera
 from meridian.cli.nym_commands import nym
 from meridian.cli.run_commands import demo, run
+from meridian.cli.scenario_commands import scenario
 from meridian.cli.serve_commands import serve
 from meridian.cli.sim_commands import sim
+from meridian.cli.watch_commands import watch
 from meridian.errors import MeridianError, StorageFailure
 from meridian.node.process import bound_recursion
 
@@ -78,7 +80,9 @@ def main() -> None:
     """
 
 
-for command in (demo, run, verify, node, proof, chain, reward, nym, ephemera, serve, sim):
+for command in (
+    demo, run, verify, watch, scenario, node, proof, chain, reward, nym, ephemera, serve, sim
+):  # fmt: skip
     main.add_command(command)
 
 

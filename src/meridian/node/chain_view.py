@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import Addresses
+from meridian.errors import InvalidInput, RemoteFault
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
 from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, parse_address
+from meridian.primitives.keys import recover
 
 NO_REPORT: Final = bytes(32)
 """What stands for the report before the first."""
@@ -296,9 +298,44 @@ class ChainView:
 
     def rule(self, epoch: int) -> int:
         """Return how the contracts recompute a node's weight in an epoch; 0: not at all."""
+        return self.pay_terms(epoch)[0]
+
+    def pay_terms(self, epoch: int) -> tuple[int, int, int]:
+        """Return an epoch's rule, and the evaluators' and the aggregators' shares of its budget in millionths."""
         if not self.evaluations.has("terms"):
-            return 0
-        return int(self.evaluations.read("terms", epoch)[0])
+            return 0, 0, 0
+        rule, evaluators_ppm, aggregators_ppm, *_ = self.evaluations.read("terms", epoch)
+        return int(rule), int(evaluators_ppm), int(aggregators_ppm)
+
+    def aggregators(self) -> tuple[Address, ...]:
+        """Return the accounts that may commit."""
+        return tuple(_address(item) for item in self.commitments.read("aggregators"))
+
+    def head(self) -> int:
+        """Return the number of the newest block."""
+        return int(self.registry.rpc.call("eth_blockNumber"), 16)
+
+    def signatures(self, report: AcceptedReport) -> list[tuple[Address, bytes]]:
+        """Return the signatures in the transaction that brought a report, ascending by signer.
+
+        Raises:
+            InvalidInput: If the report did not come by a plain call of ``submit``: anybody may have it sent by a
+                contract of his own, and what that was called with says nothing of the signatures.
+            RemoteFault: If the endpoint does not show the transaction (now).
+        """
+        transaction = self.evaluations.rpc.call(
+            "eth_getTransactionByHash", "0x" + report.tx_hash.hex()
+        )
+        if transaction is None:
+            raise RemoteFault(f"transaction {report.tx_hash.hex()} of a report is not shown")
+        target = transaction["to"]
+        if target is None or parse_address(target) != self.evaluations.address:
+            raise InvalidInput("transaction", "does not call Evaluations itself")
+        name, arguments = self.evaluations.decode_call(bytes.fromhex(transaction["input"][2:]))
+        if name != "submit":
+            raise InvalidInput("transaction", f"calls {name}, not submit")
+        signatures = [r.to_bytes(32, "big") + vs.to_bytes(32, "big") for r, vs in arguments[2]]
+        return [(recover(report.report_hash, signature), signature) for signature in signatures]
 
     def ready_at_s(self, epoch: int) -> int:
         """Return when an epoch's commitments are complete: no report is accepted before."""

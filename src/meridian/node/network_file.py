@@ -4,7 +4,7 @@
 epoch compares what it names with the chain.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -15,7 +15,14 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.measure.epoch import Calendar
 from meridian.node.durable_file import write_durably
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.ids import Address, address_text, network_id, parse_address, parse_digest
+from meridian.primitives.ids import (
+    ZERO_ADDRESS,
+    Address,
+    address_text,
+    network_id,
+    parse_address,
+    parse_digest,
+)
 
 VERSION: Final = 1
 FILE_NAME: Final = "network.json"
@@ -82,10 +89,9 @@ class NetworkFile:
             "chain_id": self.chain_id,
             "rpc_url": self.rpc_url,
             "contracts": {
-                "registry": address_text(self.contracts.registry),
-                "commitments": address_text(self.contracts.commitments),
-                "evaluations": address_text(self.contracts.evaluations),
-                "rewards": address_text(self.contracts.rewards),
+                name: address_text(address)
+                for name, address in asdict(self.contracts).items()
+                if address != ZERO_ADDRESS
             },
             "deploy_block": self.deploy_block,
             "genesis_s": self.genesis_s,
@@ -142,6 +148,7 @@ class NetworkFile:
         contracts = {
             name: parse_address(text, f"contracts.{name}")
             for name, text in msgspec.structs.asdict(value.contracts).items()
+            if text
         }
         return cls(
             network=value.network,
@@ -180,6 +187,10 @@ class _Contracts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     commitments: str
     evaluations: str
     rewards: str
+    disputes: str = ""
+    commitment_proofs: str = ""
+    report_proofs: str = ""
+    referees: str = ""
 
 
 class _Evaluator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,53 +1,25 @@
 """What an evaluator asks of the chain and does on it, in a thread of its own so that the protocol never waits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from meridian.committee.settlement import Proposal
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Transmission, Unavailable
-from meridian.errors import InvalidInput, RemoteFault, Reverted
+from meridian.errors import Reverted
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import (
-    AcceptedReport,
-    ChainView,
-    Commitment,
-    EpochCommitments,
-    RegisteredEvaluator,
-)
+from meridian.node.chain_news import ChainNews, NewsReader
+from meridian.node.chain_view import AcceptedReport, ChainView
 from meridian.node.evaluator.unavailable import collect
 from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import Address, parse_address
-from meridian.primitives.keys import PrivateKey, recover
+from meridian.primitives.ids import Address
+from meridian.primitives.keys import PrivateKey
 from meridian.primitives.quorum import quorum
 
 ACCEPTED: Final = "accepted"
 """What `ChainAccess.transmit` says of a report that the contract took."""
-
-
-@dataclass(slots=True)
-class ChainNews:
-    """What is on chain so far."""
-
-    term: int = 0
-    """How many times anything was voided or renewed."""
-    epochs: dict[int, EpochCommitments] = field(default_factory=dict)
-    """All that was committed and voided, by epoch."""
-    reports: list[AcceptedReport] = field(default_factory=list)
-    """Those that stand, in the order of their chain."""
-    abandoned: set[int] = field(default_factory=set)
-    """Epochs closed without a report, for good."""
-    evaluators: dict[Address, RegisteredEvaluator] = field(default_factory=dict)
-    """Everybody who ever registered, with the latest registration."""
-
-    @property
-    def commitments(self) -> dict[int, Commitment]:
-        """The commitment of each epoch that evaluators work on; an epoch without a standing one is missing."""
-        found = {epoch: one.evaluated for epoch, one in self.epochs.items()}
-        return {epoch: one for epoch, one in found.items() if one is not None}
 
 
 class ChainAccess:
@@ -59,8 +31,7 @@ class ChainAccess:
         self._rpc = Rpc(network.rpc_url)
         self.view = ChainView(self._rpc, network.contracts, network.deploy_block)
         self._sender = Sender(self._rpc, key, journal)
-        self._news = ChainNews()
-        self._next_block = network.deploy_block
+        self._reader = NewsReader(self.view, network.deploy_block)
 
     def close(self) -> None:
         """Close connection and journal."""
@@ -69,24 +40,7 @@ class ChainAccess:
 
     def news(self) -> ChainNews:
         """Return what is on chain, as of one moment; reads only the blocks since the last call."""
-        head = int(self._rpc.call("eth_blockNumber"), 16)
-        while head >= self._next_block:
-            old, first = self._news, self._next_block
-            news = ChainNews(
-                self.view.term(),
-                dict(old.epochs),
-                list(old.reports),
-                old.abandoned | self.view.abandoned(first),
-                dict(old.evaluators),
-            )
-            self.view.follow_evaluators(news.evaluators, first)
-            self.view.follow_commitments(news.epochs, first)
-            self.view.follow_reports(news.reports, first)
-            if self.view.term() == news.term:  # else something was voided while we read
-                self._news = news
-                self._next_block = head  # the head's own logs are read again: it may see more later
-                break
-        return self._news
+        return self._reader.news()
 
     def is_reported(self, epoch: int) -> bool:
         """Tell whether the chain has accepted a report of the epoch."""
@@ -149,14 +103,4 @@ class ChainAccess:
                 contract of his own, and what that was called with says nothing of the signatures.
             RemoteFault: If the endpoint does not show the transaction (now).
         """
-        transaction = self._rpc.call("eth_getTransactionByHash", "0x" + report.tx_hash.hex())
-        if transaction is None:
-            raise RemoteFault(f"transaction {report.tx_hash.hex()} of a report is not shown")
-        target = transaction["to"]
-        if target is None or parse_address(target) != self._network.contracts.evaluations:
-            raise InvalidInput("transaction", "does not call Evaluations itself")
-        name, arguments = self.view.evaluations.decode_call(bytes.fromhex(transaction["input"][2:]))
-        if name != "submit":
-            raise InvalidInput("transaction", f"calls {name}, not submit")
-        signatures = [r.to_bytes(32, "big") + vs.to_bytes(32, "big") for r, vs in arguments[2]]
-        return [(recover(report.report_hash, signature), signature) for signature in signatures]
+        return self.view.signatures(report)

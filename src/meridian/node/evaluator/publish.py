@@ -5,7 +5,8 @@ whoever sees the index finds everything behind it.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import Final, Self
 
 import msgspec
 
@@ -19,8 +20,12 @@ from meridian.node.evaluator.state import EpochState
 from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text
+from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.result import EpochFacts, seed_result
+
+EVIDENCE_MAX: Final = 256
+"""Pieces of evidence that are published; a stake is lost to the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,23 @@ def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
     path = publication.root / "epochs" / f"{epoch:06d}.outcome.json"
     write_durably(path, msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
     return digest
+
+
+def publish_evidence(root: Path, epoch: int, term: int, evidence: bytes) -> None:
+    """Publish what proves that a member signed two things, for whoever brings it to the chain; at most `EVIDENCE_MAX`.
+
+    Args:
+        root: Of the publication.
+        epoch: The epoch that it is about.
+        term: The term of the agreement in which it was signed.
+        evidence: As `meridian.ephemera.evidence` defines it.
+    """
+    folder = root / "evidence"
+    path = folder / f"{epoch:06d}-{sha256(evidence).hex()[:16]}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists() and sum(1 for _ in folder.iterdir()) < EVIDENCE_MAX:
+        value = {"epoch": epoch, "term": term, "evidence": evidence.hex()}
+        write_durably(path, msgspec.json.encode(value) + b"\n")
 
 
 def _verdicts(observation: Observation) -> bytes:

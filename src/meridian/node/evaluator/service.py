@@ -25,14 +25,15 @@ from meridian.errors import (
     RemoteFault,
     Reverted,
 )
+from meridian.node.chain_news import ChainNews
 from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.evaluator.accepted import AcceptedReports
 from meridian.node.evaluator.artefacts import ArtefactClient, Unpublished
-from meridian.node.evaluator.chain_access import ChainAccess, ChainNews
+from meridian.node.evaluator.chain_access import ChainAccess
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
-from meridian.node.evaluator.publish import Evidence, publish_outcome
+from meridian.node.evaluator.publish import Evidence, publish_evidence, publish_outcome
 from meridian.node.evaluator.reporting import RETRY_S, Reporter
 from meridian.node.evaluator.resume import (
     PublishedEpoch,
@@ -149,6 +150,14 @@ class EvaluatorService:
             member=effect.member,
             kind=effect.kind,
             evidence=effect.evidence.hex(),
+        )
+        asyncio.get_running_loop().run_in_executor(
+            None,
+            publish_evidence,
+            self._publication.root,
+            effect.epoch,
+            self._term.number,
+            effect.evidence,
         )
 
     # -- the loop ---------------------------------------------------------------------------------

@@ -1,0 +1,132 @@
+"""`meridian watch`: check every epoch as it comes, and dispute by oneself what is wrong."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The network's directory: network.json and the publications.",
+)
+@click.option("--node", "node_id", default="all", show_default=True, metavar="ID",
+              help="The node whose receipts are followed.")  # fmt: skip
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The watcher's own directory.  [default: watcher/ in the data directory]",
+)
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The watcher's account.  [default: watcher.key in its directory, made when absent]",
+)
+@click.option(
+    "--gateway",
+    "gateway_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Receipts and batches of a gateway, so that omissions are found.",
+)
+@click.option(
+    "--bond-max-atto",
+    default=0,
+    show_default=True,
+    help="The most that all bonds at stake may sum up to; 0: nobody is challenged.",
+)
+@click.option(
+    "--patience-s",
+    default=60.0,
+    show_default=True,
+    help="How long artefacts may be missing before their aggregator is challenged.",
+)
+@click.option("--poll-s", default=1.0, show_default=True, help="Pause between two looks.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--once", is_flag=True, help="Look once and end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each event.")
+def watch(
+    data_dir: Path,
+    node_id: str,
+    state_dir: Path | None,
+    key_file: Path | None,
+    *,
+    once: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Follow a network, prove what is wrong, and win the dispute.
+
+    Checks every commitment and every report from the chain and the published artefacts. What can be proven by
+    arithmetic is proven in one transaction; what is withheld is challenged with a bond. Ctrl-C ends it; started again,
+    it goes on and sends nothing twice.
+    """
+    from meridian.node.watch.options import WatchOptions
+    from meridian.node.watch.watcher import Watcher
+
+    own = state_dir or data_dir / "watcher"
+    options = WatchOptions(
+        data_dir=data_dir,
+        state_dir=own,
+        key_file=key_file or own / "watcher.key",
+        node_id=None if node_id == "all" else node_id,
+        **values,
+    )
+    tell = _tell_json if as_json else _tell_text
+    watcher = Watcher(options, tell)
+    tell("ready", {"reason": f"watching {data_dir} as 0x{watcher.address.hex()}"})
+    with contextlib.closing(watcher), contextlib.suppress(KeyboardInterrupt):
+        if once:
+            watcher.round()
+        else:
+            watcher.run()
+
+
+def _tell_json(event: str, fields: dict[str, Any]) -> None:
+    click.echo(json.dumps({"event": event} | fields, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _tell_text(event: str, fields: dict[str, Any]) -> None:
+    click.echo(event_text(event, fields))
+
+
+def event_text(event: str, fields: dict[str, Any]) -> str:
+    """Return an event of the watcher as one line for people."""
+    head = f"epoch {fields['epoch']}: " if "epoch" in fields else ""
+    match event:
+        case "commitment":
+            return f"{head}commitment over {fields['jobs']} jobs: {_found(fields['faults'])}"
+        case "report":
+            return f"{head}report 0x{fields['report'].hex()[:16]}: {_found(fields['faults'])}"
+        case "accusation":
+            guilty = ", ".join("0x" + one.hex() for one in fields["guilty"])
+            return f"{head}{fields['kind']} against {guilty}: {_result(fields)}"
+        case "resolved":
+            return f"{head}nobody answered the challenge: {_result(fields)}"
+        case "renewed":
+            return f"{head}too few members are left, new ones: {fields['result']}"
+        case _:
+            return f"{head}{event}: {fields.get('reason', '')}"
+
+
+def _found(faults: Sequence[str]) -> str:
+    if not faults:
+        return "nothing is wrong"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return faults[0] + more
+
+
+def _result(fields: dict[str, Any]) -> str:
+    gas = f", {fields['gas']} gas" if fields["gas"] else ""
+    stake = f", {fields['stake_atto']} atto of stake are gone" if fields["stake_atto"] else ""
+    return f"{fields['result']} ({fields['detail']}{gas}{stake})"

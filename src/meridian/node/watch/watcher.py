@@ -1,0 +1,326 @@
+"""The loop: look at what is new on chain and in the publications, accuse what is wrong, and see the verdict through.
+
+Nothing is remembered but what was sent (see `court`): a watcher that is started again looks at everything that can
+still be disputed once more, and comes to the same accusations.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from meridian.disputes.accusation import Accusation
+from meridian.disputes.commitment_faults import PublishedEpoch, challenge_node, find_faults
+from meridian.disputes.promises import (
+    Promise,
+    SortedEpoch,
+    double_receipt,
+    duplicates,
+    omission,
+)
+from meridian.disputes.report_faults import find_report_faults
+from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.measure.schema import NetworkSchema
+from meridian.node.chain.rpc import Rpc
+from meridian.node.chain_news import ChainNews, NewsReader
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
+from meridian.node.evaluator.artefacts import ArtefactClient
+from meridian.node.keystore import load_or_create_key
+from meridian.node.network_file import NetworkFile
+from meridian.node.watch.court import CHALLENGED, PROVEN, Court, Verdict
+from meridian.node.watch.options import WatchOptions
+from meridian.node.watch.promises import GatewayPromises
+from meridian.node.watch.published import accused_of, published_epoch
+from meridian.node.watch.reports import PublishedReports, judged
+from meridian.node.watch.statements import PublishedEvidence
+from meridian.primitives.ids import Address
+from meridian.primitives.quorum import quorum
+from meridian.reward.report import NO_REPORT
+
+DUPLICATE_EPOCHS: Final = 8
+"""A job is looked for in so many earlier epochs of the same aggregator."""
+SAID_MAX: Final = 1 << 16
+"""Things said once that are remembered."""
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""Called with the name of an event and its fields."""
+
+
+class Watcher:
+    """One watcher; `round` looks once, `run` again and again.
+
+    Args:
+        options: What to watch and what it may cost.
+        tell: Hears what happens.
+    """
+
+    def __init__(self, options: WatchOptions, tell: Tell) -> None:
+        self._options, self._tell = options, tell
+        self._network = network = NetworkFile.load(options.data_dir)
+        options.state_dir.mkdir(parents=True, exist_ok=True)
+        self._rpc = Rpc(network.rpc_url)
+        self._view = ChainView(self._rpc, network.contracts, network.deploy_block)
+        self._reader = NewsReader(self._view, network.deploy_block)
+        self._court = Court(
+            network,
+            self._rpc,
+            load_or_create_key(options.key_file),
+            options.state_dir / "transactions.sqlite",
+            bond_max_atto=options.bond_max_atto,
+            dry_run=options.dry_run,
+        )
+        directories = network.directories(options.data_dir)
+        self._artefacts = ArtefactClient(network.measure_url, directories)
+        self._reports = PublishedReports(directories, self._artefacts.fetch)
+        domain = network.domain(network.contracts.evaluations)
+        self._evidence = PublishedEvidence(directories, network.network_id, domain, self._view)
+        self._gateway: GatewayPromises | None = None
+        self._pending: list[Promise] = []
+        self._published: dict[tuple[int, Address], PublishedEpoch] = {}
+        self._sorted: dict[tuple[int, Address], SortedEpoch] = {}
+        self._checked: set[tuple[int, bytes]] = set()
+        self._missing_since_s: dict[tuple[int, bytes], float] = {}
+        self._judged: set[bytes] = set()
+        self._said: set[str] = set()
+
+    @property
+    def address(self) -> Address:
+        """The watcher's account."""
+        return self._court.address
+
+    def close(self) -> None:
+        """Close journal and connection."""
+        self._court.close()
+        self._rpc.close()
+
+    def run(self) -> None:
+        """Look until interrupted; a chain that is away is waited for."""
+        while True:
+            try:
+                self.round()
+            except RemoteFault as fault:
+                self._say_once("waiting", reason=str(fault))
+            time.sleep(self._options.poll_s)
+
+    def round(self) -> None:
+        """Look once at everything that is new.
+
+        Raises:
+            RemoteFault: If the chain cannot be reached.
+        """
+        news = self._reader.news()
+        for number, epoch in sorted(news.epochs.items()):
+            for commitment in epoch.standing:
+                self._look_at_commitment(number, commitment)
+        self._look_at_promises()
+        self._look_at_receipts()
+        for accusation in self._evidence.new():
+            self._accuse([accusation])
+        for report in news.reports:
+            self._look_at_report(report, news)
+        self._renew(news)
+        self._resolve()
+
+    # -- commitments ------------------------------------------------------------------------------
+
+    def _look_at_commitment(self, number: int, commitment: Commitment) -> None:
+        key = number, commitment.root
+        if key in self._checked:
+            return
+        try:
+            epoch = published_epoch(commitment, self._network.schema_digest, self._artefacts.fetch)
+        except (InvalidInput, RemoteFault) as problem:
+            self._miss(key, commitment, str(problem))
+            return
+        self._checked.add(key)
+        faults = find_faults(epoch)
+        self._tell(
+            "commitment",
+            {
+                "epoch": number,
+                "aggregator": commitment.aggregator,
+                "jobs": int.from_bytes(commitment.annotation[:8], "big"),
+                "faults": [fault.reason for fault in faults],
+            },
+        )
+        if faults:
+            self._accuse(faults)
+            return
+        place = number, commitment.aggregator
+        self._published[place] = epoch
+        with contextlib.suppress(InvalidInput):  # an empty epoch has nothing to look up
+            self._sorted[place] = SortedEpoch(epoch)
+            self._look_for_duplicates(place)
+
+    def _miss(self, key: tuple[int, bytes], commitment: Commitment, problem: str) -> None:
+        """Wait for artefacts that are not published; challenge their aggregator when patience ends."""
+        now_s = time.monotonic()
+        since_s = self._missing_since_s.setdefault(key, now_s)
+        self._say_once("unpublished", epoch=commitment.epoch, reason=problem)
+        if now_s < since_s + self._options.patience_s:
+            return
+        self._checked.add(key)
+        if not self._view.is_unlocked(commitment.epoch):
+            self._accuse([challenge_node(accused_of(commitment), 0)])
+
+    def _look_for_duplicates(self, place: tuple[int, Address]) -> None:
+        number, aggregator = place
+        for before in range(number - DUPLICATE_EPOCHS, number):
+            first = self._sorted.get((before, aggregator))
+            if first is not None:
+                found = list(duplicates(first, self._sorted[place], self._network.calendar))
+                if found:
+                    self._accuse(found[:1])
+                    return
+
+    # -- promises ---------------------------------------------------------------------------------
+
+    def _look_at_promises(self) -> None:
+        directory = self._options.gateway_dir
+        if directory is None:
+            return
+        if self._gateway is None:
+            try:
+                schema = NetworkSchema.decode(self._artefacts.fetch(self._network.schema_digest))
+            except (RemoteFault, InvalidInput):
+                return
+            self._gateway = GatewayPromises(
+                directory, schema, self._network.calendar, self._options.node_id
+            )
+        self._pending += self._gateway.new()
+        waiting = []
+        for promise in self._pending:
+            of_aggregator = promise.receipt.receipt.aggregator
+            epochs = {n: one for (n, who), one in self._sorted.items() if who == of_aggregator}
+            if any(number not in epochs for number in promise.epochs(self._network.calendar)):
+                waiting.append(promise)
+                continue
+            accusation = omission(promise, epochs, self._network.calendar)
+            if accusation is not None and self._accuse([accusation]):
+                self._forget(accusation.epoch, of_aggregator)
+        self._pending = waiting
+
+    def _forget(self, number: int, aggregator: Address) -> None:
+        """A commitment was voided: what it held is not promised any more."""
+        self._published.pop((number, aggregator), None)
+        self._sorted.pop((number, aggregator), None)
+
+    def _look_at_receipts(self) -> None:
+        if self._gateway is None:
+            return
+        for receipts in self._gateway.receipts.values():
+            if len(receipts) > 1:
+                accusation = double_receipt(receipts[0], receipts[1])
+                del receipts[1:]
+                if accusation is not None:
+                    self._accuse([accusation])
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    def _look_at_report(self, report: AcceptedReport, news: ChainNews) -> None:
+        if report.report_hash in self._judged:
+            return
+        if self._view.is_unlocked(report.epoch):
+            self._judged.add(report.report_hash)  # paid out: nothing can be undone
+            return
+        standing = news.epochs[report.epoch].standing
+        if len(standing) != 1:
+            self._judged.add(report.report_hash)
+            return
+        epoch = self._published.get((report.epoch, standing[0].aggregator))
+        if epoch is None:
+            return
+        previous = {one.report_hash: one for one in news.reports}.get(report.previous)
+        if previous is None and report.previous != NO_REPORT:
+            return
+        try:
+            case = judged(report, previous, epoch, self._reports, self._view)
+            faults = list(find_report_faults(case))
+        except (NotFound, InvalidInput) as problem:
+            self._say_once("unpublished", epoch=report.epoch, reason=str(problem))
+            return
+        self._judged.add(report.report_hash)
+        self._tell(
+            "report",
+            {
+                "epoch": report.epoch,
+                "report": report.report_hash,
+                "faults": [fault.reason for fault in faults],
+            },
+        )
+        if faults:
+            self._accuse(faults)
+
+    # -- verdicts ---------------------------------------------------------------------------------
+
+    def _accuse(self, accusations: Iterable[Accusation]) -> bool:
+        """Bring accusations of one thing until one is accepted; return whether one was."""
+        for accusation in accusations:
+            verdict = self._court.bring(accusation)
+            self._tell_verdict(accusation, verdict)
+            if verdict.what in {PROVEN, CHALLENGED}:
+                return True
+        return False
+
+    def _tell_verdict(self, accusation: Accusation, verdict: Verdict) -> None:
+        self._tell(
+            "accusation",
+            {
+                "epoch": accusation.epoch,
+                "kind": accusation.function,
+                "guilty": list(accusation.guilty),
+                "reason": accusation.reason,
+                "result": verdict.what,
+                "detail": verdict.detail,
+                "gas": verdict.gas,
+                "stake_atto": verdict.stake_atto,
+            },
+        )
+
+    def _renew(self, news: ChainNews) -> None:
+        """Have the members of unreported epochs replaced where too few of them are left."""
+        slashed = {address for address, one in news.evaluators.items() if one.is_slashed}
+        if not slashed:
+            return
+        reported = {report.epoch for report in news.reports}
+        for number in sorted(news.commitments.keys() - reported - news.abandoned):
+            members = self._view.committee(number)
+            if len(set(members) - slashed) < quorum(len(members)):
+                verdict = self._court.call("Evaluations", "renew", (number,))
+                self._say_once("renewed", epoch=number, result=verdict.what, detail=verdict.detail)
+
+    def _resolve(self) -> None:
+        """End our challenges that nobody answered in time."""
+        now_s = (
+            time.time()
+        )  # the next block's time, which the contract will compare, is not before it
+        for event in self._court.open_challenges():
+            if now_s <= event.args["until"]:
+                continue
+            wanted = event.args["epoch"], event.args["aggregator"]
+            for commitment in self._view.committed():
+                if (commitment.epoch, commitment.aggregator) == wanted:
+                    arguments = (
+                        accused_of(commitment).words,
+                        event.args["node_index"],
+                        event.args["job_index"],
+                        event.args["of_job"],
+                    )
+                    verdict = self._court.call("Disputes", "resolve", arguments)
+                    self._tell(
+                        "resolved",
+                        {
+                            "epoch": commitment.epoch,
+                            "aggregator": commitment.aggregator,
+                            "result": verdict.what,
+                            "detail": verdict.detail,
+                            "gas": verdict.gas,
+                            "stake_atto": verdict.stake_atto,
+                        },
+                    )
+
+    def _say_once(self, event: str, **fields: Any) -> None:
+        key = f"{event} {fields}"
+        if key not in self._said and len(self._said) < SAID_MAX:
+            self._said.add(key)
+            self._tell(event, fields)

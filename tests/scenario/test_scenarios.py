@@ -1,0 +1,49 @@
+"""Every story ends as it must, with real processes; `meridian scenario NAME` plays the same.
+
+In every run of the suite: the shortest story of an aggregator and that of a committee. All of them, by one command:
+``MERIDIAN_SCENARIOS=all python -m pytest tests/scenario``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from meridian.errors import NotFound
+from meridian.scenario.catalogue import SCENARIOS, describe, play
+
+IN_EVERY_RUN = ("inflates-sum",)
+CHOSEN = tuple(SCENARIOS) if os.environ.get("MERIDIAN_SCENARIOS") == "all" else IN_EVERY_RUN
+MERIDIAN = (sys.executable, "-m", "meridian.cli.main", "scenario")
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_the_story_ends_as_it_must(name: str, tmp_path) -> None:
+    command = [*MERIDIAN, name, "--json", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    story = json.loads(done.stdout)
+    assert (done.returncode, story["ended_well"], story["problem"]) == (0, True, ""), story
+    assert any("verify" in fact for fact in story["held"])
+
+
+def test_the_list_names_every_story_with_a_sentence() -> None:
+    done = subprocess.run([*MERIDIAN, "list", "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {name: describe(name) for name in SCENARIOS}
+    assert all(describe(name).endswith(".") for name in SCENARIOS)
+
+
+def test_an_unknown_story_is_refused_by_name() -> None:
+    with pytest.raises(NotFound, match="no scenario 'fairy-tale'"):
+        play("fairy-tale", print)
+
+
+def test_a_story_that_does_not_hold_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(_root, story) -> None:
+        story.must(1 + 1 == 3, "one and one is three")
+
+    monkeypatch.setitem(SCENARIOS, "wrong", wrong)
+    document = play("wrong", lambda _: None)
+    assert not document["ended_well"]
+    assert "one and one is three" in document["problem"]

@@ -13,8 +13,16 @@ _EVERY_S = 0.001
 
 _SUBJECTS = (
     ("crypto", ("coincurve/", "primitives/keys", "primitives/eip712", "primitives/hashing")),
-    ("codec", ("primitives/codec", "ephemera/frame", "ephemera/block.py", "ephemera/message")),
-    ("protocol", ("ephemera/",)),
+    (
+        "codec",
+        (
+            "primitives/codec",
+            "meridian/ephemera/frame",
+            "meridian/ephemera/block.py",
+            "meridian/ephemera/message",
+        ),
+    ),
+    ("protocol", ("meridian/ephemera/",)),
     ("tls", ("asyncio/sslproto", "/ssl.py")),
     ("network", ("asyncio/streams", "asyncio/selector_events", "node/link")),
     ("driver", ("node/replica_driver",)),

@@ -9,6 +9,7 @@ import pytest
 from meridian.errors import InvalidInput
 from meridian.journey.layout import Layout
 from meridian.journey.options import Options
+from meridian.primitives.keys import PrivateKey
 
 HERE = Path("data")
 
@@ -84,3 +85,12 @@ def test_the_measure_publication_comes_first_and_each_evaluator_has_one() -> Non
     assert paths == ("measure/public", "evaluators/1/public", "evaluators/2/public")
     assert HERE / paths[0] == layout.measure / "public"
     assert HERE / paths[2] == layout.evaluator(2) / "public"
+
+
+def test_a_chain_of_others_needs_a_bank_and_a_bank_such_a_chain(tmp_path):
+    key = PrivateKey(b"\x01" * 32)
+    for wrong in ({"chain_url": "http://127.0.0.1:8545"}, {"bank": key}):
+        with pytest.raises(InvalidInput, match="--bank-key"):
+            Options(data_dir=tmp_path, **wrong)
+    options = Options(data_dir=tmp_path, chain_url="http://127.0.0.1:8545", bank=key)
+    assert key.secret.hex() not in repr(options)

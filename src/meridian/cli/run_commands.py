@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from meridian.cli.chain_session import passphrase_option, read_passphrase
 from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
@@ -61,6 +62,17 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Longest wait for the next report.",
         ),
         click.option(
+            "--chain-url",
+            metavar="URL",
+            help="Use a chain that runs already (anvil, Ethereum-like, Filecoin).  [default: an embedded one]",
+        ),
+        click.option(
+            "--bank-key",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Key of an account on that chain which pays for the run's accounts.",
+        ),
+        passphrase_option,
+        click.option(
             "--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C."
         ),
         click.option(
@@ -72,7 +84,17 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _options(data_dir: Path, sabotage: tuple[str, ...], **values: Any) -> Options:
+def _options(
+    data_dir: Path,
+    sabotage: tuple[str, ...],
+    bank_key: Path | None,
+    passphrase_file: Path | None,
+    **values: Any,
+) -> Options:
+    if bank_key is not None:
+        from meridian.node.encrypted_key import open_key
+
+        values["bank"] = open_key(bank_key, lambda: read_passphrase(passphrase_file))
     parsed = []
     for text in sabotage:
         match = _SABOTAGE.fullmatch(text)

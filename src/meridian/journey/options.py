@@ -7,6 +7,7 @@ from typing import Final
 
 from meridian.errors import InvalidInput
 from meridian.primitives.amounts import ATTO
+from meridian.primitives.keys import PrivateKey
 
 SABOTAGE_MODES: Final = ("dead", "garbage")
 
@@ -33,6 +34,10 @@ class Options:
     """How long an epoch may take from its commitment to its report."""
     keep: bool = False
     """Leave the processes running until interrupted."""
+    chain_url: str | None = None
+    """JSON-RPC endpoint of a chain that runs already; None: an embedded chain of the run's own."""
+    bank: PrivateKey | None = None
+    """Gives the run's accounts their coins on such a chain."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; the option is named."""
@@ -54,5 +59,9 @@ class Options:
         numbers = [number for number, _ in self.sabotage]
         if len(set(numbers)) != len(numbers):
             raise InvalidInput("--sabotage", "an evaluator is named twice")
+        if (self.chain_url is None) != (self.bank is None):
+            raise InvalidInput(
+                "--bank-key", "goes with --chain-url: it pays for the run's accounts"
+            )
         if self.kill_evaluator and len(numbers) == self.evaluators:
             raise InvalidInput("--kill-evaluator", "no evaluator is left to kill")

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import State
 from meridian.errors import InvalidInput, RemoteFault
-from meridian.journey import chain_setup, claiming, servers
+from meridian.journey import bank, chain_setup, claiming, servers
 from meridian.journey.chain_setup import Accounts
 from meridian.journey.host import taken_directory
 from meridian.journey.layout import Layout
@@ -86,9 +86,13 @@ class Journey:
             self._accounts = Accounts.load(self._layout, self._options.evaluators)
             self._fleet = stack.enter_context(servers.Fleet(self._layout, self._on_event))
             with self._step("start the chain"):
-                url = self._fleet.start_chain(self._accounts.addresses)
+                url = self._options.chain_url or self._fleet.start_chain(self._accounts.addresses)
             self._rpc = Rpc(url)
             stack.callback(self._rpc.close)
+            self._chain_id = int(self._rpc.call("eth_chainId"), 16)
+            if self._options.bank is not None:
+                with self._step("coins for the accounts"):
+                    self._supply(self._sender(stack, "bank", self._options.bank))
             self._sponsor = self._sender(stack, "sponsor", self._accounts.sponsor)
             self._relayer = self._sender(stack, "relayer", self._accounts.relayer)
             self._set_up(url)
@@ -128,18 +132,28 @@ class Journey:
         stack.callback(sender.close)
         return sender
 
+    def _supply(self, bank_sender: Sender) -> None:
+        budgets = [self._budget(epoch) for epoch in self._source.epochs]
+        wanted = bank.needs(self._accounts, budgets, len(self._source.nodes))
+        bank.supply(bank_sender, wanted)
+
     def _set_up(self, url: str) -> None:
         source, options = self._source, self._options
         definition = source.definition
         digests = definition.evaluation_function.digest, definition.parameters.digest
         with self._step("deploy contracts"):
+            before = int(self._rpc.call("eth_blockNumber"), 16)
             addresses = chain_setup.deploy(
                 self._sponsor, source, options, self._accounts.aggregator.address, digests
             )
-            self._view = ChainView(self._rpc, addresses)
             self._network = self._fleet.describe(
-                source, url, addresses, self._accounts, options.evaluators
+                source,
+                (url, self._chain_id),
+                (addresses, before),
+                self._accounts,
+                options.evaluators,
             )
+            self._view = ChainView(self._rpc, addresses, self._network.deploy_block)
         self._refuse_other_rules(digests)
         domain = self._network.domain(addresses.registry)
         with self._step("register", counted=True):

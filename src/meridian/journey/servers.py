@@ -103,9 +103,22 @@ class Fleet:
     # -- network file -----------------------------------------------------------------------------
 
     def describe(
-        self, source: JobSource, url: str, addresses: Addresses, accounts: Accounts, evaluators: int
+        self,
+        source: JobSource,
+        chain: tuple[str, int],
+        deployed: tuple[Addresses, int],
+        accounts: Accounts,
+        evaluators: int,
     ) -> NetworkFile:
-        """Write the network file for this start and return it; ports are kept where they are free."""
+        """Write the network file for this start and return it; ports are kept where they are free.
+
+        Args:
+            source: The network's jobs.
+            chain: The endpoint's URL and the chain's id.
+            deployed: The contracts, and a block before their first event.
+            accounts: The run's.
+            evaluators: How many.
+        """
         try:
             known = NetworkFile.load(self._layout.root)
         except NotFound:
@@ -125,10 +138,10 @@ class Fleet:
         definition = source.definition
         network = NetworkFile(
             network=definition.name,
-            chain_id=CHAIN_ID,
-            rpc_url=url,
-            contracts=addresses,
-            deploy_block=0,
+            chain_id=chain[1],
+            rpc_url=chain[0],
+            contracts=deployed[0],
+            deploy_block=deployed[1] if known is None else known.deploy_block,
             genesis_s=source.genesis_s,
             epoch_seconds=source.epoch_seconds,
             first_epoch=source.first_epoch,

@@ -9,18 +9,12 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-import click
-
-from meridian.errors import InvalidInput, MeridianError
+from meridian.errors import InvalidInput
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.link_identity import link_identity
-from meridian.node.process import (
-    bound_recursion,
-    ready_line,
-    serve_until_stopped,
-    start_logging,
-)
+from meridian.node.process import ready_line
 from meridian.nym.acceptance import Mode
+from meridian.nym.api_process import api_command, close_quietly
 from meridian.nym.api_store import ApiStore
 from meridian.nym.collector import Collector
 from meridian.nym.contract_client import ContractClient, ContractClock
@@ -46,7 +40,7 @@ async def serve(root: Path, number: int) -> None:
         await stack.enter_async_context(client)
         clock = ContractClock(client)
         way = _way(network, layout, number, store, client, clock)
-        stack.push_async_callback(_close, way)
+        stack.push_async_callback(close_quietly, way)
         await way.start()
         ready_line(number=number, address=address_text(network.address(number)))
         await clock.first_sync(RETRY_S)
@@ -79,19 +73,7 @@ def _way(
     return QuorumWay(network, (key, identity), layout.api(number), store, client)
 
 
-async def _close(way: Way) -> None:
-    with contextlib.suppress(MeridianError):
-        await way.close()
-
-
-@click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--number", type=click.IntRange(min=1), required=True)
-def command(data_dir: Path, number: int) -> None:
-    """Run one Nym-Api of a data directory."""
-    bound_recursion()
-    start_logging(f"nym-api-{number}")
-    raise SystemExit(serve_until_stopped(lambda: serve(data_dir, number)))
+command = api_command(serve, "Run one Nym-Api of a data directory.")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from meridian.journey.layout import Layout
 from meridian.journey.outcome import Publications
 from meridian.journey.processes import Event
 from meridian.journey.receipts import ReceiptBook
+from meridian.journey.servers import CHAIN_ID
 from meridian.measure.commitment import node_tree_hash
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.node.chain.contract import Contract
@@ -146,7 +147,9 @@ class Stage:
             ),
         )
         self.view = ChainView(self.rpc, addresses)
-        network = self.fleet.describe(self.source, url, addresses, self._accounts, cast.evaluators)
+        network = self.fleet.describe(
+            self.source, (url, CHAIN_ID), (addresses, 0), self._accounts, cast.evaluators
+        )
         publications = (*network.publications, _REPLACEMENTS)
         self.network = dataclasses.replace(network, publications=publications)
         domain = network.domain(addresses.registry)

@@ -19,25 +19,19 @@ from meridian.node.chain.contract import Compiled, creation_code
 from meridian.node.chain.fees import Quote, present_fees, quote
 from meridian.node.chain.journal import DEAD, Attempt, SenderJournal, State
 from meridian.node.chain.receipts import TxReceipt, read_receipt
+from meridian.node.chain.refusals import says_full, says_known
 from meridian.node.chain.replacement import REPLACE_AFTER_S, ChainState, Patience, better_offer
 from meridian.node.chain.rpc import BATCH_CALLS_MAX, ChainClient, RpcError, RpcUnavailable
 from meridian.node.chain.signing import Call, Signed, sign_transaction
 from meridian.primitives.ids import Address, address_text
 from meridian.primitives.keys import PrivateKey
 
+WAIT_S: Final = 60.0
+
 _POLL_FIRST_S: Final = 0.03
 _POLL_LAST_S: Final = 0.5
 _RESEND_AFTER_S: Final = 3.0
 _POOL_RETRY_S: Final = 1.0
-
-_KNOWN: Final = (
-    "already known",
-    "already imported",
-    "known transaction",
-    "already exists",
-    "already in mpool",
-)
-_FULL: Final = ("txpool is full", "mempool is full", "pool is full")
 
 
 class NotMined(RemoteFault):
@@ -55,6 +49,7 @@ class Sender:
             that never drop a block (the embedded one); elsewhere a shallow block may be replaced, and a transaction
             that was believed done would then be missing for good.
         replace_after_s: When a stuck transaction is replaced while somebody waits for it.
+        wait_s: How long the waiting methods wait where no other time is given.
     """
 
     def __init__(
@@ -65,7 +60,9 @@ class Sender:
         *,
         confirmations: int = 0,
         replace_after_s: float = REPLACE_AFTER_S,
+        wait_s: float = WAIT_S,
     ) -> None:
+        self._wait_s = wait_s
         self._confirmations = confirmations
         self._replace_after_s = replace_after_s
         self._rpc = rpc
@@ -136,7 +133,7 @@ class Sender:
         value: int = 0,
         *,
         purpose: str,
-        timeout_s: float = 60.0,
+        timeout_s: float | None = None,
     ) -> TxReceipt:
         """Submit and wait.
 
@@ -150,7 +147,12 @@ class Sender:
         return receipt
 
     def deploy(
-        self, artefact: Compiled, *args: Any, purpose: str, value: int = 0, timeout_s: float = 60.0
+        self,
+        artefact: Compiled,
+        *args: Any,
+        purpose: str,
+        value: int = 0,
+        timeout_s: float | None = None,
     ) -> Address:
         """Create a contract once for `purpose`, wait, and return its address; raises as `transact`."""
         code = creation_code(artefact, args)
@@ -177,11 +179,13 @@ class Sender:
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
-    def wait(self, tx_hash: bytes, timeout_s: float = 60.0) -> TxReceipt:
+    def wait(self, tx_hash: bytes, timeout_s: float | None = None) -> TxReceipt:
         """Return the receipt of a transaction; raises as `wait_all`."""
         return self.wait_all([tx_hash], timeout_s)[0]
 
-    def wait_all(self, tx_hashes: Sequence[bytes], timeout_s: float = 60.0) -> list[TxReceipt]:
+    def wait_all(
+        self, tx_hashes: Sequence[bytes], timeout_s: float | None = None
+    ) -> list[TxReceipt]:
         """Return the receipts of many transactions, in the order given; lost ones are sent again meanwhile.
 
         Raises:
@@ -190,7 +194,8 @@ class Sender:
         """
         found: dict[bytes, TxReceipt] = {}
         deadline = now = time.monotonic()
-        deadline += timeout_s
+        patience_s = self._wait_s if timeout_s is None else timeout_s
+        deadline += patience_s
         resend_at, pause_s = now + _RESEND_AFTER_S, _POLL_FIRST_S
         stuck = Patience(now + self._replace_after_s)
         while True:
@@ -213,7 +218,9 @@ class Sender:
                 return [found[one] for one in tx_hashes]
             if time.monotonic() >= deadline:
                 waiting = len(set(tx_hashes)) - len(found)
-                raise fault or NotMined(f"{waiting} transactions in no block after {timeout_s:g} s")
+                raise fault or NotMined(
+                    f"{waiting} transactions in no block after {patience_s:g} s"
+                )
             pause_s = _POLL_FIRST_S if fresh else min(pause_s * 1.5, _POLL_LAST_S)
             time.sleep(min(pause_s, max(deadline - time.monotonic(), 0.0)))
 
@@ -348,7 +355,7 @@ class Sender:
         doubtful = [
             (one, answer)
             for one, answer in zip(attempts, answers, strict=True)
-            if isinstance(answer, RpcError) and not _says(answer, _KNOWN)
+            if isinstance(answer, RpcError) and not says_known(answer)
         ]
         if not doubtful:
             return
@@ -372,7 +379,7 @@ class Sender:
         if refused is not None:
             # Perhaps somebody else with this key has the nonce in the pool: the next attempt starts behind that.
             self._nonce_floor = max(self._nonce_floor, self._count("pending"))
-            if _says(refused, _FULL):
+            if says_full(refused):
                 raise Overloaded(_POOL_RETRY_S, refused.message)
             raise refused
 
@@ -432,8 +439,3 @@ class Sender:
             if answer is not None
             and (head is None or head - int(answer["blockNumber"], 16) >= self._confirmations)
         }
-
-
-def _says(error: RpcError, phrases: Sequence[str]) -> bool:
-    text = error.message.lower()
-    return any(phrase in text for phrase in phrases)

@@ -10,11 +10,10 @@ import logging
 from pathlib import Path
 from typing import Final
 
-import click
 import msgspec
 
 from meridian.committee.settlement import EpochTerms, Settled
-from meridian.errors import InvalidInput, MeridianError, NotFound
+from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.row import RowHeader
 from meridian.measure.epoch import Calendar
@@ -26,12 +25,8 @@ from meridian.node.evaluator.service import EvaluatorService
 from meridian.node.evaluator.state import EpochState
 from meridian.node.evaluator.work import EpochWork
 from meridian.node.network_file import FILE_NAME, NetworkFile
-from meridian.node.process import (
-    bound_recursion,
-    event_line,
-    serve_until_stopped,
-    start_logging,
-)
+from meridian.node.process import event_line
+from meridian.nym.api_process import api_command, close_quietly
 from meridian.nym.api_store import ApiStore, Finding
 from meridian.nym.collector import Collector
 from meridian.nym.network import NymLayout, NymNetwork
@@ -187,7 +182,7 @@ async def serve(root: Path, number: int) -> None:
         store = ApiStore(NymLayout(root).api_store(number))
         stack.callback(store.close)
         service = ChainNymApi(config, system, store)
-        stack.push_async_callback(_close, service)
+        stack.push_async_callback(close_quietly, service)
         clock = ChainClock(await asyncio.to_thread(_calendar, root))
         collector = Collector(number, system.world, store, clock, liar=number <= system.liars)
         collector.begin()
@@ -203,19 +198,7 @@ def _calendar(root: Path) -> Calendar:
         return calendar_of(ChainView(rpc, file.contracts))
 
 
-async def _close(service: ChainNymApi) -> None:
-    with contextlib.suppress(MeridianError):
-        await service.close()
-
-
-@click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--number", type=click.IntRange(min=1), required=True)
-def command(data_dir: Path, number: int) -> None:
-    """Run one Nym-Api of a data directory on a chain."""
-    bound_recursion()
-    start_logging(f"nym-api-{number}")
-    raise SystemExit(serve_until_stopped(lambda: serve(data_dir, number)))
+command = api_command(serve, "Run one Nym-Api of a data directory on a chain.")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 from chain_process import COIN, KEYS, ChainProcess, answer, meridian, write_keys
 
-from meridian.contracts.deployment import Parameters
+from meridian.contracts.deployment import DisputeTerms, Parameters
+from meridian.disputes.promises import double_receipt
+from meridian.measure.receipt import Receipt, SignedReceipt
+from meridian.node.accusation_file import file_of
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.rpc import Rpc
 from meridian.node.deployment_file import Deployment
 from meridian.node.deployment_parameters import parameters_document, read_parameters
+from meridian.primitives.eip712 import Domain
 from meridian.primitives.fil_address import fil_text
-from meridian.primitives.ids import address_text, network_id
+from meridian.primitives.ids import Address, address_text, network_id
 
 FIRST_EPOCH = 7
+GENESIS_S = 4_000_000_000
+"""Far ahead: the first epoch is the running one, whatever the clock says."""
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +41,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
 def write_parameters(path: Path) -> Parameters:
     parameters = Parameters(
         network=network_id("bazaar"),
-        genesis_s=1_700_000_000,
+        genesis_s=GENESIS_S,
         epoch_seconds=3600,
         first_epoch=FIRST_EPOCH,
         node_stake_min_atto=COIN // 10,
         evaluator_stake_min_atto=10 * COIN,
-        exit_delay_s=1,
+        exit_delay_s=2,
         aggregators=(KEYS["operator"].address,),
-        challenge_seconds=3,
+        challenge_seconds=1,
         function_digest=b"\x02" * 32,
         parameters_digest=b"\x03" * 32,
         aggregator_stake_min_atto=COIN,
+        disputes=DisputeTerms(
+            bond_atto=COIN // 4,
+            response_seconds=1,
+            burn_ppm=100_000,
+            burn_address=Address(b"\xdd" * 20),
+            referees=(KEYS["poor"].address,),
+            referee_stake_min_atto=0,
+            voting_seconds=60,
+        ),
     )
     path.write_text(json.dumps(parameters_document("bazaar", parameters)))
     assert read_parameters(path) == ("bazaar", parameters)
@@ -87,7 +102,7 @@ def test_deploy_tries_shows_sends_once_and_goes_on(place):
     done = meridian(*deploy(place))
     assert done.exit_code == 0, done.output
     sent = place.count(KEYS["sponsor"])
-    assert sent >= 4
+    assert sent == 8
     again = meridian(*deploy(place))
     assert again.exit_code == 0, again.output
     assert again.output.count("Sent before, not again") == sent
@@ -123,7 +138,7 @@ def test_a_node_joins_leaves_and_gets_its_stake_back(place):
     assert (
         answer("chain", "leave", "node", "--node", "n1", *as_(place, "operator"))["sent"] is False
     )
-    time.sleep(2.1)
+    time.sleep(3.1)
     before = place.balance(KEYS["operator"])
     assert answer("chain", "withdraw", "node", "--node", "n1", *as_(place, "sponsor"))["sent"]
     assert place.balance(KEYS["operator"]) == before + COIN // 10
@@ -165,7 +180,7 @@ def test_an_aggregator_joins_leaves_and_gets_its_stake_back(place):
     assert (row["state"], row["stake_atto"]) == ("active", str(COIN))
     assert answer("chain", "leave", "aggregator", *me)["sent"] is True
     assert answer("chain", "leave", "aggregator", *me)["sent"] is False
-    time.sleep(2.1)
+    time.sleep(3.1)
     assert answer("chain", "withdraw", "aggregator", *me)["sent"] is True
     assert answer("chain", "withdraw", "aggregator", *me)["sent"] is False
     assert answer("chain", "stake", "aggregator", *me)["sent"] is True  # another wish than before
@@ -273,6 +288,52 @@ def test_a_stopped_chain_is_served_from_its_file(place):
     place.process, place.url = restarted.process, restarted.url
     assert place.count(KEYS["sponsor"]) == sent + 1
     assert answer("chain", "fund", *wish)["sent"] is False
+
+
+def test_an_accusation_is_tried_sent_once_and_takes_the_stake(place, tmp_path):
+    """The aggregator signed two receipts with one number; anybody who has both can take its stake."""
+    deployment, key = Deployment.load(place.root), KEYS["operator"]
+    domain = Domain(chain_id=deployment.chain_id, contract=deployment.contracts.commitments)
+    answer("chain", "stake", "aggregator", *as_(place, "operator"))
+    pair = [
+        SignedReceipt.sign(
+            Receipt(deployment.network_id, FIRST_EPOCH, key.address, 5, bytes([root]) * 32, 1),
+            domain,
+            key,
+        )
+        for root in (1, 2)
+    ]
+    fault = double_receipt(*pair)
+    assert fault is not None
+    path = tmp_path / "accusation.json"
+    rpc = Rpc(place.url)
+    path.write_bytes(file_of(rpc, "bazaar", fault).encode())
+    command = ["chain", "dispute", "send", "--file", path, *as_(place, "sponsor")]
+    assert answer(*command, "--dry-run")["proof"] == "CommitmentProofs.double_receipt"
+    wrong = json.loads(path.read_text())
+    for field, value, code in [
+        ("function", "omission", 2),
+        ("contract", "Registry", 2),
+        ("network", "other", 2),
+        ("calldata", wrong["calldata"][:-2] + "00", 7),  # one signature is another now
+        ("calldata", "0x12345678", 2),
+    ]:
+        broken = tmp_path / "broken.json"
+        broken.write_text(json.dumps({**wrong, field: value}))
+        refused = meridian(*command[:4], broken, *command[5:])
+        assert refused.exit_code == code, (field, refused.output)
+    assert answer(*command)["sent"] is True
+    assert answer(*command)["sent"] is False
+    late = meridian(*command, "--journal-dir", tmp_path / "elsewhere")  # somebody else, too late
+    assert late.exit_code == 7
+    assert "disputes: convicted" in late.output
+    status = answer("chain", "status", "--data-dir", place.root)
+    assert [row["state"] for row in status["aggregators"]] == ["slashed"]
+    [verdict] = status["disputes"]["verdicts"]
+    assert verdict["guilty"] == address_text(key.address)
+    assert verdict["stake_atto"] == str(COIN)
+    text = meridian("chain", "status", "--data-dir", place.root).output
+    assert "verdict" in text
 
 
 def test_keys_are_made_imported_and_shown(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from meridian.cli.chain_dispute_commands import dispute
 from meridian.cli.chain_key_commands import key
 from meridian.cli.chain_member_commands import leave, stake, withdraw
 from meridian.cli.chain_money_commands import claim, fund
@@ -33,7 +34,7 @@ def chain() -> None:
     """
 
 
-for command in (key, stake, leave, withdraw, fund, claim):
+for command in (key, stake, leave, withdraw, fund, claim, dispute):
     chain.add_command(command)
 
 

@@ -188,7 +188,9 @@ def _pay(session: Session, wish: RewardCall, epoch: int | None, from_block: int)
                     },
                 )
                 return
-    chosen = fixed if fixed is not None else _next_unfunded(rewards) if epoch is None else epoch
+    chosen = fixed if fixed is not None else epoch
+    if chosen is None:
+        chosen = _next_unfunded(session, evaluations, rewards)
     amount = format_fil(wish.atto)
     session.perform(
         Action(
@@ -209,6 +211,14 @@ def _sent_epoch(session: Session, rewards: Contract, purpose: str) -> int | None
     return int(arguments[0])
 
 
-def _next_unfunded(rewards: Contract) -> int:
-    settled, through = rewards.read("next_to_settle"), rewards.read("funded_through")
-    return max(int(settled), int(through) + 1)
+def _next_unfunded(session: Session, evaluations: Contract, rewards: Contract) -> int:
+    """Return the first epoch that nobody has funded and that is not over."""
+    from meridian.contracts.artefact import load
+    from meridian.measure.epoch import Calendar
+
+    registry = Contract(session.rpc, evaluations.read("registry"), load("Registry"))
+    names = ("genesis", "epoch_seconds", "first_epoch")
+    calendar = Calendar(*(registry.read(name) for name in names))
+    now_s = int(session.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    running = calendar.first_epoch + max(0, now_s - calendar.genesis_s) // calendar.epoch_seconds
+    return int(max(rewards.read("funded_through") + 1, running))

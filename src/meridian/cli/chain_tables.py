@@ -35,12 +35,14 @@ def print_status(document: Mapping[str, Any]) -> None:
         f"[bold]{escape(document['network'])}[/bold] on chain {document['chain_id']},"
         f" block {document['block']:,} ({_time(document['time_s'])});"
         f" epochs of {calendar['epoch_seconds']:,} s since {_time(calendar['genesis_s'])},"
-        f" next to open: {calendar['next_to_open']}"
+        f" next to open: {calendar['next_to_open']}; term {document['term']}"
     )
     console.print(_contracts(document["contracts"]))
     console.print(_epochs(document["epochs"]))
     console.print(_members(document))
     console.print(_funds(document["funds"]))
+    if document["disputes"] is not None:
+        console.print(_disputes(document["disputes"]))
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str] = ()) -> Table:
@@ -74,7 +76,7 @@ def _epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['report_hash'][:10]}…" if row["report_hash"] else "",
             _time(row["unlock_at_s"]) if row["unlock_at_s"] else "",
             str(row["members"] or ""),
-            str(row["commitments"] or ""),
+            str(row["standing_commitments"] or ""),
             _coins(row["budget_atto"]),
             _coins(row["paid_atto"]),
         )
@@ -102,6 +104,30 @@ def _funds(funds: Mapping[str, Any]) -> Table:
     table.add_row("staked", _coins(funds["staked_atto"]))
     table.add_row("funded through epoch", str(funds["funded_through"]))
     table.add_row("nodes that ever registered", f"{funds['nodes_registered']:,}")
+    return table
+
+
+def _disputes(court: Mapping[str, Any]) -> Table:
+    table = _table(
+        f"Disputes (bond {_coins(court['bond_atto'])} coins)",
+        ["what", "who", "about", "until"],
+        ["epoch", "stake"],
+    )
+    for row in court["challenges"]:
+        place = f"node {row['node_index']}" + (
+            "" if row["job_index"] is None else f", job {row['job_index']}"
+        )
+        about = f"{row['aggregator']}\n{place}"
+        until = _time(row["until_s"])
+        table.add_row("open challenge", row["challenger"], about, until, str(row["epoch"]), "")
+    for row in court["cases"]:
+        until = _time(row["until_s"])
+        about = escape(row["uri"])
+        table.add_row("open case", row["escalator"], about, until, str(row["epoch"]), "")
+    for row in court["verdicts"]:
+        stake = _coins(row["stake_atto"])
+        what = f"verdict, kind {row['kind']}"
+        table.add_row(what, row["winner"], row["guilty"], "", str(row["epoch"]), stake)
     return table
 
 

@@ -6,9 +6,11 @@ for, not by the age of the network, except for the events that list members.
 
 from typing import Any, Final
 
+from meridian.contracts.artefact import load
 from meridian.errors import Reverted
+from meridian.node.chain.contract import Contract
 from meridian.node.chain.rpc import ChainClient
-from meridian.node.chain_view import ChainView
+from meridian.node.chain_view import AcceptedReport, ChainView, EpochCommitments
 from meridian.node.deployment_file import Deployment
 from meridian.primitives.fil_address import CHAIN_IDS, fil_text
 from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text
@@ -40,10 +42,13 @@ def read_status(client: ChainClient, deployment: Deployment, last_epochs: int) -
             "first_epoch": view.registry.read("first_epoch"),
             "next_to_open": view.registry.read("next_epoch"),
         },
+        "term": view.term(),
+        "voiding": view.evaluations.read("voiding"),
         "epochs": epochs,
         "evaluators": _evaluators(view),
         "aggregators": _aggregators(view),
         "funds": _funds(client, view),
+        "disputes": _disputes(client, deployment),
     }
 
 
@@ -64,9 +69,9 @@ def _contracts(client: ChainClient, deployment: Deployment) -> list[dict[str, An
 def _epochs(view: ChainView, count: int) -> list[dict[str, Any]]:
     first: int = view.registry.read("first_epoch")
     following: int = view.registry.read("next_epoch")
-    committed: dict[int, int] = {}
-    for commitment in view.committed():
-        committed[commitment.epoch] = committed.get(commitment.epoch, 0) + 1
+    commitments: dict[int, EpochCommitments] = {}
+    view.follow_commitments(commitments)
+    abandoned = view.abandoned()
     reported = {report.epoch: report for report in view.reported()}
     paid: dict[int, int] = {}
     for claim in view.claims():
@@ -78,12 +83,21 @@ def _epochs(view: ChainView, count: int) -> list[dict[str, Any]]:
     for epoch in range(max(first, newest - count + 1), newest + 1):
         report = reported.get(epoch)
         is_open = epoch < following
+        standing = len(commitments[epoch].standing) if epoch in commitments else 0
         rows.append(
             {
                 "epoch": epoch,
-                "state": _state(view, epoch, is_open, committed, report is not None),
+                "state": "abandoned"
+                if epoch in abandoned
+                else _report_state(view, report)
+                if report is not None
+                else "committed"
+                if standing
+                else "open"
+                if is_open
+                else "funded",
                 "members": len(view.committee(epoch)) if is_open else 0,
-                "commitments": committed.get(epoch, 0),
+                "standing_commitments": standing,
                 "report_hash": None if report is None else "0x" + report.report_hash.hex(),
                 "unlock_at_s": None if report is None else report.unlock_at_s,
                 "budget_atto": _budget(view, epoch),
@@ -93,14 +107,8 @@ def _epochs(view: ChainView, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _state(
-    view: ChainView, epoch: int, is_open: bool, committed: dict[int, int], is_reported: bool
-) -> str:
-    if is_reported and view.is_reported(epoch):
-        return "unlocked" if view.is_unlocked(epoch) else "reported"
-    if epoch in committed:
-        return "committed"
-    return "open" if is_open else "funded"
+def _report_state(view: ChainView, report: AcceptedReport) -> str:
+    return "unlocked" if view.is_unlocked(report.epoch) else "reported"
 
 
 def _budget(view: ChainView, epoch: int) -> str | None:
@@ -117,6 +125,8 @@ def _evaluators(view: ChainView) -> list[dict[str, Any]]:
     for address in sorted(known):
         stake, _, exit_at = view.registry.read("evaluator", address)
         state = "active" if known[address].is_active else "leaving" if stake else "left"
+        if view.registry.read("is_slashed", address):
+            state = "slashed"
         rows.append(
             {
                 "address": address_text(address),
@@ -165,4 +175,55 @@ def _funds(client: ChainClient, view: ChainView) -> dict[str, Any]:
         "funded_through": view.rewards.read("funded_through"),
         "staked_atto": str(staked),
         "nodes_registered": len(nodes),
+    }
+
+
+def _disputes(client: ChainClient, deployment: Deployment) -> dict[str, Any] | None:
+    """Return what is open before the court, and its verdicts; None for a network without one."""
+    place = deployment.contracts.disputes
+    if place == ZERO_ADDRESS or client.call("eth_getCode", address_text(place), "latest") == "0x":
+        return None
+    court = Contract(client, place, load("Disputes"))
+
+    def events(name: str) -> list[dict[str, Any]]:
+        return [event.args for event in court.events(name, deployment.deploy_block)]
+
+    closed = {one["challenge_id"] for name in ("Answered", "Resolved") for one in events(name)}
+    ruled = {one["case_id"] for one in events("Ruled")}
+    return {
+        "bond_atto": str(court.read("bond")),
+        "challenges": [
+            {
+                "epoch": one["epoch"],
+                "challenge_id": "0x" + one["challenge_id"].hex(),
+                "challenger": address_text(one["challenger"]),
+                "aggregator": address_text(one["aggregator"]),
+                "node_index": one["node_index"],
+                "job_index": one["job_index"] if one["of_job"] else None,
+                "until_s": one["until"],
+            }
+            for one in events("Opened")
+            if one["challenge_id"] not in closed
+        ],
+        "cases": [
+            {
+                "epoch": one["epoch"],
+                "case_id": str(one["case_id"]),
+                "escalator": address_text(one["escalator"]),
+                "uri": one["uri"],
+                "until_s": one["until"],
+            }
+            for one in events("Escalated")
+            if one["case_id"] not in ruled
+        ],
+        "verdicts": [
+            {
+                "epoch": one["epoch"],
+                "kind": one["kind"],
+                "guilty": address_text(one["guilty"]),
+                "winner": address_text(one["winner"]),
+                "stake_atto": str(one["stake"]),
+            }
+            for one in events("Verdict")
+        ],
     }

@@ -10,15 +10,24 @@
         SHA256(tag, left node, right node), its annotation the sum of the two.
 @dev A library: no state. The shape is that of RFC 9162: a path has one node for each level on
      which leaf and last leaf still differ (on the side that the index says), then one left
-     sibling for each bit left in the index. An annotation travels as one word,
-     count * 2**128 + total. Sums cannot overflow because each of the at most 41 summands must be
+     sibling for each bit left in the index. A path is its nodes, one behind the other; inside, an
+     annotation is one word, count * 2**128 + total. Sums cannot overflow because each of the at most 41 summands must be
      below 2**122 (2**58 for counts); no money and no tree reaches that.
 """
 
+
+struct Node:
+    hash: bytes32
+    annotation: uint256
+
+
 DEPTH_MAX: constant(uint256) = 40
-TOTAL_MASK: constant(uint256) = 2**128 - 1
-TOTAL_END: constant(uint256) = 2**122
-COUNT_END: constant(uint256) = 2**58
+NODE_BYTES: constant(uint256) = 56
+PATH_BYTES_MAX: constant(uint256) = 56 * 40
+ANNOTATION_MASK: constant(uint256) = 2**192 - 1
+# Bits that no summand may have, with the annotation at the upper end of its word: counts from
+# 2**58 and totals from 2**122 on, and what stands behind the annotation.
+SUMS_FORBIDDEN: constant(uint256) = ~(((2**58 - 1) << 192) | ((2**122 - 1) << 64))
 
 
 @internal
@@ -87,49 +96,47 @@ def _fold(
     leaf_annotation: uint256,
     index: uint64,
     size: uint64,
-    hashes: DynArray[bytes32, DEPTH_MAX],
-    annotations: DynArray[uint256, DEPTH_MAX],
+    path: DynArray[Node, DEPTH_MAX],
 ) -> (bytes32, uint256):
     """
     @notice The root node that a leaf and its path imply.
     @dev Reverts with "sum tree: path" if the path cannot belong to leaf `index` of `size` leaves,
          and with "sum tree: sum" if an annotation is greater than any that can be meant.
+    @param path The path's nodes, leaf to root.
     """
     assert index < size, "sum tree: path"
     sides: uint256 = 0
     length: uint256 = 0
     sides, length = self._sides(index, size)
-    assert len(hashes) == length and len(annotations) == length, "sum tree: path"
+    assert len(path) == length, "sum tree: path"
     node: bytes32 = leaf_hash
-    sum: uint256 = leaf_annotation
+    # Annotations stand at the upper end of their words, as they are hashed.
+    sum: uint256 = leaf_annotation << 64
     seen: uint256 = sum
-    i: uint256 = 0
-    for sibling: bytes32 in hashes:
-        other: uint256 = annotations[i]
+    for sibling: Node in path:
         if sides & 1 == 0:
             node = sha256(
                 concat(
                     tag,
                     node,
-                    convert(convert(sum << 64, bytes32), bytes24),
-                    sibling,
-                    convert(convert(other << 64, bytes32), bytes24),
+                    convert(convert(sum, bytes32), bytes24),
+                    sibling.hash,
+                    convert(convert(sibling.annotation, bytes32), bytes24),
                 )
             )
         else:
             node = sha256(
                 concat(
                     tag,
-                    sibling,
-                    convert(convert(other << 64, bytes32), bytes24),
+                    sibling.hash,
+                    convert(convert(sibling.annotation, bytes32), bytes24),
                     node,
-                    convert(convert(sum << 64, bytes32), bytes24),
+                    convert(convert(sum, bytes32), bytes24),
                 )
             )
-        seen |= other
-        sum = unsafe_add(sum, other)
+        seen |= sibling.annotation
+        sum = unsafe_add(sum, sibling.annotation)
         sides >>= 1
-        i = unsafe_add(i, 1)
-    # A bit of any summand is a bit of `seen`, so this bounds them all.
-    assert seen & TOTAL_MASK < TOTAL_END and seen >> 128 < COUNT_END, "sum tree: sum"
-    return node, sum
+    # A bit of any summand is a bit of `seen`, so this bounds them all, and the zeros behind them.
+    assert seen & SUMS_FORBIDDEN == 0, "sum tree: sum"
+    return node, sum >> 64

@@ -1,7 +1,7 @@
 """Signed things and proofs in the shape of the contracts' arguments.
 
-The contracts take signatures as pairs of words and paths as two lists; in our own formats a signature is 64 bytes and
-a path a list of 56-byte nodes. The `arguments` tuples here are in the order of the ABI, ready for an encoder.
+The contracts take signatures as pairs of words and paths as pairs of words; in our own formats a signature is 64 bytes
+and a path a list of 56-byte nodes. The `arguments` tuples here are in the order of the ABI, ready for an encoder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ NODES_PER_CALL: Final = 64
 """How many registrations ``register_nodes`` takes at once."""
 CLAIMS_PER_CALL: Final = 32
 """How many claims ``claim_many`` takes at once."""
+ANNOTATION_SHIFT: Final = 64
+"""An annotation's 24 bytes stand at the upper end of their word."""
 PATH_MAX: Final = 40
 """The greatest number of nodes in a claim's path."""
 ENDPOINT_BYTES_MAX: Final = 64
@@ -86,8 +88,8 @@ class EvaluatorRegistration:
         )
 
 
-def path_words(path: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
-    """Split a path of 56-byte nodes into hashes and annotation words (count * 2^128 + total).
+def path_words(path: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """Split the 56-byte nodes of a path into pairs of words: the hash, and annotation * 2^64.
 
     Raises:
         InvalidInput: If it is too long for a contract, or a node has another length.
@@ -96,10 +98,10 @@ def path_words(path: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
         raise InvalidInput("path", f"{len(path)} nodes where at most {PATH_MAX} are taken")
     if any(len(node) != NODE_BYTES for node in path):
         raise InvalidInput("path", f"a node does not have {NODE_BYTES} bytes")
-    return (
-        [node[:HASH_BYTES] for node in path],
-        [int.from_bytes(node[HASH_BYTES:], "big") for node in path],
-    )
+    return [
+        (node[:HASH_BYTES], int.from_bytes(node[HASH_BYTES:], "big") << ANNOTATION_SHIFT)
+        for node in path
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,8 @@ class Claim:
     """The sibling nodes from the leaf to the root, 56 bytes each."""
 
     @property
-    def arguments(
-        self,
-    ) -> tuple[int, NodeKey, Address, int, int, int, list[bytes], list[int]]:
-        """epoch, node_key, payee, cumulative, index, size, hashes, annotations."""
+    def arguments(self) -> tuple[int, NodeKey, Address, int, int, int, list[tuple[bytes, int]]]:
+        """epoch, node_key, payee, cumulative, index, size, path."""
         return (
             self.epoch,
             self.node_key,
@@ -127,5 +127,5 @@ class Claim:
             self.cumulative_atto,
             self.index,
             self.size,
-            *path_words(self.path),
+            path_words(self.path),
         )

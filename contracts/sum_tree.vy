@@ -26,7 +26,7 @@ NODE_BYTES: constant(uint256) = 56
 PATH_BYTES_MAX: constant(uint256) = 56 * 40
 ANNOTATION_MASK: constant(uint256) = 2**192 - 1
 # Bits that no summand may have, with the annotation at the upper end of its word: counts from
-# 2**58 and totals from 2**122 on, and what stands behind the annotation.
+# 2**58 and totals from 2**122 on. (The conversion to 24 bytes refuses what stands behind.)
 SUMS_FORBIDDEN: constant(uint256) = ~(((2**58 - 1) << 192) | ((2**122 - 1) << 64))
 
 
@@ -137,6 +137,6 @@ def _fold(
         seen |= sibling.annotation
         sum = unsafe_add(sum, sibling.annotation)
         sides >>= 1
-    # A bit of any summand is a bit of `seen`, so this bounds them all, and the zeros behind them.
+    # A bit of any summand is a bit of `seen`, so this bounds them all.
     assert seen & SUMS_FORBIDDEN == 0, "sum tree: sum"
     return node, sum >> 64

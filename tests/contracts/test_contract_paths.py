@@ -18,19 +18,20 @@ from meridian.primitives.hashing import CLAIM_NODE, sha256
 from meridian.primitives.sumtree import LaneKind, SumTree, fold, leaf_node
 
 SOURCES = Path(__file__).resolve().parents[2] / "contracts"
-TYPES = ["bytes32", "uint256", "uint64", "uint64", "bytes32[]", "uint256[]"]
+TYPES = ["bytes32", "uint256", "uint64", "uint64", "(bytes32,uint256)[]"]
 SELECTOR = keccak(f"fold({','.join(TYPES)})".encode())[:4]
 SOURCE = """
 # pragma evm-version cancun
 # pragma optimize gas
+# pragma experimental-codegen
 import sum_tree
 
 @external
 def fold(
     leaf: bytes32, annotation: uint256, index: uint64, size: uint64,
-    hashes: DynArray[bytes32, 40], annotations: DynArray[uint256, 40],
+    path: DynArray[sum_tree.Node, 40],
 ) -> (bytes32, uint256):
-    return sum_tree._fold(0x07, leaf, annotation, index, size, hashes, annotations)
+    return sum_tree._fold(0x07, leaf, annotation, index, size, path)
 """
 
 
@@ -49,7 +50,7 @@ class Folder:
 
     def root(self, leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
         annotation = int.from_bytes(leaf[32:], "big")
-        data = SELECTOR + encode(TYPES, [leaf[:32], annotation, index, size, *path_words(path)])
+        data = SELECTOR + encode(TYPES, [leaf[:32], annotation, index, size, path_words(path)])
         run = self.world.execute(self.address, data, None, 0, None)
         digest, annotation = decode(["bytes32", "uint256"], run.output)
         return bytes(digest) + annotation.to_bytes(24, "big")

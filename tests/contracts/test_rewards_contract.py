@@ -5,18 +5,23 @@ from dataclasses import replace
 import pytest
 from contract_world import (
     CHALLENGE_S,
+    DISPUTE_TERMS,
     EPOCH_S,
+    FAR_S,
     FIRST,
+    NETWORK,
     ClaimTree,
     Refused,
     World,
     account,
+    key,
     refuses,
 )
 from eth_abi import encode
 
 from meridian.contracts.artefact import load
-from meridian.contracts.calldata import CLAIMS_PER_CALL, PATH_MAX
+from meridian.contracts.calldata import CLAIMS_PER_CALL, PATH_MAX, signature_words
+from meridian.contracts.statements import Delegate, RelayedClaim
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import ZERO_ADDRESS, address_text, node_key
 
@@ -230,22 +235,23 @@ def test_a_proof_for_another_place_or_size_is_refused(world):
             assert reason in {"sum tree: path", "rewards: sums", "rewards: proof"}
     for path in (good.path[:-1], (*good.path, good.path[0]), ()):
         assert refuses(world.claim, replace(good, path=path)) == "sum tree: path"
-    hashes, annotations = good.arguments[-2:]
-    arguments = (*good.arguments[:-2], hashes, annotations[:-1])
-    assert refuses(world.rewards.send, "claim", *arguments) == "sum tree: path"
     world.claim(good)
 
 
 def test_annotations_that_could_overflow_are_refused(world):
     world.fund(FIRST, 1, 10**6)
     good = world.pay_epoch(FIRST, amounts(world, n=5)).claim(FIRST, "n1")
-    hashes, annotations = good.arguments[-2:]
-    for word in (1 << 122, 1 << 186, 1 << 192, (1 << 256) - annotations[0]):
-        arguments = (*good.arguments[:-2], hashes, [word, *annotations[1:]])
-        assert refuses(world.rewards.send, "claim", *arguments) == "sum tree: sum"
-    longer = ([bytes(32)] * (PATH_MAX + 1), [0] * (PATH_MAX + 1))
+    path = good.arguments[-1]
+    (digest, annotation) = path[0]
+    # Totals from 2^122 and counts from 2^58 on, what makes the sum go round, and something behind.
+    reasons = {1 << 186: "sum", 1 << 250: "sum", (1 << 256) - annotation: "sum", annotation + 1: ""}
+    for word, reason in reasons.items():
+        arguments = (*good.arguments[:-1], [(digest, word), *path[1:]])
+        expected = reason and f"sum tree: {reason}"
+        assert refuses(world.rewards.send, "claim", *arguments) == expected
+    longer = [(bytes(32), 0)] * (PATH_MAX + 1)
     with pytest.raises(Refused):
-        world.rewards.send("claim", *good.arguments[:-2], *longer)
+        world.rewards.send("claim", *good.arguments[:-1], longer)
 
 
 def test_a_root_whose_total_is_not_the_reports_pays_nothing(world):
@@ -428,3 +434,277 @@ def test_rewards_refuses_another_registry_than_evaluations_has():
     )
     assert run.is_error
     assert b"rewards: wiring" in run.output
+
+
+# ---- relayed claims and delegates
+
+PAYEE = key("payee")
+RELAYER = account("relayer")
+FEE = 7
+
+
+def one_payee(world, amount=100):
+    """A network in which PAYEE can claim `amount` for node "a"."""
+    world.fund(FIRST, 1, 1000)
+    tree = world.pay_epoch(FIRST, {"a": (PAYEE.address, amount), "b": (account("b"), 50)})
+    world.give(RELAYER, 10)
+    return tree
+
+
+def relay(world, claim, signer=PAYEE, *, domain=None, fee=FEE, deadline_s=FAR_S, **changes):
+    nonce = world.rewards.read("nonces", claim.payee)
+    says = RelayedClaim(NETWORK, claim.node_key, claim.payee, FEE, nonce, FAR_S)
+    signature = signer.sign(replace(says, **changes).digest(domain or world.rewards.domain))
+    words = signature_words(signature)
+    arguments = (claim.arguments, fee, deadline_s, *words)
+    return world.rewards.send("claim_relayed", *arguments, sender=RELAYER)
+
+
+def test_a_relayer_keeps_the_signed_fee_and_the_payee_gets_the_rest(world):
+    tree = one_payee(world)
+    claim = tree.claim(FIRST, "a")
+    outcome = relay(world, claim)
+    assert [event.name for event in outcome.events] == ["Claimed", "FeePaid"]
+    assert (world.balance(PAYEE.address), world.balance(RELAYER)) == (93, 17)
+    assert world.rewards.read("claimed", node_key("a")) == 100
+    assert world.rewards.read("nonces", PAYEE.address) == 1
+    assert refuses(relay, world, claim) == "rewards: nothing"
+    assert refuses(relay, world, claim, nonce=0) == "rewards: signature"  # a replay
+
+
+def test_a_fee_beyond_the_amount_takes_the_amount(world):
+    tree = one_payee(world, amount=5)
+    relay(world, tree.claim(FIRST, "a"))
+    assert (world.balance(PAYEE.address), world.balance(RELAYER)) == (0, 15)
+
+
+def test_a_relayed_claim_without_a_fee_pays_the_payee_alone(world):
+    tree = one_payee(world)
+    relay(world, tree.claim(FIRST, "a"), fee=0, fee_max_atto=0)
+    assert (world.balance(PAYEE.address), world.balance(RELAYER)) == (100, 10)
+
+
+def test_only_what_the_payee_signed_is_relayed(world):
+    claim = one_payee(world).claim(FIRST, "a")
+    wrong = [
+        {"signer": key("else")},
+        {"fee": FEE + 1},
+        {"deadline_s": FAR_S - 1},
+        {"nonce": 1},
+        {"node_key": node_key("b")},
+        {"network": bytes(31) + b"\1"},
+        {"domain": world.registry.domain},
+    ]
+    for changes in wrong:
+        assert refuses(relay, world, claim, **changes) == "rewards: signature"
+    late = world.now_s - 1
+    refused = refuses(relay, world, claim, deadline_s=late)
+    assert refused == "rewards: deadline"
+    assert world.balance(PAYEE.address) == 0
+    relay(world, claim)
+
+
+def test_a_relayer_that_refuses_its_fee_relays_nothing(world):
+    claim = one_payee(world).claim(FIRST, "a")
+    world.env.set_code(address_text(RELAYER), REVERTER)
+    assert refuses(relay, world, claim) == "rewards: payment"
+
+
+def test_a_payee_that_claims_while_it_is_relayed_cannot_take_the_fee_from_the_reserve(world):
+    """A lying quorum gave out more than is left; the payee is an account with code (EIP-7702)."""
+    world.fund(FIRST, 10, 100)
+    honest = world.pay_epoch(FIRST, {"a": (account("a"), 96), "b": (account("b"), 4)})
+    world.claim(honest.claim(FIRST, "a"))
+    lie = world.pay_epoch(FIRST + 1, {"x": (PAYEE.address, 100), "y": (PAYEE.address, 6)})
+    reserve = 1000 - lie.total
+    left = world.balance(world.rewards.address) - reserve
+    assert left == 10
+    tree = world.pay_epoch(FIRST + 2, {"x": (PAYEE.address, 8), "y": (PAYEE.address, 98)})
+    again = world.rewards.encode("claim", *lie.claim(FIRST + 1, "y").arguments)
+    code = calls_back(world.rewards.address, again, fails=False)
+    world.env.set_code(address_text(PAYEE.address), code)
+    assert refuses(relay, world, tree.claim(FIRST + 2, "x")) == "rewards: reserve"
+
+
+def delegate_signed(world, delegate, signer=PAYEE, *, domain=None, deadline_s=FAR_S, **changes):
+    nonce = world.rewards.read("nonces", PAYEE.address)
+    says = Delegate(NETWORK, PAYEE.address, delegate, nonce, FAR_S)
+    signature = signer.sign(replace(says, **changes).digest(domain or world.rewards.domain))
+    arguments = (PAYEE.address, delegate, deadline_s, *signature_words(signature))
+    return world.rewards.send("set_delegate_signed", *arguments)
+
+
+def test_a_delegate_and_the_payee_claim_to_any_account(world):
+    tree = one_payee(world)
+    claim, vault = tree.claim(FIRST, "a"), account("vault")
+
+    def claim_to(sender, recipient=vault):
+        arguments = (claim.arguments, recipient)
+        return world.rewards.send("claim_to", *arguments, sender=sender)
+
+    assert refuses(claim_to, RELAYER) == "rewards: delegate"
+    delegate_signed(world, RELAYER)
+    assert world.rewards.read("delegates", PAYEE.address) == address_text(RELAYER)
+    world.rewards.send("set_delegate", account("zero"), sender=PAYEE.address)
+    assert refuses(claim_to, RELAYER) == "rewards: delegate"
+    world.rewards.send("set_delegate", RELAYER, sender=PAYEE.address)
+    assert refuses(claim_to, RELAYER, ZERO_ADDRESS) == "rewards: recipient"
+    names = [event.name for event in claim_to(RELAYER).events]
+    assert names == ["Claimed", "ClaimedTo"]
+    assert (world.balance(vault), world.balance(PAYEE.address)) == (100, 0)
+    assert refuses(claim_to, RELAYER) == "rewards: nothing"
+    second = world.pay_epoch(FIRST + 1, {"a": (PAYEE.address, 100), "b": (account("b"), 50)})
+    claim = second.claim(FIRST + 1, "a")
+    assert refuses(claim_to, PAYEE.address) == "rewards: nothing"
+
+
+def test_a_delegation_is_good_once_and_only_as_signed(world):
+    delegate_signed(world, RELAYER)
+    wrong = [
+        {"nonce": 0},
+        {"signer": key("else")},
+        {"deadline_s": FAR_S - 1},
+        {"network": bytes(31) + b"\1"},
+        {"domain": world.registry.domain},
+    ]
+    for changes in wrong:
+        assert refuses(delegate_signed, world, RELAYER, **changes) == "rewards: signature"
+    assert refuses(delegate_other, world, account("else")) == "rewards: signature"
+    refused = refuses(delegate_signed, world, RELAYER, deadline_s=world.now_s - 1)
+    assert refused == "rewards: deadline"
+    delegate_signed(world, ZERO_ADDRESS)
+    assert world.rewards.read("delegates", PAYEE.address) == address_text(ZERO_ADDRESS)
+
+
+def delegate_other(world, given):
+    """Send a delegation to `given` with a signature for RELAYER."""
+    nonce = world.rewards.read("nonces", PAYEE.address)
+    says = Delegate(NETWORK, PAYEE.address, RELAYER, nonce, FAR_S)
+    words = signature_words(PAYEE.sign(says.digest(world.rewards.domain)))
+    return world.rewards.send("set_delegate_signed", PAYEE.address, given, FAR_S, *words)
+
+
+# ---- holds, voids and rolls
+
+
+@pytest.fixture
+def judged() -> World:
+    world = World(disputes=DISPUTE_TERMS, report_seconds=3 * EPOCH_S)
+    world.join_members(4)
+    world.give(world.judge)
+    return world
+
+
+def hold(world, epoch, until, sender=None):
+    return world.rewards.send("hold", epoch, until, sender=sender or world.judge)
+
+
+def reported(world, epoch, named):
+    tree = ClaimTree(named)
+    world.ready(epoch)
+    world.submit(world.report(epoch, tree.root, tree.total))
+    return tree
+
+
+def unlock_at(world, epoch):
+    return world.rewards.read("allotment", epoch)[2]
+
+
+def test_a_hold_locks_a_report_and_those_after_it_and_those_to_come(judged):
+    judged.fund(FIRST, 5, 100)
+    payee = account("a")
+    free = judged.pay_epoch(FIRST, {"a": (payee, 10)})
+    tree = reported(judged, FIRST + 1, {"a": (payee, 20)})
+    later = reported(judged, FIRST + 2, {"a": (payee, 30)})
+    until = judged.now_s + 5 * CHALLENGE_S
+    assert refuses(hold, judged, FIRST + 1, until, judged.someone) == "rewards: sender"
+    assert refuses(hold, judged, FIRST + 3, until) == "rewards: unreported"
+    assert refuses(hold, judged, FIRST, until) == "rewards: unlocked"
+    (event,) = hold(judged, FIRST + 1, until).events
+    assert event.args == {"epoch": FIRST + 1, "until": until}
+    held = [unlock_at(judged, epoch) for epoch in (FIRST, FIRST + 1, FIRST + 2)]
+    assert held[1:] == [until, until]
+    hold(judged, FIRST + 2, until - 1)  # shortens nothing
+    assert unlock_at(judged, FIRST + 2) == until
+    last = reported(judged, FIRST + 3, {"a": (payee, 40)})
+    assert unlock_at(judged, FIRST + 3) == until
+    judged.claim(free.claim(FIRST, "a"))
+    judged.now_s = until - 1
+    for epoch, proof in ((FIRST + 1, tree), (FIRST + 2, later), (FIRST + 3, last)):
+        assert refuses(judged.claim, proof.claim(epoch, "a")) == "rewards: locked"
+    judged.now_s = until
+    judged.claim(last.claim(FIRST + 3, "a"))
+    assert judged.balance(payee) == 40
+    assert refuses(hold, judged, FIRST + 1, until + 99) == "rewards: unlocked"
+    # Once the hold is over, reports unlock by the clock alone again.
+    reported(judged, FIRST + 4, {"a": (payee, 40)})
+    assert unlock_at(judged, FIRST + 4) == judged.now_s + CHALLENGE_S
+
+
+def test_a_report_in_the_place_of_a_voided_one_has_the_same_money(judged):
+    judged.fund(FIRST, 3, 100)
+    judged.pay_epoch(FIRST, {"a": (account("a"), 90)})
+    reported(judged, FIRST + 1, {"thief": (account("thief"), 190)})
+    judged.evaluations.send("void", FIRST + 1, sender=judged.judge)
+    assert judged.rewards.read("last_total") == 90
+    assert judged.rewards.read("allotment", FIRST + 1) == (bytes(32), 0, 0, 0)
+    tree = ClaimTree({"a": (account("a"), 191)})
+    report = judged.report(FIRST + 1, tree.root, tree.total)
+    assert refuses(judged.submit, report) == "rewards: budget"
+    tree = ClaimTree({"a": (account("a"), 190)})
+    judged.submit(judged.report(FIRST + 1, tree.root, tree.total))
+    judged.now_s += CHALLENGE_S
+    judged.claim(tree.claim(FIRST + 1, "a"))
+    assert judged.balance(judged.rewards.address) == 300 - 190
+
+
+def test_only_evaluations_moves_reports_and_budgets(judged):
+    for call in (
+        ("forget", FIRST, False),
+        ("roll", FIRST),
+        ("accept", FIRST, *[bytes(32), 0, 0, 0, 0]),
+    ):
+        assert refuses(judged.rewards.send, *call) == "rewards: sender"
+
+
+def test_an_abandoned_epochs_budget_goes_to_a_later_one_and_is_spent_once(judged):
+    judged.fund(FIRST, 2, 100)
+    judged.open(FIRST)
+    judged.now_s += 4 * EPOCH_S
+    running = FIRST + 4
+    (event,) = judged.evaluations.send("abandon", FIRST).events
+    assert event.args == {"epoch": FIRST, "atto": 100, "to_epoch": running}
+    assert budgets(judged, range(FIRST, running + 2)) == [0, 100, 0, 0, 100, 0]
+    assert judged.rewards.read("funded_through") == running
+    assert judged.rewards.read("total_funded") == 200
+    evaluations = judged.evaluations.address
+    judged.give(evaluations)
+    twice = ("roll", FIRST)
+    assert refuses(judged.rewards.send, *twice, sender=evaluations) == "rewards: reported"
+    judged.open(running)
+    judged.ready_through(running)
+    tree = ClaimTree({"a": (account("a"), 100)})
+    judged.submit(judged.report(running, tree.root, tree.total))
+    judged.now_s += CHALLENGE_S
+    judged.claim(tree.claim(running, "a"))
+    more = ClaimTree({"a": (account("a"), 201)})
+    report = judged.report(FIRST + 1, more.root, more.total)
+    assert refuses(judged.submit, report) == "rewards: budget"
+    all_of_it = ClaimTree({"a": (account("a"), 200)})
+    judged.submit(judged.report(FIRST + 1, all_of_it.root, all_of_it.total))
+    judged.now_s += CHALLENGE_S
+    judged.claim(all_of_it.claim(FIRST + 1, "a"))
+    assert judged.balance(judged.rewards.address) == 0
+
+
+def test_an_epoch_without_money_rolls_nothing(judged):
+    judged.open(FIRST)
+    judged.now_s += 4 * EPOCH_S
+    judged.evaluations.send("abandon", FIRST)
+    assert sum(budgets(judged, range(FIRST, FIRST + 6))) == 0
+
+
+def test_epochs_that_are_over_take_no_money(world):
+    world.now_s = world.parameters.genesis_s + 3 * EPOCH_S
+    assert refuses(world.fund, FIRST + 2, 5, 1) == "rewards: over"
+    world.fund(FIRST + 3, 5, 1)

@@ -13,12 +13,16 @@ from meridian.audit.proofs import check_file
 from meridian.audit.record import OutcomeRecord
 from meridian.contracts.calldata import path_words, signature_words
 from meridian.contracts.statements import (
+    DELEGATE,
     REGISTER_EVALUATOR,
     REGISTER_NODE,
+    RELAYED_CLAIM,
     SELF_COMMIT,
     TRANSMISSION,
+    Delegate,
     RegisterEvaluator,
     RegisterNode,
+    RelayedClaim,
     SelfCommit,
     Transmission,
 )
@@ -118,7 +122,7 @@ def claims() -> dict[str, Example]:
     row = proof.node_key + proof.payee + proof.cumulative.to_bytes(16, "big")
     root_data = b"\x13" + Writer().u64(2).bytes() + state.root_node
     assert sha256(root_data) == state.reward_root
-    hashes, annotations = path_words(proof.path)
+    ((node_hash, node_annotation), *_) = path_words(proof.path)
     empty = ClaimsState.empty()
     return {
         "amounts": Values(
@@ -154,8 +158,8 @@ def claims() -> dict[str, Example]:
                 "cumulative": str(proof.cumulative),
                 "index": proof.index,
                 "size": proof.size,
-                "hashes 0": hashes[0],
-                "annotations 0": annotations[0].to_bytes(32, "big"),
+                "path 0, hash": node_hash,
+                "path 0, annotation": node_annotation.to_bytes(32, "big"),
             }
         ),
         "claims": Cbor(state.encode()),
@@ -219,6 +223,9 @@ def contracts() -> dict[str, Example]:
     own = SelfCommit(
         w.NETWORK_ID, w.EPOCH, node_key("node-a"), *SELF_CONTENT, sha256(b"segment"), deadline
     )
+    payee = w.OPERATOR.address
+    relayed = RelayedClaim(w.NETWORK_ID, node_key("node-a"), payee, 10**15, 0, deadline)
+    delegated = Delegate(w.NETWORK_ID, payee, w.AGGREGATOR.address, 1, deadline)
     snapshot = json.loads(GAS.read_text())
     return {
         "gas": Values({name: _gas_text(gas) for name, gas in snapshot.items()}),
@@ -247,6 +254,22 @@ def contracts() -> dict[str, Example]:
                 "operator": address_text(w.OPERATOR.address),
                 "signed bytes": own.digest(w.COMMITMENTS),
                 "signature": w.OPERATOR.sign(own.digest(w.COMMITMENTS)),
+            }
+        ),
+        "relayed-claim": Values(
+            {
+                "type": RELAYED_CLAIM.description,
+                "type hash": keccak(RELAYED_CLAIM.description.encode()),
+                "signed bytes": relayed.digest(w.REWARDS),
+                "signature": w.OPERATOR.sign(relayed.digest(w.REWARDS)),
+            }
+        ),
+        "delegate": Values(
+            {
+                "type": DELEGATE.description,
+                "type hash": keccak(DELEGATE.description.encode()),
+                "signed bytes": delegated.digest(w.REWARDS),
+                "signature": w.OPERATOR.sign(delegated.digest(w.REWARDS)),
             }
         ),
         "register-evaluator": Values(

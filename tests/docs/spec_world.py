@@ -128,6 +128,7 @@ CONTRACTS, _ = plan(DEPLOYMENT, DEPLOYER.address, 0)
 EVALUATIONS = Domain(CHAIN_ID, CONTRACTS.evaluations)
 COMMITMENTS = Domain(CHAIN_ID, CONTRACTS.commitments)
 REGISTRY = Domain(CHAIN_ID, CONTRACTS.registry)
+REWARDS = Domain(CHAIN_ID, CONTRACTS.rewards)
 
 # Stand-ins, so that the pages do not change with every release of a library or a line of code.
 SEGMENT_STANDS_FOR = b"the bytes of the segment"

@@ -52,6 +52,27 @@ SELF_COMMIT: Final = StructType(
         ("deadline", "uint64"),
     ),
 )
+RELAYED_CLAIM: Final = StructType(
+    "RelayedClaim",
+    (
+        ("network", "bytes32"),
+        ("nodeKey", "bytes32"),
+        ("payee", "address"),
+        ("feeMax", "uint128"),
+        ("nonce", "uint64"),
+        ("deadline", "uint64"),
+    ),
+)
+DELEGATE: Final = StructType(
+    "Delegate",
+    (
+        ("network", "bytes32"),
+        ("payee", "address"),
+        ("delegate", "address"),
+        ("nonce", "uint64"),
+        ("deadline", "uint64"),
+    ),
+)
 
 RULING: Final = StructType(
     "Ruling",
@@ -180,4 +201,52 @@ class SelfCommit:
             self.annotation,
             self.segment,
             self.deadline_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RelayedClaim:
+    """A payee's consent that whoever sends its claim keeps a fee: checked by Rewards, signed by the payee."""
+
+    network: bytes
+    node_key: NodeKey
+    payee: Address
+    fee_max_atto: int
+    """The sender gets this, but never more than the claim's amount."""
+    nonce: int
+    """The payee's ``nonces`` on Rewards."""
+    deadline_s: int
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the payee signs."""
+        return digest(
+            domain,
+            RELAYED_CLAIM.hash(
+                self.network,
+                self.node_key,
+                self.payee,
+                self.fee_max_atto,
+                self.nonce,
+                self.deadline_s,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """A payee's consent that another sends its claims to accounts of its choice: checked by Rewards, signed by the payee."""
+
+    network: bytes
+    payee: Address
+    delegate: Address
+    """The zero address: nobody any more."""
+    nonce: int
+    """The payee's ``nonces`` on Rewards."""
+    deadline_s: int
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the payee signs."""
+        return digest(
+            domain,
+            DELEGATE.hash(self.network, self.payee, self.delegate, self.nonce, self.deadline_s),
         )

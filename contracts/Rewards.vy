@@ -134,6 +134,8 @@ NETWORK: immutable(bytes32)
 GENESIS: immutable(uint256)
 EPOCH_SECONDS: immutable(uint256)
 FIRST_EPOCH: immutable(uint64)
+# The epoch that was running when this contract was deployed.
+DEPLOYED: immutable(uint64)
 
 claimed: public(HashMap[bytes32, uint128])
 nonces: public(HashMap[address, uint64])
@@ -164,6 +166,8 @@ def __init__(registry_: address, evaluations_: address, disputes_: address):
     GENESIS = convert(staticcall Registry(registry_).genesis(), uint256)
     EPOCH_SECONDS = convert(staticcall Registry(registry_).epoch_seconds(), uint256)
     FIRST_EPOCH = staticcall Registry(registry_).first_epoch()
+    since: uint256 = max(block.timestamp, GENESIS) - GENESIS
+    DEPLOYED = FIRST_EPOCH + convert(since // EPOCH_SECONDS, uint64)
     self.pool = convert(FIRST_EPOCH, uint256)
     if FIRST_EPOCH != 0:
         self.budgeting = convert(FIRST_EPOCH - 1, uint256) << 64
@@ -188,12 +192,14 @@ def fund(first: uint64, n: uint64, each: uint256):
     assert convert(first, uint256) >= pool & U62_MASK, "rewards: settled"
     # `first` is bounded before anything is added to it, so that no sum can overflow.
     running: uint64 = self._running_epoch()
-    # Who reads a budget when an epoch is committed, after its end, must see the final one.
-    assert first >= running, "rewards: over"
     horizon: uint64 = running + EPOCHS_AHEAD_MAX
     assert first <= horizon and n <= EPOCHS_AHEAD_MAX, "rewards: too far"
     behind: uint64 = first + n
     assert behind - 1 <= horizon, "rewards: too far"
+    # Who reads a budget when an epoch is committed, after its end, must see the final one. Epochs
+    # that were over when this contract came (a network of records from the past) can only be
+    # funded afterwards; their sponsors must be earlier than the aggregator.
+    assert first >= running or running == DEPLOYED or behind <= DEPLOYED, "rewards: over"
     assert each <= U96_MASK and (pool >> 160) + msg.value <= U96_MASK, "rewards: value"
     assert msg.value == each * convert(n, uint256), "rewards: value"
     self.pool = pool + (msg.value << 160)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from contract_world import (
     CHALLENGE_S,
+    EPOCH_S,
     EVALUATOR_STAKE,
     FIRST,
+    GENESIS_S,
     NODE_STAKE,
     ClaimTree,
     World,
@@ -57,6 +59,9 @@ class Contracts(RuleBasedStateMachine):
     def fund(self, first, n, each):
         if first < self.settled:
             assert refuses(self.world.fund, first, n, each) == "rewards: settled"
+            return
+        if first < FIRST + (self.world.now_s - GENESIS_S) // EPOCH_S:
+            assert refuses(self.world.fund, first, n, each) == "rewards: over"
             return
         self.world.fund(first, n, each)
         self.funded += n * each

@@ -9,6 +9,7 @@ from contract_world import (
     EPOCH_S,
     FAR_S,
     FIRST,
+    GENESIS_S,
     NETWORK,
     ClaimTree,
     Refused,
@@ -708,3 +709,12 @@ def test_epochs_that_are_over_take_no_money(world):
     world.now_s = world.parameters.genesis_s + 3 * EPOCH_S
     assert refuses(world.fund, FIRST + 2, 5, 1) == "rewards: over"
     world.fund(FIRST + 3, 5, 1)
+
+
+def test_a_network_of_records_from_the_past_is_funded_after_its_epochs():
+    world = World(genesis_s=GENESIS_S - 5 * EPOCH_S)
+    world.fund(FIRST, 6, 1)  # five are over, one is running
+    world.now_s += 2 * EPOCH_S
+    world.fund(FIRST + 1, 4, 1)
+    assert refuses(world.fund, FIRST + 1, 5, 1) == "rewards: over"
+    assert budgets(world, range(FIRST, FIRST + 7)) == [1, 2, 2, 2, 2, 1, 0]

@@ -39,7 +39,7 @@ from meridian.node.audit_sources import PublishedSource
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.ids import Address, NodeKey, job_key, network_id, node_key
+from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, job_key, network_id, node_key
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.claims import ClaimsState
@@ -91,6 +91,7 @@ NETWORK = Network(
     commitments=address(0xA2),
     evaluations=address(0xA3),
     rewards=address(0xA4),
+    disputes=ZERO_ADDRESS,
     genesis_s=GENESIS_S,
     epoch_seconds=EPOCH_SECONDS,
     first_epoch=FIRST_EPOCH,

@@ -12,6 +12,7 @@ from spec_layout import Cbor, Json, Layout, Values, layout
 from spec_world import MANIFEST, PARAMETERS, SCHEMA
 
 from meridian.audit import evidence, proof_document
+from meridian.contracts import deployment
 from meridian.ephemera import journal, limits
 from meridian.ephemera.broadcast import broadcaster, seat, serving, slot
 from meridian.ephemera.broadcast import frame as broadcast_frame
@@ -229,6 +230,7 @@ def test_columns_of_segments():
 def test_keys_of_the_network_file():
     source = inspect.getsource(network_file.NetworkFile.save)
     written = set(re.findall(r'"(\w+)":', source))
+    written |= {field.name for field in dataclasses.fields(deployment.Addresses)}
     assert {
         code
         for row_ in table(page(9), "The network file", "key").rows

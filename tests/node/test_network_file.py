@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert NetworkFile.load(tmp_path) == NETWORK
     NETWORK.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["network.json"]
+
+
+def test_the_contracts_that_judge_are_kept_where_there_are_some(tmp_path: Path) -> None:
+    contracts = Addresses(*(address(number) for number in range(1, 9)))
+    with_disputes = replace(NETWORK, contracts=contracts)
+    with_disputes.save(tmp_path)
+    assert NetworkFile.load(tmp_path) == with_disputes
 
 
 def test_the_file_holds_no_more_than_its_documented_keys_and_no_key(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""Link `contracts`: the chain, the four contracts on it, and the network file speak of the same network.
+"""Link `contracts`: the chain, the contracts on it, and the network file speak of the same network.
 
 The deployed code must be the code that this installation ships: what follows believes the contracts' own answers.
 """
 
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.source import Deployment, EvidenceSource, Network
-from meridian.contracts.artefact import NAMES, load
-from meridian.primitives.ids import address_text, network_id
+from meridian.contracts.artefact import load
+from meridian.contracts.deployment import CORE_NAMES, DISPUTE_NAMES
+from meridian.primitives.ids import ZERO_ADDRESS, address_text, network_id
 
 
 def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
@@ -17,7 +18,8 @@ def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
     """
     network, deployment = source.network, source.chain.deployment()
     problems = _differences(network, deployment)
-    for name in NAMES:
+    names = CORE_NAMES if network.disputes == ZERO_ADDRESS else CORE_NAMES + DISPUTE_NAMES
+    for name in names:
         code = deployment.code.get(name, b"")
         if not code:
             problems.append(f"{name}: there is no contract at its address")
@@ -35,7 +37,7 @@ def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
             f"the committee of epoch {epoch} has {len(members)} members, not {opened.n} ascending"
         )
     return Finding(
-        f"4 contracts on chain {deployment.chain_id} carry the shipped code and name each other; "
+        f"{len(names)} contracts on chain {deployment.chain_id} carry the shipped code and name each other; "
         f"epoch {epoch} has member set {opened.set_id} with {opened.n} members",
         tuple(f"{address_text(member)}" for member in members),
     )
@@ -59,12 +61,17 @@ def _differences(network: Network, deployment: Deployment) -> list[str]:
         if len(set(values)) != 1
     ]
     wiring = {
+        "Registry.evaluations": network.evaluations,
+        "Registry.disputes": network.disputes,
         "Commitments.registry": network.registry,
+        "Commitments.disputes": network.disputes,
         "Evaluations.registry": network.registry,
         "Evaluations.commitments": network.commitments,
         "Evaluations.rewards": network.rewards,
+        "Evaluations.disputes": network.disputes,
         "Rewards.registry": network.registry,
         "Rewards.evaluations": network.evaluations,
+        "Rewards.disputes": network.disputes,
     }
     for name, address in wiring.items():
         actual = deployment.wiring.get(name)

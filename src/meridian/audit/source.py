@@ -56,6 +56,8 @@ class Network:
     commitments: Address
     evaluations: Address
     rewards: Address
+    disputes: Address
+    """The zero address: a network without disputes."""
     genesis_s: int
     epoch_seconds: int
     first_epoch: int
@@ -66,7 +68,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What the four contracts say about themselves."""
+    """What the contracts say about themselves."""
 
     chain_id: int
     code: Mapping[str, bytes]

@@ -11,7 +11,7 @@ from typing import Final
 
 from meridian.contracts.artefact import load
 from meridian.contracts.calldata import EvaluatorRegistration, NodeRegistration
-from meridian.contracts.deployment import Addresses, Parameters, plan
+from meridian.contracts.deployment import Addresses, Parameters, Terms, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode
 from meridian.errors import InvalidInput, Reverted
 from meridian.journey.layout import Layout
@@ -105,6 +105,7 @@ def deploy(
         function_digest=digests[0],
         parameters_digest=digests[1],
         owner=sender.address,
+        terms=Terms(rule=source.definition.reward_rule),
     )
     return deploy_planned(sender, parameters)
 

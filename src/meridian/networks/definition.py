@@ -45,6 +45,15 @@ class NetworkDefinition:
         return function_named(self.function)
 
     @property
+    def reward_rule(self) -> int:
+        """How a contract can recompute a node's weight from its committed annotation: `deployment.Terms.rule`.
+
+        1, the number of jobs, where that is the function; else 0, not at all: the function reads more than the
+        annotation holds.
+        """
+        return int(self.function == "count" and not self.function_parameters)
+
+    @property
     def parameters(self) -> EvaluationParameters:
         """The artefact whose digest the contract's schedule holds."""
         return EvaluationParameters(

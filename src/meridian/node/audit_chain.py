@@ -1,19 +1,20 @@
-"""The chain as an auditor sees it: the four contracts' state and events as the plain values of `audit.source`."""
+"""The chain as an auditor sees it: the contracts' state and events as the plain values of `audit.source`."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 
 from meridian.audit import source as plain
+from meridian.contracts.deployment import DISPUTE_NAMES
 from meridian.errors import Reverted
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain_view import ChainView
 from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import ZERO_ADDRESS, Address
 
 
 class ContractChain:
-    """The chain through its four contracts, as plain values; events are read once."""
+    """The chain through its contracts, as plain values; events are read once."""
 
     def __init__(self, client: ChainClient, network: NetworkFile) -> None:
         self._client = client
@@ -32,6 +33,11 @@ class ContractChain:
             "Rewards": view.rewards,
         }
         code = {name: self._code(contract.address) for name, contract in contracts.items()}
+        at = self._network.contracts
+        judges = (at.disputes, at.commitment_proofs, at.report_proofs, at.referees)
+        for name, address in zip(DISPUTE_NAMES, judges, strict=True):
+            if address != ZERO_ADDRESS:
+                code[name] = self._code(address)
         if not all(code.values()):  # no contract, no answers: the audit says which is missing
             return plain.Deployment(
                 chain_id=int(self._client.call("eth_chainId"), 16),
@@ -176,12 +182,17 @@ class ContractChain:
 
 def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
     names = (
+        ("Registry", "evaluations"),
+        ("Registry", "disputes"),
         ("Commitments", "registry"),
+        ("Commitments", "disputes"),
         ("Evaluations", "registry"),
         ("Evaluations", "commitments"),
         ("Evaluations", "rewards"),
+        ("Evaluations", "disputes"),
         ("Rewards", "registry"),
         ("Rewards", "evaluations"),
+        ("Rewards", "disputes"),
     )
     return {f"{name}.{field}": contracts[name].read(field) for name, field in names}
 

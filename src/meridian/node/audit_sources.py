@@ -160,6 +160,7 @@ def network_values(network: NetworkFile) -> plain.Network:
         commitments=network.contracts.commitments,
         evaluations=network.contracts.evaluations,
         rewards=network.contracts.rewards,
+        disputes=network.contracts.disputes,
         genesis_s=network.genesis_s,
         epoch_seconds=network.epoch_seconds,
         first_epoch=network.first_epoch,

@@ -136,7 +136,7 @@ def _report(event: Event) -> AcceptedReport:
 
 
 class ChainView:
-    """Reads of the four contracts; one instance for each thread."""
+    """Reads of the four core contracts; one instance for each thread."""
 
     def __init__(self, client: ChainClient, contracts: Addresses, from_block: int = 0) -> None:
         self._from_block = from_block

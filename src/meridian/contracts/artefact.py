@@ -16,6 +16,10 @@ NAMES: Final = ("Registry", "Commitments", "Evaluations", "Rewards")
 """The contracts of every network, in the order of their deployment."""
 JUDGES: Final = ("Disputes", "CommitmentProofs", "ReportProofs", "Referees")
 """Those that judge, in the order of their deployment behind the others."""
+ALONE: Final = ("ImpactEvaluator", "SparkImpactEvaluator")
+"""Those that need no other: the earlier Meridian contract's interface."""
+SHIPPED: Final = NAMES + JUDGES + ALONE
+"""All contracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ def load(name: str) -> Artefact:
     Raises:
         NotFound: If there is no such contract.
     """
-    if name not in NAMES + JUDGES:
-        raise NotFound(f"no contract {name!r}; there are {', '.join(NAMES + JUDGES)}")
+    if name not in SHIPPED:
+        raise NotFound(f"no contract {name!r}; there are {', '.join(SHIPPED)}")
     text = (resources.files(__package__) / "artefacts" / f"{name}.json").read_text("utf-8")
     document = json.loads(text)
     return Artefact(

@@ -23,6 +23,8 @@ class Cast:
     victim: str = work.NODES[2]
     epochs: int = 1
     challenge_seconds: int = 20
+    response_seconds: int = 3
+    """How long a challenged aggregator may take to answer."""
     patience_s: float = 600.0
     """Of the watcher, with artefacts that are missing."""
 

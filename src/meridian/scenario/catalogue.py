@@ -12,7 +12,8 @@ from meridian.scenario.aggregator_stories import (
     inflates_sum,
     withholds_data,
 )
-from meridian.scenario.committee_stories import lying_committee
+from meridian.scenario.committee_stories import equivocates, lying_committee
+from meridian.scenario.framing import framing
 from meridian.scenario.story import Story
 
 Scenario = Callable[[Path, Story], None]
@@ -22,7 +23,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "inflates-sum": inflates_sum,
     "duplicates-job": duplicates_job,
     "withholds-data": withholds_data,
+    "equivocates": equivocates,
     "lying-committee": lying_committee,
+    "framing": framing,
 }
 
 

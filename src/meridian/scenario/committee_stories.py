@@ -8,7 +8,7 @@ from meridian.audit.evidence import State
 from meridian.journey.chain_setup import EVALUATOR_STAKE_ATTO
 from meridian.node.audit_sources import open_source
 from meridian.node.chain_view import AcceptedReport
-from meridian.primitives.ids import node_key
+from meridian.primitives.ids import address_text, node_key
 from meridian.scenario import jobs as work
 from meridian.scenario.cast import Cast
 from meridian.scenario.money import check_rewards, check_stake, coins, look
@@ -52,6 +52,33 @@ def lying_committee(root: Path, story: Story) -> None:
             stage.await_event(f"evaluator-{number}", "slashed")
         story.tell("the liars' own processes have noticed, and stopped")
         pay_honestly(story, stage, right)
+
+
+def equivocates(root: Path, story: Story) -> None:
+    """A member signs two rows; the others keep both signatures, and the watcher takes its stake. Work goes on."""
+    liar = 2
+    cast = Cast(evaluators=4, lying_evaluators={liar: "double"})
+    with set_up(root, cast, story) as stage:
+        story.tell(f"evaluator {liar} signs a second row, and sends both to everybody")
+        stage.submit(EPOCH, work.batch_of(stage.work.jobs_of(EPOCH)))
+        before = look(stage)
+        stage.fleet.may_end(f"evaluator-{liar}")
+        stage.start_watcher()
+        stage.seal(EPOCH)
+        said = stage.await_event("evaluator-1", "misbehaviour", epoch=EPOCH)
+        story.tell(f"evaluator 1 has both signatures and publishes them: {said['kind']}")
+        verdict = stage.await_event("watcher", "accusation", result="proven")
+        guilty = address_text(stage.evaluator(liar))
+        story.must(verdict["guilty"] == [guilty], f"evaluator {liar} alone is guilty")
+        story.tell(f"the watcher proves it with {verdict['kind']} ({verdict['gas']} gas)")
+        check_stake(story, stage, before, EVALUATOR_STAKE_ATTO)
+        report = stage.await_report(EPOCH)
+        story.tell(
+            "equivocation voids nothing: three of four are a quorum, and the report is right"
+        )
+        stage.await_event(f"evaluator-{liar}", "slashed")
+        story.must(stage.view.term() == 0, "nothing had to be decided again")
+        pay_honestly(story, stage, report)
 
 
 def _must_rob(story: Story, stage: Stage, report: AcceptedReport) -> None:

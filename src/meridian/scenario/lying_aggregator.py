@@ -1,10 +1,9 @@
 """An aggregator that lies: the real measure service with one step of the sealing replaced, in one epoch.
 
 ``drops-jobs``: one node's jobs are left out. ``inflates-sum``: one node's row counts jobs that do not exist.
-``duplicates-job``: a job of the epoch before is counted again. ``withholds-data``: what was committed is not published.
+``duplicates-job``: a job of the epoch before is counted again. ``withholds-data``: the jobs are not published.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,9 +71,8 @@ class Liar:
         manifest = self._publish(publication, schema, **facts)
         _SEAL.commit_rows = self._commit_rows
         if self._lie == "withholds-data":
-            for digest in (manifest.nodes, *(segment.digest for segment in manifest.segments)):
-                with contextlib.suppress(FileNotFoundError):
-                    (publication.root / "objects" / cid_text(digest)).unlink()
+            for segment in manifest.segments:
+                (publication.root / "objects" / cid_text(segment.digest)).unlink()
         return manifest
 
     def _falsified(self, jobs: SealedJobs) -> SealedJobs:

@@ -49,7 +49,6 @@ AGGREGATOR_STAKE_ATTO: Final = 500 * ATTO
 BOND_ATTO: Final = ATTO
 BURN_PPM: Final = 200_000
 BURN_ADDRESS: Final = Address(bytes(18) + b"\xde\xad")
-RESPONSE_S: Final = 3
 WAIT_S: Final = 60.0
 SETUP_S: Final = 15
 """From the beginning to the first epoch."""
@@ -137,7 +136,7 @@ class Stage:
                 terms=Terms(rule=work.RULE_JOBS, committee_size=cast.committee_size),
                 disputes=DisputeTerms(
                     bond_atto=BOND_ATTO,
-                    response_seconds=RESPONSE_S,
+                    response_seconds=cast.response_seconds,
                     burn_ppm=BURN_PPM,
                     burn_address=BURN_ADDRESS,
                     referees=(self._accounts.relayer.address,),
@@ -355,11 +354,15 @@ class Stage:
         """Return an account's balance, atto."""
         return int(self.rpc.call("eth_getBalance", address_text(account), "latest"), 16)
 
+    def relay(self, to: Address, data: bytes, purpose: str) -> None:
+        """Let somebody without a part in the story send a transaction."""
+        relayer = self.sender("relayer", self._accounts.relayer)
+        relayer.transact(to, data, purpose=purpose)
+
     def sweep(self) -> None:
         """Have the burned part of taken stakes sent to the burn address."""
-        relayer = self.sender("relayer", self._accounts.relayer)
         disputes = Contract(self.rpc, self.network.contracts.disputes, load("Disputes"))
-        relayer.transact(disputes.address, disputes.encode("sweep"), purpose="sweep")
+        self.relay(disputes.address, disputes.encode("sweep"), "sweep")
 
     def claims_of(self, report: AcceptedReport) -> ClaimsState:
         """Return the published claims after a report, once somebody publishes them."""

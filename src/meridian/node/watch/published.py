@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from meridian.disputes.accusation import Accusation
 from meridian.disputes.accusation import Commitment as Accused
-from meridian.disputes.commitment_faults import PublishedEpoch
-from meridian.errors import InvalidInput
-from meridian.measure.commitment import load_epoch
-from meridian.measure.manifest import Manifest
+from meridian.disputes.commitment_faults import PublishedEpoch, challenge_job, challenge_node
+from meridian.disputes.ways import node_row_tree
+from meridian.errors import InvalidInput, RemoteFault
+from meridian.measure.commitment import committed_root, load_epoch
+from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import node_runs
 from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
@@ -46,17 +48,7 @@ def published_epoch(commitment: Commitment, schema_digest: bytes, fetch: Fetch) 
         InvalidInput: If what is published is not what the manifest names, or cannot be read: as good as nothing.
         RemoteFault: If something is not published now.
     """
-
-    def checked(digest: bytes) -> bytes:
-        data = fetch(digest)
-        if digest_of(data) != digest:
-            raise InvalidInput("artefact", f"the published bytes do not hash to {digest.hex()}")
-        return data
-
-    manifest = Manifest.decode(checked(commitment.manifest))
-    if manifest.schema != schema_digest:
-        raise InvalidInput("schema", "the manifest names another than the network's")
-    schema = NetworkSchema.decode(checked(schema_digest))
+    manifest, schema, checked = _head(commitment, schema_digest, fetch)
     nodes, jobs = load_epoch(manifest, schema, checked)
     rows = rebuild_rows(schema, jobs)
     names, sizes = node_runs(jobs.column("node_id"))
@@ -73,3 +65,33 @@ def published_epoch(commitment: Commitment, schema_digest: bytes, fetch: Fetch) 
         tuple(of_node.get(name, none) for name in nodes.ids),
         schema.lanes.kind,
     )
+
+
+def missing_row(commitment: Commitment, schema_digest: bytes, fetch: Fetch) -> Accusation:
+    """Return a challenge to show what is not published: a job where the nodes are known, else a node."""
+    accused = accused_of(commitment)
+    try:
+        manifest, schema, checked = _head(commitment, schema_digest, fetch)
+        nodes = node_row_tree(Nodes.decode(checked(manifest.nodes)).rows, schema.lanes.kind)
+    except (InvalidInput, RemoteFault):
+        return challenge_node(accused, 0)
+    if not nodes.size or committed_root(accused.epoch, nodes.size, nodes.tree.root) != accused.root:
+        return challenge_node(accused, 0)
+    return challenge_job(accused, nodes, 0, 0)
+
+
+def _head(
+    commitment: Commitment, schema_digest: bytes, fetch: Fetch
+) -> tuple[Manifest, NetworkSchema, Fetch]:
+    """Return manifest and schema, and a fetch that checks."""
+
+    def checked(digest: bytes) -> bytes:
+        data = fetch(digest)
+        if digest_of(data) != digest:
+            raise InvalidInput("artefact", f"the published bytes do not hash to {digest.hex()}")
+        return data
+
+    manifest = Manifest.decode(checked(commitment.manifest))
+    if manifest.schema != schema_digest:
+        raise InvalidInput("schema", "the manifest names another than the network's")
+    return manifest, NetworkSchema.decode(checked(schema_digest)), checked

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from meridian.disputes.accusation import Accusation
-from meridian.disputes.commitment_faults import PublishedEpoch, challenge_node, find_faults
+from meridian.disputes.commitment_faults import PublishedEpoch, find_faults
 from meridian.disputes.promises import (
     Promise,
     SortedEpoch,
@@ -30,7 +30,7 @@ from meridian.node.network_file import NetworkFile
 from meridian.node.watch.court import CHALLENGED, PROVEN, Court, Verdict
 from meridian.node.watch.options import WatchOptions
 from meridian.node.watch.promises import GatewayPromises
-from meridian.node.watch.published import accused_of, published_epoch
+from meridian.node.watch.published import accused_of, missing_row, published_epoch
 from meridian.node.watch.reports import PublishedReports, judged
 from meridian.node.watch.statements import PublishedEvidence
 from meridian.primitives.ids import Address
@@ -161,7 +161,8 @@ class Watcher:
             return
         self._checked.add(key)
         if not self._view.is_unlocked(commitment.epoch):
-            self._accuse([challenge_node(accused_of(commitment), 0)])
+            wanted = missing_row(commitment, self._network.schema_digest, self._artefacts.fetch)
+            self._accuse([wanted])
 
     def _look_for_duplicates(self, place: tuple[int, Address]) -> None:
         number, aggregator = place

@@ -50,7 +50,7 @@ BOND_ATTO: Final = ATTO
 BURN_PPM: Final = 200_000
 BURN_ADDRESS: Final = Address(bytes(18) + b"\xde\xad")
 WAIT_S: Final = 60.0
-SETUP_S: Final = 15
+SETUP_S: Final = 20
 """From the beginning to the first epoch."""
 _POLL_S: Final = 0.1
 _FIRST: Final = "aggregator"
@@ -146,6 +146,14 @@ class Stage:
             ),
         )
         self.view = ChainView(self.rpc, addresses)
+        for name, key in ((_FIRST, self.aggregator), (_STANDBY, self.standby)):
+            self.sender(name, key).transact(
+                addresses.commitments,
+                self.view.commitments.encode("join"),
+                AGGREGATOR_STAKE_ATTO,
+                purpose="join",
+            )
+        chain_setup.fund(sponsor, self.view, self.source.first_epoch, cast.epochs, BUDGET_ATTO)
         network = self.fleet.describe(
             self.source, (url, CHAIN_ID), (addresses, 0), self._accounts, cast.evaluators
         )
@@ -160,14 +168,6 @@ class Stage:
         chain_setup.register_nodes(
             relayer, self.view, domain, self.layout, self.source, lambda _done, _all: None
         )
-        for name, key in ((_FIRST, self.aggregator), (_STANDBY, self.standby)):
-            self.sender(name, key).transact(
-                addresses.commitments,
-                self.view.commitments.encode("join"),
-                AGGREGATOR_STAKE_ATTO,
-                purpose="join",
-            )
-        chain_setup.fund(sponsor, self.view, self.source.first_epoch, cast.epochs, BUDGET_ATTO)
 
     def _serve(self) -> None:
         cast = self.cast

@@ -42,6 +42,9 @@ DUPLICATE_EPOCHS: Final = 8
 SAID_MAX: Final = 1 << 16
 """Things said once that are remembered."""
 
+CLOCKS_S: Final = 2
+"""How far the next block's time may be behind our clock."""
+
 Tell = Callable[[str, dict[str, Any]], None]
 """Called with the name of an event and its fields."""
 
@@ -292,11 +295,8 @@ class Watcher:
 
     def _resolve(self) -> None:
         """End our challenges that nobody answered in time."""
-        now_s = (
-            time.time()
-        )  # the next block's time, which the contract will compare, is not before it
         for event in self._court.open_challenges():
-            if now_s <= event.args["until"]:
+            if time.time() < event.args["until"] + CLOCKS_S:
                 continue
             wanted = event.args["epoch"], event.args["aggregator"]
             for commitment in self._view.committed():
@@ -308,16 +308,14 @@ class Watcher:
                         event.args["of_job"],
                     )
                     verdict = self._court.call("Disputes", "resolve", arguments)
-                    self._tell(
+                    self._say_once(
                         "resolved",
-                        {
-                            "epoch": commitment.epoch,
-                            "aggregator": commitment.aggregator,
-                            "result": verdict.what,
-                            "detail": verdict.detail,
-                            "gas": verdict.gas,
-                            "stake_atto": verdict.stake_atto,
-                        },
+                        epoch=commitment.epoch,
+                        aggregator=commitment.aggregator,
+                        result=verdict.what,
+                        detail=verdict.detail,
+                        gas=verdict.gas,
+                        stake_atto=verdict.stake_atto,
                     )
 
     def _say_once(self, event: str, **fields: Any) -> None:

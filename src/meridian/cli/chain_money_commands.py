@@ -73,7 +73,8 @@ def claim(data_dir: Path, node_id: str, epoch: int | None, sending: Sending) -> 
     from meridian.audit.proof_building import claim_proof
     from meridian.contracts.calldata import Claim
     from meridian.errors import NotFound
-    from meridian.node.audit_sources import open_source
+    from meridian.node.audit_sources import source_on
+    from meridian.node.network_file import NetworkFile
     from meridian.primitives.amounts import format_fil
 
     with open_session(data_dir, sending) as (session, deployment):
@@ -85,8 +86,8 @@ def claim(data_dir: Path, node_id: str, epoch: int | None, sending: Sending) -> 
             if not unlocked:
                 raise NotFound("no report is unlocked yet")
             epoch = unlocked[0]
-        with open_source(data_dir) as source:
-            file = claim_proof(source, epoch, node_id)
+        source = source_on(data_dir, NetworkFile.load(data_dir), session.rpc)
+        file = claim_proof(source, epoch, node_id)
         proof = file.proof
         due = proof.cumulative - view.rewards.read("claimed", proof.node_key)
         facts = {"node": file.node_id, "epoch": str(epoch), "payee": session.account(proof.payee)}

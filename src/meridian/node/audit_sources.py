@@ -181,9 +181,13 @@ def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
     network = NetworkFile.load(data_dir)
     with contextlib.ExitStack() as stack:
         rpc = stack.enter_context(reachable_chain(data_dir, network.rpc_url, network.chain_id))
-        yield PublishedSource(
-            data_dir, network.publications, network_values(network), ContractChain(rpc, network)
-        )
+        yield source_on(data_dir, network, rpc)
+
+
+def source_on(data_dir: Path, network: NetworkFile, rpc: Rpc) -> plain.EvidenceSource:
+    """Return the evidence of a data directory, with its chain at an endpoint that is open already."""
+    chain = ContractChain(rpc, network)
+    return PublishedSource(data_dir, network.publications, network_values(network), chain)
 
 
 @contextlib.contextmanager

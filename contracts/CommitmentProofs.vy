@@ -58,7 +58,7 @@ struct Promise:
     node_key: bytes32
     job: trees.Spot
     part_sides: uint256
-    part_path: Bytes[1792]
+    part_path: DynArray[trees.Node, trees.DEPTH_MAX]
 
 # That an epoch does not hold a job: the node has no row, or the node's row alone and then no job.
 struct Absence:
@@ -73,7 +73,7 @@ DISORDER: constant(uint8) = 3
 EQUIVOCATION: constant(uint8) = 5
 
 PAIR: constant(uint256) = 112
-EPOCHS_MAX: constant(uint256) = 4
+EPOCHS_MAX: constant(uint256) = 3
 MICROSECONDS: constant(uint256) = 10**6
 BATCH_LEAF: constant(bytes1) = 0x0c
 BATCH_NODE: constant(bytes1) = 0x0d
@@ -113,7 +113,7 @@ def bad_sum(
     content: Bytes[116],
     claimed: uint256,
     sides: uint256,
-    path: Bytes[1792],
+    path: DynArray[trees.Node, trees.DEPTH_MAX],
     node: trees.Spot,
 ):
     """
@@ -252,22 +252,31 @@ def omission(promise: Promise, absences: DynArray[Absence, EPOCHS_MAX]):
         aggregator != empty(address)
         and self._receipt_signer(receipt, promise.signature) == aggregator
     ), "proofs: signature"
-    self._check_promise(promise)
     node_key: bytes32 = promise.node_key
+    node: bytes32 = empty(bytes32)
+    sums: uint256 = 0
+    node, sums = trees._climb(
+        trees.JOB_NODE,
+        trees._leaf(promise.job.row, trees.JOBS),
+        trees._annotation(promise.job.row, trees.JOBS),
+        promise.job.sides,
+        promise.job.path,
+    )
+    leaf: bytes32 = sha256(concat(BATCH_LEAF, node_key, node, sum_tree._bytes(sums)))
+    node, sums = trees._climb(BATCH_NODE, leaf, sums, promise.part_sides, promise.part_path)
+    assert node == receipt.batch_root, "proofs: batch"
     row: Bytes[116] = promise.job.row
     epoch: uint256 = self._epoch_of(row)
     assert epoch + len(absences) == convert(receipt.deadline_epoch, uint256) + 1, "proofs: epochs"
-    last: trees.Commitment = empty(trees.Commitment)
-    for absence: Absence in absences:
+    assert len(absences) != 0, "proofs: epochs"
+    for i: uint256 in range(len(absences), bound=EPOCHS_MAX):
         assert (
-            convert(absence.commitment.epoch, uint256) == epoch
-            and absence.commitment.aggregator == aggregator
+            convert(absences[i].commitment.epoch, uint256) == epoch + i
+            and absences[i].commitment.aggregator == aggregator
         ), "proofs: epochs"
-        self._check_absence(absence, node_key, row)
-        self._check_standing(absence.commitment)
-        last = absence.commitment
-        epoch += 1
-    assert last.aggregator == aggregator, "proofs: epochs"
+        self._check_absence(absences[i], node_key, row)
+        self._check_standing(absences[i].commitment)
+    last: trees.Commitment = absences[len(absences) - 1].commitment
     payee: address = (staticcall Registry(REGISTRY).node(node_key))[1]
     extcall Disputes(disputes).convict_aggregator(OMISSION, last, msg.sender, payee)
 
@@ -300,26 +309,6 @@ def _receipt_signer(receipt: Receipt, signature: eip712.Sig) -> address:
     struct_hash: bytes32 = keccak256(abi_encode(RECEIPT_TYPEHASH, NETWORK, receipt))
     digest: bytes32 = statements._digest_for(COMMITMENTS, struct_hash)
     return eip712._signer(digest, signature.r, signature.vs)
-
-
-@internal
-@pure
-def _check_promise(promise: Promise):
-    """
-    @notice Requires the job row to hang under the receipt's batch root, in the node's part.
-    """
-    node: bytes32 = empty(bytes32)
-    sums: uint256 = 0
-    node, sums = trees._climb(
-        trees.JOB_NODE,
-        trees._leaf(promise.job.row, trees.JOBS),
-        trees._annotation(promise.job.row, trees.JOBS),
-        promise.job.sides,
-        promise.job.path,
-    )
-    leaf: bytes32 = sha256(concat(BATCH_LEAF, promise.node_key, node, sum_tree._bytes(sums)))
-    node, sums = trees._climb(BATCH_NODE, leaf, sums, promise.part_sides, promise.part_path)
-    assert node == promise.receipt.batch_root, "proofs: batch"
 
 
 @internal

@@ -342,7 +342,7 @@ def challenge(
     commitment: trees.Commitment,
     node_index: uint64,
     row: Bytes[116],
-    path: Bytes[1792],
+    path: DynArray[trees.Node, trees.DEPTH_MAX],
     job_index: uint64,
 ) -> bytes32:
     """
@@ -390,10 +390,10 @@ def answer(
     commitment: trees.Commitment,
     node_index: uint64,
     row: Bytes[116],
-    path: Bytes[1792],
+    path: DynArray[trees.Node, trees.DEPTH_MAX],
     job_index: uint64,
     job_row: Bytes[116],
-    job_path: Bytes[1792],
+    job_path: DynArray[trees.Node, trees.DEPTH_MAX],
 ):
     """
     @notice Shows what a challenge asks for; anyone may do it. The bond goes to the aggregator.
@@ -475,7 +475,7 @@ def _close(challenge_id: bytes32):
 @internal
 @pure
 def _check_node(
-    commitment: trees.Commitment, node_index: uint64, row: Bytes[116], path: Bytes[1792]
+    commitment: trees.Commitment, node_index: uint64, row: Bytes[116], path: DynArray[trees.Node, trees.DEPTH_MAX]
 ):
     node: bytes32 = empty(bytes32)
     sums: uint256 = 0

@@ -214,7 +214,7 @@ def bad_claims(
     content: Bytes[116],
     claimed: uint256,
     sides: uint256,
-    path: Bytes[1792],
+    path: DynArray[trees.Node, trees.DEPTH_MAX],
 ):
     """
     @notice Proves that a node of a report's claim tree does not have the annotation that its

@@ -8,9 +8,10 @@
 @notice What a dispute asks about the two layers of a commitment: which leaf a row makes, which root
         a node and its path imply, and which rows stand next to each other. The on-chain twin of
         `meridian.disputes.ways`.
-@dev A library: no state. A path is the bytes of its nodes, 56 each: hash 32, count u64, sums 16. An
-     annotation travels as one word, count * 2**128 + sums. The 16 bytes of sums are added as one
-     number: two u64 lanes whose lower one does not overflow give the same bytes.
+@dev A library: no state. A node of a path has its annotation (count u64, sums 16 bytes) at the
+     upper end of a word, as it is hashed; elsewhere an annotation is count * 2**128 + sums. The 16
+     bytes of sums are added as one number: two u64 lanes whose lower one does not overflow give
+     the same bytes.
 
      A path by *sides* (bit i is set where node i stands on the left) says only that a node hangs
      somewhere under the root. A path by *place* (index and number of leaves) says where: absence
@@ -27,11 +28,15 @@ struct Commitment:
     annotation: bytes24
     manifest: bytes32
 
+struct Node:
+    hash: bytes32
+    annotation: uint256
+
 # A row somewhere under a root.
 struct Spot:
     row: Bytes[116]
     sides: uint256
-    path: Bytes[1792]
+    path: DynArray[Node, DEPTH_MAX]
 
 # What stands at a key's place in the order: the rows before and behind it, or the row itself as
 # `left` alone. `index` is that of the left row, or 0 without one; `path` leads from there to the
@@ -40,8 +45,8 @@ struct Gap:
     left: Bytes[116]
     right: Bytes[116]
     index: uint64
-    path: Bytes[1792]
-    lower: Bytes[1792]
+    path: DynArray[Node, DEPTH_MAX]
+    lower: DynArray[Node, DEPTH_MAX]
 
 
 # Which tree rows belong to.
@@ -61,10 +66,10 @@ JOB_ROW: constant(uint256) = 100
 NODE_ROW: constant(uint256) = 116
 CLAIM_ROW: constant(uint256) = 68
 ONE_LEAF: constant(uint256) = 2**128
-NODE: constant(uint256) = 56
 DEPTH_MAX: constant(uint256) = 32
 ANNOTATION_MASK: constant(uint256) = 2**192 - 1
 SUMS_MASK: constant(uint256) = 2**128 - 1
+SUMS_CARRY: constant(uint256) = 2**192
 # SHA-256 of nothing: the root hash of a tree without leaves.
 EMPTY_TREE: constant(bytes32) = 0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
@@ -172,53 +177,49 @@ def _tag(tree: uint256) -> bytes1:
 @internal
 @pure
 def _climb(
-    tag: bytes1, leaf_hash: bytes32, annotation: uint256, sides: uint256, path: Bytes[1792]
+    tag: bytes1, leaf_hash: bytes32, annotation: uint256, sides: uint256, path: DynArray[Node, DEPTH_MAX]
 ) -> (bytes32, uint256):
     """
     @notice The root node that a node and its path imply.
-    @dev Reverts with "trees: path" if the path is not whole nodes or `sides` names more of them,
-         and with "trees: sum" if a sum does not fit: such a tree has a bad sum.
+    @dev Reverts with "trees: path" if `sides` names more nodes than there are, and with
+         "trees: sum" if a sum does not fit: such a tree has a bad sum.
     """
-    length: uint256 = len(path)
-    assert length % NODE == 0 and sides >> (length // NODE) == 0, "trees: path"
+    assert sides >> len(path) == 0, "trees: path"
     node: bytes32 = leaf_hash
-    sums: uint256 = annotation
+    sums: uint256 = annotation << 64
     rest: uint256 = sides
-    wrong: uint256 = 0
-    at: uint256 = 0
-    for _: uint256 in range(DEPTH_MAX):
-        if at == length:
-            break
-        sibling: bytes32 = extract32(path, at)
-        other: uint256 = convert(extract32(path, unsafe_add(at, 24)), uint256) & ANNOTATION_MASK
+    wrong: uint256 = annotation >> 192
+    for sibling: Node in path:
+        other: uint256 = sibling.annotation
         if rest & 1 == 0:
             node = sha256(
                 concat(
                     tag,
                     node,
-                    convert(convert(sums << 64, bytes32), bytes24),
-                    sibling,
-                    convert(convert(other << 64, bytes32), bytes24),
+                    convert(convert(sums, bytes32), bytes24),
+                    sibling.hash,
+                    convert(convert(other, bytes32), bytes24),
                 )
             )
         else:
             node = sha256(
                 concat(
                     tag,
-                    sibling,
-                    convert(convert(other << 64, bytes32), bytes24),
+                    sibling.hash,
+                    convert(convert(other, bytes32), bytes24),
                     node,
-                    convert(convert(sums << 64, bytes32), bytes24),
+                    convert(convert(sums, bytes32), bytes24),
                 )
             )
         total: uint256 = unsafe_add(sums, other)
-        # A carry out of the sums into the count, or out of the count.
-        wrong |= ((sums ^ other ^ total) & (1 << 128)) | (total >> 192)
+        # The carries out of the sums and, where the total is smaller, out of the count.
+        wrong |= (sums ^ other ^ total) & SUMS_CARRY
+        if total < other:
+            wrong = SUMS_CARRY
         sums = total
         rest >>= 1
-        at = unsafe_add(at, NODE)
     assert wrong == 0, "trees: sum"
-    return node, sums
+    return node, sums >> 64
 
 
 @internal
@@ -237,7 +238,7 @@ def _adds_up(left: uint256, right: uint256, claimed: uint256) -> bool:
 @internal
 @pure
 def _row_root(
-    row: Bytes[116], index: uint64, size: uint64, path: Bytes[1792], tree: uint256
+    row: Bytes[116], index: uint64, size: uint64, path: DynArray[Node, DEPTH_MAX], tree: uint256
 ) -> (bytes32, uint256):
     """
     @notice The root node of the tree of `size` leaves in which a row is leaf `index`.
@@ -246,7 +247,7 @@ def _row_root(
     sides: uint256 = 0
     length: uint256 = 0
     sides, length = sum_tree._sides(index, size)
-    assert len(path) == length * NODE, "trees: path"
+    assert len(path) == length, "trees: path"
     return self._climb(
         self._tag(tree), self._leaf(row, tree), self._annotation(row, tree), sides, path
     )
@@ -283,11 +284,9 @@ def _gap_root(gap: Gap, size: uint64, tree: uint256) -> (bytes32, uint256):
     node: bytes32 = empty(bytes32)
     sums: uint256 = 0
     node, sums = self._row_root(gap.right, 0, leaves, gap.lower, tree)
-    at: uint256 = level * NODE
-    assert at < len(gap.path), "trees: path"
+    assert level < len(gap.path), "trees: path"
     assert (
-        extract32(gap.path, at) == node
-        and convert(extract32(gap.path, at + 24), uint256) & ANNOTATION_MASK == sums
+        gap.path[level].hash == node and gap.path[level].annotation == sums << 64
     ), "trees: neighbours"
     return self._row_root(gap.left, gap.index, size, gap.path, tree)
 

@@ -29,7 +29,7 @@ from published_epochs import inflated_node_tree, payee_of
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import plan
 from meridian.disputes.commitment_faults import challenge_job, challenge_node, find_faults
-from meridian.disputes.ways import job_row_tree, node_row_tree
+from meridian.disputes.ways import job_row_tree, node_row_tree, path_words
 from meridian.primitives.ids import ZERO_ADDRESS, address_text
 
 NOWHERE = bytes(32)
@@ -57,12 +57,12 @@ def nodes_of(epoch):
 
 def answer(world, epoch, node, job=None, **options):
     tree = nodes_of(epoch)
-    arguments = [epoch.commitment.words, node, tree.rows[node], b"".join(tree.tree.path(node))]
+    arguments = [epoch.commitment.words, node, tree.rows[node], path_words(tree.tree.path(node))]
     if job is None:
-        arguments += [0, b"", b""]
+        arguments += [0, b"", []]
     else:
         jobs = job_row_tree(epoch.job_rows[node], epoch.lanes)
-        arguments += [job, jobs.rows[job], b"".join(jobs.tree.path(job))]
+        arguments += [job, jobs.rows[job], path_words(jobs.tree.path(job))]
     return world.disputes.send("answer", *arguments, **options)
 
 
@@ -168,9 +168,9 @@ def test_bad_challenges_are_refused(world, epoch):
 
     assert refused(*fault.arguments, value=BOND - 1) == "disputes: bond"
     assert refused(*fault.arguments, value=0) == "disputes: bond"
-    assert refused(c.words, 7, b"", b"", 0) == "disputes: index"
-    assert refused(c.words, 0, b"", b"", 1) == "disputes: index"
-    assert refused(c.words, 0, b"", bytes(56), 0) == "disputes: index"
+    assert refused(c.words, 7, b"", [], 0) == "disputes: index"
+    assert refused(c.words, 0, b"", [], 1) == "disputes: index"
+    assert refused(c.words, 0, b"", [(bytes(32), 0)], 0) == "disputes: index"
     assert refused(*challenge_job(c, nodes, 0, 9).arguments) == "disputes: index"
     other = replace(c, manifest=bytes(32))
     assert refused(*challenge_node(other, 0).arguments) == "disputes: commitment"
@@ -186,7 +186,7 @@ def test_a_wrong_answer_is_refused(world, epoch):
     assert refuses(answer, world, epoch, place, 1) == "disputes: no challenge"
     assert refuses(answer, world, epoch, place) == "disputes: no challenge"
     jobs = job_row_tree(epoch.job_rows[place], epoch.lanes)
-    path = b"".join(nodes.tree.path(place))
+    path = path_words(nodes.tree.path(place))
     arguments = [
         c.words,
         place,
@@ -194,10 +194,10 @@ def test_a_wrong_answer_is_refused(world, epoch):
         path,
         2,
         jobs.rows[1],
-        b"".join(jobs.tree.path(2)),
+        path_words(jobs.tree.path(2)),
     ]
     assert refuses(world.disputes.send, "answer", *arguments) == "trees: job root"
-    loose = [c.words, place, nodes.rows[place], path, 0, b"", bytes(56)]
+    loose = [c.words, place, nodes.rows[place], path, 0, b"", [(bytes(32), 0)]]
     assert refuses(world.disputes.send, "answer", *loose) == "disputes: index"
     answer(world, epoch, place, 2)
 

@@ -190,7 +190,7 @@ def test_nothing_can_be_said_against_right_sums(world):
     assert refuses(world.accuse, bad_sum(c, job.row, claim, spot, NO_SPOT, "")) == "trees: row"
     assert refuses(world.accuse, bad_sum(c, spot.row, other, job, spot, "")) == "trees: row"
     # What is not read must not be there.
-    loose = words(right, a1=spot.row[:-1] + b"\x55", a5=(b"", 1, b""))
+    loose = words(right, a1=spot.row[:-1] + b"\x55", a5=(b"", 1, []))
     assert refuses(world.accuse, loose) == "proofs: node"
     high = bad_sum(c, spot.row, other, Spot(b"", 1 << 200, spot.path), NO_SPOT, "")
     assert refuses(world.accuse, high) == "trees: path"

@@ -27,7 +27,7 @@ from meridian.disputes.report_faults import (
     find_report_faults,
     pay_key,
 )
-from meridian.disputes.ways import claim_row_tree, node_row_tree
+from meridian.disputes.ways import claim_row_tree, node_row_tree, path_words
 from meridian.ephemera.broadcast import slot as broadcast
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.evidence import amnesia, double, double_broadcast
@@ -257,7 +257,7 @@ def test_right_claim_trees_prove_nothing():
     assert refuses(world.accuse, alone) == "proofs: neighbours"
     spot = tree.spot(0)
     claimed = 1 << 128 | int.from_bytes(spot.row[52:], "big")
-    path = b"".join(spot.path)
+    path = path_words(spot.path)
     right = judged.accuse("bad_claims", (4, spot.row, claimed, spot.sides, path), "")
     assert refuses(world.accuse, right) == "proofs: right"
     made_up = judged.accuse("bad_claims", (4, spot.row, claimed + 1, spot.sides, path), "")

@@ -17,6 +17,7 @@ from meridian.disputes.ways import (
     Spot,
     job_row_tree,
     node_row_tree,
+    path_words,
     sides_of,
 )
 from meridian.errors import InvalidInput
@@ -70,7 +71,7 @@ def bad_sum(
         content,
         word,
         way.sides,
-        b"".join(way.path),
+        path_words(way.path),
         node.words,
     )
     return _accuse(commitment, "bad_sum", arguments, reason)
@@ -85,14 +86,14 @@ def disorder(commitment: Commitment, tree: RowTree, index: int, node: Spot) -> A
 
 def challenge_node(commitment: Commitment, index: int) -> Accusation:
     """Demand the row of a node."""
-    arguments = (commitment.words, index, b"", b"", 0)
+    arguments = (commitment.words, index, b"", [], 0)
     reason = f"the row of node {index} does not lead to the root"
     return _accuse(commitment, "challenge", arguments, reason, contract="Disputes")
 
 
 def challenge_job(commitment: Commitment, nodes: RowTree, index: int, job: int) -> Accusation:
     """Demand the row of a node's job; the node's row is shown by the challenger."""
-    path = b"".join(nodes.tree.path(index))
+    path = path_words(nodes.tree.path(index))
     arguments = (commitment.words, index, nodes.rows[index], path, job)
     reason = f"the row of job {job} of node {index} does not lead to the node's row"
     return _accuse(commitment, "challenge", arguments, reason, contract="Disputes")

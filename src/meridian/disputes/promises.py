@@ -13,6 +13,7 @@ from meridian.disputes.ways import (
     Spot,
     job_row_tree,
     node_row_tree,
+    path_words,
     sides_of,
 )
 from meridian.errors import InvalidInput
@@ -43,7 +44,7 @@ class Promise:
             self.node_key,
             job.words,
             sides_of(proof.part_index, proof.parts),
-            b"".join(proof.part_path),
+            path_words(proof.part_path),
         )
 
     def epochs(self, calendar: Calendar) -> range:

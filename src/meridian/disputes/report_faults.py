@@ -14,7 +14,7 @@ import numpy as np
 from meridian.contracts.calldata import Words, ascending_words
 from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch
-from meridian.disputes.ways import Gap, RowTree, claim_row_tree, node_row_tree
+from meridian.disputes.ways import Gap, GapWords, RowTree, claim_row_tree, node_row_tree, path_words
 from meridian.errors import InvalidInput
 from meridian.measure.manifest import NodeRow
 from meridian.primitives.hashing import REWARD_ROOT, sha256, tagged
@@ -38,7 +38,7 @@ NO_WORDS: Final[ReportTuple] = (
 )
 """In the place of a predecessor, where a report has none."""
 
-ClaimedWords = tuple[int, tuple[bytes, bytes, int, bytes, bytes]]
+ClaimedWords = tuple[int, GapWords]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Judged:
 
     def places(self, key: bytes) -> tuple[ReportTuple, bytes, ClaimedWords, ClaimedWords]:
         """Return the predecessor, the key, and its places after and before."""
-        empty: ClaimedWords = (0, (b"", b"", 0, b"", b""))
+        empty: ClaimedWords = (0, (b"", b"", 0, [], []))
         previous = NO_WORDS if self.before is None else self.before.report.values
         before = empty if self.before is None else self.before.place(key)
         return previous, key, self.claims.place(key), before
@@ -181,7 +181,7 @@ def _tree_faults(judged: Judged) -> Iterator[Accusation]:
     if tree.size and total != report.total:
         spot = tree.spot(0)
         claimed = 1 << 128 | int.from_bytes(spot.row[52:], "big")
-        rest = (tree.size, spot.row, claimed, spot.sides, b"".join(spot.path))
+        rest = (tree.size, spot.row, claimed, spot.sides, path_words(spot.path))
         reason = f"the claims add up to {total}, not {report.total}"
         yield judged.accuse("bad_claims", rest, reason)
 

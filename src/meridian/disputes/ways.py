@@ -20,8 +20,16 @@ JOB_KEY: Final = slice(4, 36)
 NODE_KEY: Final = slice(8, 40)
 CLAIM_KEY: Final = slice(0, 32)
 
-SpotWords = tuple[bytes, int, bytes]
-GapWords = tuple[bytes, bytes, int, bytes, bytes]
+PathWords = list[tuple[bytes, int]]
+SpotWords = tuple[bytes, int, PathWords]
+GapWords = tuple[bytes, bytes, int, PathWords, PathWords]
+
+
+def path_words(path: Sequence[bytes]) -> PathWords:
+    """Return the nodes of a path as the contracts take them: hash, and annotation at the upper end of a word."""
+    return [
+        (node[:HASH_BYTES], int.from_bytes(node[HASH_BYTES:] + bytes(8), "big")) for node in path
+    ]
 
 
 def sides_of(index: int, size: int) -> int:
@@ -47,7 +55,7 @@ class Spot:
     @property
     def words(self) -> SpotWords:
         """The fields as the contracts take them."""
-        return self.row, self.sides, b"".join(self.path)
+        return self.row, self.sides, path_words(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Gap:
     @property
     def words(self) -> GapWords:
         """The fields as the contracts take them."""
-        return self.left, self.right, self.index, b"".join(self.path), b"".join(self.lower)
+        return self.left, self.right, self.index, path_words(self.path), path_words(self.lower)
 
 
 NO_SPOT: Final = Spot(b"", 0, ())

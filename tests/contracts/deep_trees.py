@@ -96,7 +96,6 @@ def omitted(world: DisputesWorld, made: Deep, batch_depth: int) -> Accusation:
     row = between(made.pair, epoch)
     path, part = climb(job_leaf(row), 0, batch_depth, JOB_NODE)
 
-
     root = tagged(BATCH_LEAF, node_key("n"), part)
     receipt = Receipt(NETWORK, epoch, world.aggregators[0], 0, root, 10**15)
     signed = SignedReceipt.sign(receipt, world.commitments.domain, world.aggregator_key())

@@ -19,6 +19,7 @@ from contract_world import (
     claim_leaf,
     key,
 )
+from gas_disputes import measure_judges
 
 from meridian.contracts.calldata import Claim
 from meridian.primitives.hashing import CLAIM_NODE, REWARD_ROOT, sha256, tagged
@@ -140,7 +141,8 @@ def measure_batch() -> dict[str, Outcome]:
 def measure() -> dict[str, dict[str, int]]:
     """Gas by transaction and rules, in the order of the table."""
     rows: dict[str, Outcome] = {}
-    for part in (measure_deployment, measure_registry, measure_reports, measure_rewards):
+    parts = (measure_deployment, measure_registry, measure_reports, measure_rewards, measure_judges)
+    for part in parts:
         rows |= part()
     return {
         name: {rules: outcome.gas(rules) for rules in ("cancun", "prague")}

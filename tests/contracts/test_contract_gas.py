@@ -27,6 +27,7 @@ def test_the_snapshot_and_the_table_are_exact(gas):
         # A million payees.
         ("claim, depth 20, first", 90_000),
         ("claim, depth 20, later", 72_000),
+        ("omission, 2^27 jobs, batch of 1, proof alone", 130_000),
     ],
 )
 def test_the_bounds_hold_under_both_rules(gas, transaction, bound):

@@ -26,16 +26,12 @@ from disputes_world import (
 )
 from published_epochs import inflated_node_tree, payee_of
 
-from meridian.contracts.artefact import load
 from meridian.contracts.deployment import plan
 from meridian.disputes.commitment_faults import challenge_job, challenge_node, find_faults
 from meridian.disputes.ways import job_row_tree, node_row_tree, path_words
 from meridian.primitives.ids import ZERO_ADDRESS, address_text
 
 NOWHERE = bytes(32)
-holds = pytest.mark.skipif(
-    all(entry.get("name") != "hold" for entry in load("Rewards").abi), reason="Rewards cannot hold"
-)
 
 
 @pytest.fixture
@@ -122,7 +118,6 @@ def test_silence_costs_the_stake_and_gives_the_bond_back(world, epoch):
     assert world.commitments.read("standing", FIRST) == 0
 
 
-@holds
 def test_claims_wait_for_a_challenge_and_a_late_resolve_still_voids(world, epoch):
     tree = reported(world)
     world.now_s += CHALLENGE_S - 1
@@ -133,7 +128,6 @@ def test_claims_wait_for_a_challenge_and_a_late_resolve_still_voids(world, epoch
     assert refuses(world.claim, tree.claim(FIRST, "n1")) == "rewards: unreported"
 
 
-@holds
 def test_nobody_resolves_and_the_claims_are_paid_in_the_end(world, epoch):
     tree = reported(world)
     world.accuse(challenge_node(epoch.commitment, 3))
@@ -235,7 +229,6 @@ def rule(world, case, guilty=(), wrong=(), voids=False, voters=3):
     )
 
 
-@holds
 def test_an_upheld_case_slashes_voids_and_gives_the_bond_back(world, epoch):
     reported(world)
     before = world.balance(world.hunter)
@@ -267,7 +260,6 @@ def test_a_dismissed_case_burns_a_part_of_the_bond(world, epoch):
     assert world.commitments.read("standing", FIRST) == 1
 
 
-@holds
 def test_a_case_without_a_ruling_is_dismissed_after_its_time(world, epoch):
     tree = reported(world)
     world.now_s += CHALLENGE_S - 1

@@ -13,6 +13,7 @@ from typing import Final
 from meridian.disputes.accusation import Accusation, Commitment
 from meridian.disputes.ways import (
     NO_SPOT,
+    PathWords,
     RowTree,
     Spot,
     job_row_tree,
@@ -86,7 +87,8 @@ def disorder(commitment: Commitment, tree: RowTree, index: int, node: Spot) -> A
 
 def challenge_node(commitment: Commitment, index: int) -> Accusation:
     """Demand the row of a node."""
-    arguments = (commitment.words, index, b"", [], 0)
+    no_path: PathWords = []
+    arguments = (commitment.words, index, b"", no_path, 0)
     reason = f"the row of node {index} does not lead to the root"
     return _accuse(commitment, "challenge", arguments, reason, contract="Disputes")
 

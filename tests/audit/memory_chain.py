@@ -17,6 +17,7 @@ from meridian.audit.source import (
 )
 from meridian.contracts.artefact import NAMES, load
 from meridian.primitives.ids import Address
+from meridian.reward.members import NO_PAY, PayTerms
 
 
 @dataclass
@@ -114,6 +115,9 @@ class MemoryChain:
 
     def unlocked(self, epoch: int) -> bool:
         return self.is_unlocked and self.report(epoch) is not None
+
+    def pay(self, epoch: int) -> PayTerms:
+        return NO_PAY
 
     def budget(self, epoch: int) -> int:
         return self.budgets.get(epoch, 0)

@@ -13,6 +13,7 @@ from meridian.evaluate.row import Row, RowHeader
 from meridian.primitives.eip712 import Domain, keccak
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import ClaimsState, verify_claim
+from meridian.reward.members import PayTerms, pay_key, split_budget
 from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
 from meridian.reward.result import EpochFacts, epoch_result, payee_rows, results, seed_result
@@ -258,3 +259,31 @@ def test_a_deferred_node_is_shown_without_a_weight() -> None:
         "proportion": "0.000000000000000000",
         "amount_atto": "0",
     }
+
+
+def test_evaluators_and_aggregators_are_paid_from_their_shares_and_the_nodes_from_the_rest() -> (
+    None
+):
+    rows = [*rows_of(*[body([1, 1, 1])] * 3), (address(3), b"not a row")]
+    aggregator = address(9)
+    outcome = compute_outcome(
+        rows,
+        committee_size=4,
+        parameters=PARAMETERS,
+        budget=BUDGET,
+        previous=ClaimsState.empty(),
+        expected=header(PARAMETERS),
+        payees=PAYEES,
+        pay=PayTerms(100_000, 50_000),
+        aggregators=[aggregator],
+    )
+    parts = split_budget(BUDGET, PayTerms(100_000, 50_000))
+    assert outcome.allocated == parts.nodes
+    pay = {address(number): parts.evaluators // 3 for number in range(3)}
+    assert dict(outcome.member_pay) == {**pay, aggregator: parts.aggregators}
+    for account, amount in outcome.member_pay:
+        proof = outcome.claims.proof(pay_key(account))
+        assert (proof.payee, proof.cumulative) == (account, amount)
+        assert verify_claim(proof, outcome.reward_root, outcome.total)
+    assert outcome.total == outcome.allocated + outcome.paid_to_members
+    assert outcome.dust == BUDGET - outcome.total == parts.evaluators % 3

@@ -33,6 +33,8 @@ def check_aggregation(case: Case) -> Finding:
         previous=ClaimsState.empty(),
         expected=case.header,
         payees=case.payees,
+        pay=chain.pay(case.epoch),
+        aggregators=(case.committed.aggregator,),
     )
     case.weights, case.verdict_root = outcome.weights, outcome.verdict_root
     deferred = [
@@ -78,15 +80,17 @@ def check_rewards(case: Case) -> Finding:
         Broken: If published claims differ, if the previous claims are not those that the chain holds, or if the
             epoch's budget is exceeded.
     """
-    previous = _previous_claims(case)
+    previous, chain = _previous_claims(case), case.source.chain
     outcome = compute_outcome(
         case.rows,
         committee_size=case.context.n,
         parameters=case.parameters,
-        budget=case.source.chain.budget(case.epoch),
+        budget=chain.budget(case.epoch),
         previous=previous,
         expected=case.header,
         payees=case.payees,
+        pay=chain.pay(case.epoch),
+        aggregators=(case.committed.aggregator,),
     )
     problems = []
     for file, record in case.records:

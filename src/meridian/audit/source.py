@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from meridian.primitives.ids import Address
+from meridian.reward.members import PayTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,9 @@ class ChainView(Protocol):
 
     def budget(self, epoch: int) -> int:
         """Return what sponsors gave for the epoch, in atto."""
+
+    def pay(self, epoch: int) -> PayTerms:
+        """Return the shares of the epoch's budget that evaluators and aggregators get themselves."""
 
     def claims(self) -> Sequence[Claimed]:
         """Return all paid claims."""

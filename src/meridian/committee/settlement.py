@@ -14,6 +14,7 @@ from meridian.evaluate.row import RowHeader
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import ClaimsState
+from meridian.reward.members import NO_PAY, PayTerms
 from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT, Report
 
@@ -29,6 +30,10 @@ class EpochTerms:
     payees: Mapping[NodeKey, Address]
     rule: int = 0
     """How the contracts recompute a node's weight from the commitment alone; 0: not at all (`Terms.rule`)."""
+    pay: PayTerms = NO_PAY
+    """The members' own shares of the budget."""
+    aggregators: tuple[Address, ...] = ()
+    """Those whose commitment of the epoch stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ def contradiction(terms: EpochTerms, outcome: Outcome, own: MemberRow) -> str | 
         previous=ClaimsState.empty(),
         expected=terms.header,
         payees=terms.payees,
+        pay=terms.pay,
     )
     differing = [
         (key, amount, due)
@@ -200,6 +206,8 @@ class Settlement:
                 previous=self._claims,
                 expected=terms.header,
                 payees=terms.payees,
+                pay=terms.pay,
+                aggregators=terms.aggregators,
             )
             report = outcome.report(terms.header, block_hash, self._head)
             self._proposals[epoch] = Proposal(

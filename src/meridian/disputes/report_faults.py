@@ -17,7 +17,7 @@ from meridian.disputes.commitment_faults import PublishedEpoch
 from meridian.disputes.ways import Gap, GapWords, RowTree, claim_row_tree, node_row_tree, path_words
 from meridian.errors import InvalidInput
 from meridian.measure.manifest import NodeRow
-from meridian.primitives.hashing import REWARD_ROOT, sha256, tagged
+from meridian.primitives.hashing import REWARD_ROOT, tagged
 from meridian.primitives.ids import Address
 from meridian.reward.report import NO_REPORT, Report, ReportTuple
 
@@ -103,11 +103,6 @@ class ReportedClaims:
 def claimed_words(size: int, gap: Gap) -> ClaimedWords:
     """Return a place in a claim tree as the contracts take it."""
     return size, gap.words
-
-
-def pay_key(account: Address) -> bytes:
-    """Return the key under which an evaluator or aggregator is paid."""
-    return sha256(b"meridian/member/1:", account)
 
 
 @dataclass(frozen=True, slots=True)

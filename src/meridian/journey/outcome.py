@@ -19,6 +19,7 @@ from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import ClaimsState
+from meridian.reward.members import PayTerms
 from meridian.reward.outcome import Outcome, compute_outcome
 from meridian.reward.result import EpochFacts, epoch_result
 
@@ -104,6 +105,8 @@ def read_epoch(
         previous=ClaimsState.decode(publications.object(before)) if before else ClaimsState.empty(),
         expected=header,
         payees=payees,
+        pay=PayTerms(*view.pay_terms(report.epoch)[1:]),
+        aggregators=(commitment.aggregator,),
     )
     verdicts = dagcbor.decode(publications.object(record.verdicts))
     return PublishedEpoch(

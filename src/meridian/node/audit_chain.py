@@ -11,6 +11,7 @@ from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain_view import ChainView
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import ZERO_ADDRESS, Address
+from meridian.reward.members import PayTerms
 
 
 class ContractChain:
@@ -155,6 +156,10 @@ class ContractChain:
         """Return what sponsors had given for the epoch when it was committed, in atto; that is what is split."""
         blocks = [event.block for event in self._committed(epoch)]
         return self._view.budget_atto(epoch, max(blocks)) if blocks else 0
+
+    def pay(self, epoch: int) -> PayTerms:
+        """Return the shares of the epoch's budget that evaluators and aggregators get themselves."""
+        return PayTerms(*self._view.pay_terms(epoch)[1:])
 
     def claims(self) -> list[plain.Claimed]:
         """Return all paid claims, oldest first."""

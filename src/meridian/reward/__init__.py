@@ -3,6 +3,7 @@
 Pure: no clock, randomness, sockets or files. In reading order:
 
 - `allocation`: a budget split by integer weights, exactly.
+- `members`: the shares of evaluators and aggregators, taken off before the split.
 - `claims`: the cumulative claims of all nodes, as a sum tree with proofs.
 - `outcome`: the one computation, shared by committee and audit, from a decided block to claims.
 - `report`: what the committee signs and the contract checks.

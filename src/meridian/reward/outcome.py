@@ -19,6 +19,7 @@ from meridian.evaluate.row import Row, RowHeader, check_row_header
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.allocation import ALLOCATIONS
 from meridian.reward.claims import ClaimsState
+from meridian.reward.members import NO_PAY, PayTerms, member_pay, pay_key, split_budget
 from meridian.reward.report import Report
 
 MemberRow = tuple[Address, bytes]
@@ -41,8 +42,11 @@ class Outcome:
     claims: ClaimsState
     """After this epoch."""
     budget: int
+    """Atto of the whole epoch, the members' pay included."""
     refused: tuple[tuple[Address, str], ...]
     """Members whose row abstains entirely, and why."""
+    member_pay: tuple[tuple[Address, int], ...] = ()
+    """Atto for evaluators and aggregators, ascending by account."""
 
     @property
     def allocated(self) -> int:
@@ -52,7 +56,12 @@ class Outcome:
     @property
     def dust(self) -> int:
         """Atto of the budget that nobody gets and nobody is owed; it stays in the pool."""
-        return self.budget - self.allocated - sum(self.held_back)
+        return self.budget - self.allocated - sum(self.held_back) - self.paid_to_members
+
+    @property
+    def paid_to_members(self) -> int:
+        """Atto given to evaluators and aggregators in this epoch."""
+        return sum(amount for _, amount in self.member_pay)
 
     @property
     def reward_root(self) -> bytes:
@@ -90,6 +99,8 @@ def compute_outcome(
     previous: ClaimsState,
     expected: RowHeader,
     payees: Mapping[NodeKey, Address],
+    pay: PayTerms = NO_PAY,
+    aggregators: Sequence[Address] = (),
 ) -> Outcome:
     """Compute an epoch's outcome.
 
@@ -100,16 +111,20 @@ def compute_outcome(
         budget: Atto of the epoch.
         previous: The claims after the previous report.
         expected: The header that every row must have.
-        payees: Node key -> payee of the committed nodes, from the ``nodes`` artefact. Only these are paid.
+        payees: Node key -> payee of the committed nodes, from the ``nodes`` artefact. Of nodes only these are paid.
+        pay: The evaluators' and aggregators' own shares of the budget.
+        aggregators: Those whose commitment of the epoch stands.
 
     Raises:
         InvalidInput: If there is no usable row, a member has two, or the parameters are not the header's.
     """
     if parameters.digest != expected.parameters:
         raise InvalidInput("parameters", "are not those of the schedule")
-    accepted, refused = _readable(rows, expected)
-    if not accepted:
+    readable, refused = _readable(rows, expected)
+    if not readable:
         raise InvalidInput("rows", "not one of them can be used")
+    accepted = list(readable.values())
+    parts = split_budget(budget, pay)
     node_keys = tuple(sorted(payees))
     matrix = [_aligned(row, node_keys) for row in accepted]
     weights = AGGREGATES[parameters.aggregate](matrix, committee_size)
@@ -117,13 +132,15 @@ def compute_outcome(
         weight if weight is not None else _spoken(matrix, node)
         for node, weight in enumerate(weights)
     ]
-    shares = ALLOCATIONS[parameters.allocation](provisional, budget)
+    shares = ALLOCATIONS[parameters.allocation](provisional, parts.nodes)
     amounts = tuple(
         0 if weight is None else share for weight, share in zip(weights, shares, strict=True)
     )
     paid = {
         key: (payees[key], amount) for key, amount in zip(node_keys, amounts, strict=True) if amount
     }
+    members = member_pay(parts, readable, aggregators)
+    paid |= {pay_key(account): (account, amount) for account, amount in members}
     return Outcome(
         node_keys=node_keys,
         weights=tuple(weights),
@@ -133,20 +150,22 @@ def compute_outcome(
         claims=previous.advance(paid),
         budget=budget,
         refused=tuple(refused),
+        member_pay=members,
     )
 
 
 def _readable(
     rows: Sequence[MemberRow], expected: RowHeader
-) -> tuple[list[Row], list[tuple[Address, str]]]:
-    """Split the rows into those of this evaluation and the members to be told why not."""
+) -> tuple[dict[Address, Row], list[tuple[Address, str]]]:
+    """Split the rows into those of this evaluation, by member, and the members to be told why not."""
     if len({member for member, _ in rows}) != len(rows):
         raise InvalidInput("rows", "a member has more than one")
-    accepted, refused = [], []
+    accepted: dict[Address, Row] = {}
+    refused = []
     for member, body in rows:
         reason = check_row_header(body, expected)
         if reason is None:
-            accepted.append(Row.decode(body))
+            accepted[member] = Row.decode(body)
         else:
             refused.append((member, reason))
     return accepted, refused

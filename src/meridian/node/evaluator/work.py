@@ -23,6 +23,7 @@ from meridian.measure.schema import NetworkSchema
 from meridian.node.chain_view import ChainView, Commitment
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address, NodeKey, address_text, network_id
+from meridian.reward.members import PayTerms
 
 Fetch = Callable[[bytes], bytes]
 """Digest -> the bytes that hash to it."""
@@ -108,6 +109,8 @@ def prepare(
         budget_atto=view.budget_atto(epoch, commitment.block),
         payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
         rule=view.rule(epoch),
+        pay=PayTerms(*view.pay_terms(epoch)[1:]),
+        aggregators=(commitment.aggregator,),
     )
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
     return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)

@@ -7,11 +7,12 @@ import msgspec
 
 from meridian.audit.record import OutcomeRecord
 from meridian.disputes.commitment_faults import PublishedEpoch
-from meridian.disputes.report_faults import Judged, ReportedClaims, Terms, pay_key
+from meridian.disputes.report_faults import Judged, ReportedClaims, Terms
 from meridian.errors import InvalidInput, NotFound
 from meridian.node.chain_view import AcceptedReport, ChainView
 from meridian.primitives.cid import digest_of, parse_cid
 from meridian.reward.claims import ClaimsState
+from meridian.reward.members import pay_key
 from meridian.reward.report import NO_REPORT
 
 Fetch = Callable[[bytes], bytes]

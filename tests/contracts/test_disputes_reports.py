@@ -25,7 +25,6 @@ from meridian.disputes.report_faults import (
     ReportedClaims,
     Terms,
     find_report_faults,
-    pay_key,
 )
 from meridian.disputes.ways import claim_row_tree, node_row_tree, path_words
 from meridian.ephemera.broadcast import slot as broadcast
@@ -36,6 +35,7 @@ from meridian.ephemera.message import lock_digest, report_digest
 from meridian.errors import InvalidInput
 from meridian.primitives.hashing import REWARD_ROOT, sha256, tagged
 from meridian.primitives.ids import node_key
+from meridian.reward.members import pay_key
 
 BUDGET = 100_000
 BURNED_PPM = 100_000

@@ -1,0 +1,126 @@
+"""Sponsors fund, payees claim, and some payees do more than take the money."""
+
+from dataclasses import replace
+from typing import Any
+
+from contract_world import account
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from machine.scene import NODES, PAYEES, SPONSORS, Scene, anybody, mostly, near
+from model.rule_state import Reenters, Refuses
+from model.rewards_rules import EPOCHS_AHEAD_MAX
+
+from meridian.contracts.calldata import Claim
+from meridian.primitives.hashing import sha256
+
+CLAIM_FLAWS = ("payee", "amount", "index", "size", "path", "node", "huge", "hash", "epoch")
+
+
+class RewardsSteps(Scene):
+    """The calls of Rewards."""
+
+    # ---- sponsors
+
+    @rule(
+        ahead=near,
+        n=st.integers(1, 20),
+        each=st.integers(1, 500),
+        by=st.sampled_from(SPONSORS),
+        flaw=mostly("good", "value", "n", "each", "far", "late", "overflow"),
+    )
+    def fund(self, ahead: int, n: int, each: int, by: str, flaw: str) -> None:
+        first = self.rules.rewards.next_to_settle() + ahead
+        n, each = n * (flaw != "n"), each * (flaw != "each")
+        first += {"far": EPOCHS_AHEAD_MAX, "late": -2}.get(flaw, 0)
+        if flaw == "overflow":
+            n, each = 1, 1 << 96
+        value = n * each + (flaw == "value")
+        if self.rules.balance(account(by)) < value:
+            value = 0
+        self.call("rewards", "fund", first, n, each, by=by, value=value)
+
+    @rule(ahead=near)
+    def settle(self, ahead: int) -> None:
+        self.call("rewards", "settle", self.rules.rewards.next_to_settle() + ahead)
+
+    @rule(by=anybody)
+    def accept(self, by: str) -> None:
+        """Nobody but Evaluations can add a reward root."""
+        epoch = self.rules.rewards.next_to_settle()
+        answer = self.call("rewards", "accept", epoch, sha256(b"root"), 1, 0, 0, by=by)
+        self.refused(answer, "rewards: sender")
+
+    @rule(name=st.sampled_from(["registry", "commitments", "evaluations", "rewards"]))
+    def force_coins(self, name: str) -> None:
+        """A contract that dies can force coins upon any other; they help nobody."""
+        self.pair.give(self.rules.address(name), 7)
+        self.money += 7
+
+    # ---- payees
+
+    def claim_of(self, data: st.DataObject) -> Claim | None:
+        """A true claim under a report whose tree is known."""
+        records = self.rules.rewards.state.records
+        epochs = [epoch for epoch in records if records[epoch].reward_root in self.trees]
+        if not epochs:
+            return None
+        epoch = data.draw(st.sampled_from(epochs))
+        tree = self.trees[records[epoch].reward_root]
+        return tree.claim(epoch, data.draw(st.sampled_from(NODES)))
+
+    def flawed(self, claim: Claim, flaw: str) -> Claim:
+        """A claim with one thing wrong."""
+        path = claim.path
+        changes: dict[str, Any] = {
+            "payee": {"payee": account("watcher")},
+            "amount": {"cumulative_atto": claim.cumulative_atto + 1},
+            "index": {"index": claim.index ^ 1},
+            "size": {"size": claim.size + 8},
+            "path": {"path": path[:-1]},
+            "node": {"node_key": sha256(b"other")},
+            "huge": {"cumulative_atto": 1 << 122},
+            "hash": {"path": (bytes(32) + path[0][32:], *path[1:])},
+            "epoch": {"epoch": claim.epoch + 1},
+        }
+        return replace(claim, **changes.get(flaw, {}))
+
+    @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(data=st.data(), flaw=mostly("good", *CLAIM_FLAWS))
+    def claim(self, data: st.DataObject, flaw: str) -> None:
+        claim = self.claim_of(data)
+        if claim is None:
+            return
+        key, before = claim.node_key, self.rules.rewards.claimed(claim.node_key)
+        answer = self.call("rewards", "claim", *self.flawed(claim, flaw).arguments)
+        if isinstance(answer, str):
+            return
+        assert flaw in {"good", "epoch"}, flaw
+        now = self.rules.rewards.claimed(key)
+        assert now >= claim.cumulative_atto > before
+
+    @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(data=st.data(), n=st.integers(0, 3), flaw=mostly("good", *CLAIM_FLAWS))
+    def claim_many(self, data: st.DataObject, n: int, flaw: str) -> None:
+        claims = [self.claim_of(data) for _ in range(n)]
+        found = [claim for claim in claims if claim is not None]
+        if found:
+            found[-1] = self.flawed(found[-1], flaw)
+        self.call("rewards", "claim_many", [claim.arguments for claim in found])
+
+    @rule(
+        data=st.data(),
+        who=st.one_of(st.sampled_from(PAYEES), anybody),
+        kind=st.sampled_from(["plain", "plain", "refuses", "greedy", "again", "withdraws"]),
+    )
+    def behave(self, data: st.DataObject, who: str, kind: str) -> None:
+        """An account becomes a contract: it refuses, burns gas, or calls back when it is paid."""
+        behaviour: Any = None
+        if kind in {"refuses", "greedy"}:
+            behaviour = Refuses(greedy=kind == "greedy")
+        elif kind == "withdraws":
+            behaviour = Reenters("registry", "withdraw_evaluator", ())
+        elif kind == "again":
+            claim = self.claim_of(data)
+            if claim is not None:
+                behaviour = Reenters("rewards", "claim", claim.arguments)
+        self.pair.behave(account(who), behaviour)

@@ -1,0 +1,158 @@
+"""Where every example begins, what all steps share, and what must hold after each of them."""
+
+from typing import Any, ClassVar
+
+from contract_world import EPOCH_S, FIRST, NETWORK, ClaimTree, account, key
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from machine.stage import Pair
+from machine.views import all_views
+from model.rule_state import Answer
+
+from meridian.contracts.calldata import signature_words
+from meridian.contracts.statements import RegisterEvaluator, RegisterNode
+from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import Address, node_key
+from meridian.primitives.keys import PrivateKey
+
+MEMBERS = [f"member {i}" for i in range(6)]
+OPERATORS = [f"operator {i}" for i in range(2)]
+NODES = [f"node {i}" for i in range(5)]
+PAYEES = [f"payee {i}" for i in range(5)]
+AGGREGATORS = [f"aggregator {i}" for i in range(2)]
+SPONSORS = ["sponsor 0", "sponsor 1"]
+OTHERS = ["someone", "owner", "watcher"]
+ACTORS = [*MEMBERS, *OPERATORS, *PAYEES, *AGGREGATORS, *SPONSORS, *OTHERS]
+KEYS = {name: key(name) for name in ACTORS}
+MEMBER_KEYS = {KEYS[name].address: KEYS[name] for name in MEMBERS}
+
+member = st.sampled_from(MEMBERS)
+operator = st.sampled_from(OPERATORS)
+node = st.sampled_from(NODES)
+payee = st.sampled_from(PAYEES)
+anybody = st.sampled_from(ACTORS)
+near = st.integers(-1, 3)
+"""An epoch as its distance from another one."""
+
+
+def mostly(good: str, *flaws: str) -> st.SearchStrategy[str]:
+    """The good way in two of three draws, otherwise one of the flaws."""
+    return st.sampled_from([good] * (2 * len(flaws)) + list(flaws))
+
+
+class Scene(RuleBasedStateMachine):
+    """A network with four evaluators, three nodes, money for some epochs, and time just after the first."""
+
+    shared: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        if "pair" not in self.shared:
+            pair = self.shared["pair"] = Pair(ACTORS, aggregators=len(AGGREGATORS))
+            self.pair, self.rules = pair, pair.rules
+            self.begin()
+            self.shared["saved"] = pair.save()
+        self.pair = self.shared["pair"]
+        self.rules = self.pair.rules
+        self.shared["saved"] = self.pair.restore(self.shared["saved"])
+        self.money = sum(self.rules.money.balances.values())
+        self.trees: dict[bytes, ClaimTree] = {}
+        self.paid: dict[bytes, int] = {}
+        self.steps = 0
+        self.liars: frozenset[str] = frozenset()
+
+    def begin(self) -> None:
+        for name in MEMBERS[:4]:
+            self.accepted(self.register_evaluator(name))
+        for i, name in enumerate(NODES[:3]):
+            entry = self.registration(OPERATORS[i % 2], name, PAYEES[i])
+            self.accepted(self.call("registry", "register_nodes", [entry], value=10))
+        self.accepted(self.call("rewards", "fund", FIRST, 12, 300, value=3600, by=SPONSORS[0]))
+        self.accepted(self.call("registry", "open_epochs", FIRST))
+        self.pair.wait(EPOCH_S)
+
+    @initialize(liars=st.sets(member, max_size=5))
+    def choose_liars(self, liars: set[str]) -> None:
+        self.liars = frozenset(liars)
+
+    # ---- calls
+
+    def call(
+        self, contract: str, function: str, *args: Any, by: str = "someone", value: int = 0
+    ) -> Answer | str:
+        return self.pair.call(contract, function, *args, sender=account(by), value=value)
+
+    def accepted(self, answer: Answer | str) -> Answer:
+        """The answer of a call that the model accepted, too, and that must not have been refused."""
+        assert isinstance(answer, Answer), answer
+        return answer
+
+    def refused(self, answer: Answer | str, *reasons: str) -> None:
+        assert answer in reasons, answer
+
+    def sign(self, who: PrivateKey, contract: str, says: Any) -> tuple[int, int]:
+        return signature_words(who.sign(says.digest(self.rules.domain(contract))))
+
+    def registration(
+        self, operator: str, name: str, payee: str, flaw: str = "good"
+    ) -> tuple[Any, ...]:
+        """An entry of `register_nodes`."""
+        by = KEYS[operator]
+        to = Address(bytes(20)) if flaw == "payee" else account(payee)
+        nonce = self.rules.registry.nonces(by.address) + (flaw == "nonce")
+        deadline = self.rules.now_s - (flaw == "deadline")
+        says = RegisterNode(NETWORK, node_key(name), by.address, to, nonce, deadline)
+        signer = KEYS["watcher"] if flaw == "signer" else by
+        words = self.sign(signer, "registry", says)
+        if flaw == "signature":
+            words = (0, 0)
+        return (says.node_key, by.address, to, deadline, *words)
+
+    def register_evaluator(
+        self, name: str, flaw: str = "good", extra: int = 0
+    ) -> Answer | str:
+        by = KEYS[name]
+        nonce = self.rules.registry.nonces(by.address) + (flaw == "nonce")
+        deadline = self.rules.now_s - (flaw == "deadline")
+        link = sha256(b"link", by.address)
+        says = RegisterEvaluator(NETWORK, by.address, link, "127.0.0.1:7000", nonce, deadline)
+        words = self.sign(KEYS["watcher"] if flaw == "signer" else by, "registry", says)
+        stake = self.rules.parameters.evaluator_stake_min_atto + extra - (flaw == "stake")
+        args = (by.address, link, says.endpoint, deadline, *words)
+        return self.call("registry", "register_evaluator", *args, value=stake)
+
+    # ---- what always holds
+
+    @invariant()
+    def contracts_and_model_agree(self) -> None:
+        """Balances after every step; of the views some at each step, and all at the end."""
+        self.pair.compare_balances()
+        views = all_views(self.rules)
+        for turn in range(3):
+            self.pair.compare_view(*views[(3 * self.steps + turn) % len(views)])
+        self.steps += 1
+
+    @invariant()
+    def no_money_is_made_or_lost(self) -> None:
+        assert sum(self.rules.money.balances.values()) == self.money
+        rewards = self.rules.balance(self.rules.address("rewards"))
+        claimed = sum(self.rules.rewards.state.claimed.values())
+        funded = self.rules.rewards.total_funded()
+        assert claimed <= self.rules.rewards.state.total + self.overpaid() <= funded
+        assert rewards >= funded - claimed
+
+    def overpaid(self) -> int:
+        """What nodes have had beyond the last report's total: only lies that a quorum signed do that."""
+        return 0
+
+    @invariant()
+    def stakes_are_where_they_were_put(self) -> None:
+        state = self.rules.registry.state
+        stakes = sum(known.stake for known in state.evaluators.values())
+        stakes += sum(known.stake for known in state.nodes.values())
+        assert self.rules.balance(self.rules.address("registry")) >= stakes
+
+    def teardown(self) -> None:
+        if self.steps:
+            for view in all_views(self.rules):
+                self.pair.compare_view(*view)

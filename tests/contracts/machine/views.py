@@ -1,0 +1,74 @@
+"""The views that are worth asking in a state of the model."""
+
+from typing import Any
+
+from contract_world import FIRST
+from model.network_rules import NetworkRules
+
+from meridian.primitives.ids import node_key
+
+View = tuple[Any, ...]
+"""Contract, function, arguments."""
+
+
+def all_views(rules: NetworkRules) -> list[View]:
+    """Every view with the arguments that matter now: what is known, and one that is not."""
+    return [
+        *registry_views(rules),
+        *commitments_views(rules),
+        *evaluations_views(rules),
+        *rewards_views(rules),
+    ]
+
+
+def some_epochs(rules: NetworkRules) -> list[int]:
+    """The first epoch, the last ones that are open, and the next two."""
+    following = rules.registry.next_epoch()
+    last = range(max(FIRST, following - 3), following + 2)
+    return sorted({FIRST - 1, FIRST, *last})
+
+
+def registry_views(rules: NetworkRules) -> list[View]:
+    name = "registry"
+    state = rules.registry.state
+    accounts = sorted({*state.evaluators, *state.nonces})
+    views: list[View] = [(name, "next_epoch"), (name, "active_evaluators")]
+    for epoch in some_epochs(rules):
+        views += [(name, "epoch_set", epoch), (name, "committee", epoch)]
+        views += [(name, "epoch_start", epoch), (name, "epoch_end", epoch)]
+    for account in accounts:
+        views += [(name, "evaluator", account), (name, "nonces", account)]
+        views.append((name, "is_member", len(state.sets), account))
+    views += [(name, "node", key) for key in (*state.nodes, node_key("unknown"))]
+    views += [(name, "set_size", set_id) for set_id in (0, *state.sets)]
+    return views
+
+
+def commitments_views(rules: NetworkRules) -> list[View]:
+    name = "commitments"
+    views: list[View] = [(name, "aggregators")]
+    views += [(name, "epoch_digest", epoch) for epoch in some_epochs(rules)]
+    listed = rules.parameters.aggregators
+    views += [(name, "next_epoch", one) for one in (*listed, rules.parameters.owner)]
+    return views
+
+
+def evaluations_views(rules: NetworkRules) -> list[View]:
+    name = "evaluations"
+    plain = ("version_count", "last_report", "last_epoch", "last_total", "report_count")
+    views: list[View] = [(name, function) for function in plain]
+    for epoch in some_epochs(rules):
+        asked = ("schedule", "unlocked", "report", "quorum")
+        views += [(name, function, epoch) for function in asked]
+    return views
+
+
+def rewards_views(rules: NetworkRules) -> list[View]:
+    name = "rewards"
+    plain = ("next_to_settle", "funded_through", "total_funded", "total_claimed", "last_total")
+    views: list[View] = [(name, function) for function in plain]
+    for epoch in some_epochs(rules):
+        views += [(name, "budget", epoch), (name, "allotment", epoch)]
+    claimed = rules.rewards.state.claimed
+    views += [(name, "claimed", key) for key in (*claimed, node_key("unknown"))]
+    return views

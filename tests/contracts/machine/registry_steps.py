@@ -3,7 +3,18 @@
 from contract_world import account
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from machine.scene import PAYEES, Scene, anybody, member, mostly, near, node, operator
+from machine.scene import (
+    NODES,
+    OPERATORS,
+    PAYEES,
+    Scene,
+    anybody,
+    member,
+    mostly,
+    near,
+    node,
+    operator,
+)
 
 from meridian.primitives.ids import node_key
 
@@ -15,22 +26,31 @@ class RegistrySteps(Scene):
         name=node,
         by=operator,
         to=st.integers(0, len(PAYEES) - 1),
-        flaw=mostly("good", "payee", "deadline", "nonce", "signer", "signature", "stake", "odd"),
+        flaw=mostly(
+            "good",
+            "payee",
+            "deadline",
+            "nonce",
+            "signer",
+            "signature",
+            "stake",
+            "odd",
+            "two",
+            "none",
+        ),
     )
     def register_node(self, name: str, by: str, to: int, flaw: str) -> None:
         entries = [self.registration(by, name, PAYEES[to], flaw)]
         value = 10 - (flaw == "stake")
         if flaw == "odd":
             entries, value = entries * 2, 41
+        elif flaw == "two":
+            other = OPERATORS[by == OPERATORS[0]]
+            entries.append(self.registration(other, NODES[to], PAYEES[0]))
+            value = 22
+        elif flaw == "none":
+            entries = []
         self.call("registry", "register_nodes", entries, value=value)
-
-    @rule(names=st.lists(node, max_size=2), by=operator)
-    def register_nodes(self, names: list[str], by: str) -> None:
-        """Several at once: the second signature of one operator has the next nonce."""
-        operators = [by, "operator 0" if by == "operator 1" else "operator 1"]
-        pairs = zip(operators, names, strict=False)
-        entries = [self.registration(one, name, PAYEES[0]) for one, name in pairs]
-        self.call("registry", "register_nodes", entries, value=20 * len(names))
 
     @rule(name=node, by=st.one_of(operator, anybody), act=st.sampled_from(["leave", "withdraw"]))
     def part_with_node(self, name: str, by: str, act: str) -> None:

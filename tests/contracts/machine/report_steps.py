@@ -7,6 +7,7 @@ from contract_world import CHALLENGE_S, EPOCH_S, FIRST, NETWORK, ClaimTree, Repo
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from machine.scene import (
+    AGGREGATOR_STAKE,
     AGGREGATORS,
     KEYS,
     MEMBER_KEYS,
@@ -47,18 +48,39 @@ class ReportSteps(Scene):
 
     @rule(
         who=st.sampled_from(AGGREGATORS),
-        flaw=mostly("good", "root", "order", "stranger"),
+        flaw=mostly("good", "empty", "order", "stranger"),
         salt=st.integers(0, 1),
     )
     def commit(self, who: str, flaw: str, salt: int) -> None:
         self.commit_next(who, flaw, salt)
 
     def commit_next(self, who: str, flaw: str = "good", salt: int = 0) -> Answer | str:
-        epoch = self.rules.commitments.next_epoch(account(who)) + (flaw == "order")
-        root = bytes(32) if flaw == "root" else sha256(b"root", bytes((salt,)))
+        turn = self.rules.commitments.state.aggregators[account(who)].turn or FIRST
         by = "someone" if flaw == "stranger" else who
-        args = (root, 5, bytes((salt,)) * 24, sha256(b"manifest"))
-        return self.call("commitments", "commit", epoch, *args, by=by)
+        content = self.content(salt, 0 if flaw == "empty" else 5)
+        return self.call("commitments", "commit", turn + (flaw == "order"), *content, by=by)
+
+    def content(self, salt: int, n_nodes: int = 5) -> tuple[bytes, int, bytes, bytes]:
+        """Hash of the tree, number of nodes, annotation, manifest."""
+        return sha256(b"tree", bytes((salt,))), n_nodes, bytes((salt,)) * 24, sha256(b"manifest")
+
+    @rule(
+        who=st.one_of(st.sampled_from(AGGREGATORS), anybody),
+        act=st.sampled_from(["join", "leave", "withdraw", "skip"]),
+        less=mostly("", "less"),
+    )
+    def serve(self, who: str, act: str, less: str) -> None:
+        stake = AGGREGATOR_STAKE - bool(less) if act == "join" else 0
+        self.call("commitments", act, by=who, value=stake)
+
+    @rule(who=anybody, of=st.sampled_from(AGGREGATORS))
+    def take_without_a_verdict(self, who: str, of: str) -> None:
+        """Nobody but Disputes can void and slash."""
+        answer = self.call("commitments", "slash", account(of), by=who)
+        self.refused(answer, "commitments: sender")
+        content = (bytes(32), 5, bytes(24), bytes(32))
+        answer = self.call("commitments", "void", FIRST, account(of), *content, by=who)
+        self.refused(answer, "commitments: sender")
 
     # ---- the truth
 
@@ -192,14 +214,22 @@ class ReportSteps(Scene):
             self.call("registry", "open_epochs", epoch)
         elif self.rules.now_s < self.rules.registry.epoch_end(epoch):
             self.pair.wait(self.rules.registry.epoch_end(epoch) - self.rules.now_s)
-        elif self.rules.commitments.next_epoch(account(AGGREGATORS[way])) <= epoch:
-            self.commit_next(AGGREGATORS[way])
+        elif not self.rules.commitments.standing(epoch):
+            self.commit_for(epoch, AGGREGATORS[way])
         else:
-            captured = len(self.signers(epoch, liars=True)) > len(
-                self.signers(epoch, liars=False)
-            )
+            captured = len(self.signers(epoch, liars=True)) > len(self.signers(epoch, liars=False))
             report = self.draft(epoch, "move" if captured else "")
             self.submit(report, self.signers(epoch, liars=captured))
+
+    def commit_for(self, epoch: int, who: str) -> None:
+        """Bring an epoch nearer to having a commitment."""
+        known = self.rules.commitments.state.aggregators[account(who)]
+        if known.turn is None:
+            self.call("commitments", "join", by=who, value=AGGREGATOR_STAKE)
+        elif known.exit_at or known.turn > epoch:
+            self.call("commitments", "withdraw", by=who)
+        else:
+            self.commit_next(who)
 
     @rule(seconds=st.sampled_from([1, 300, EPOCH_S, CHALLENGE_S, 3600]))
     def wait(self, seconds: int) -> None:

@@ -7,8 +7,8 @@ from contract_world import account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from machine.scene import NODES, PAYEES, SPONSORS, Scene, anybody, mostly, near
-from model.rule_state import Reenters, Refuses
 from model.rewards_rules import EPOCHS_AHEAD_MAX
+from model.rule_state import Reenters, Refuses
 
 from meridian.contracts.calldata import Claim
 from meridian.primitives.hashing import sha256
@@ -43,16 +43,12 @@ class RewardsSteps(Scene):
     def settle(self, ahead: int) -> None:
         self.call("rewards", "settle", self.rules.rewards.next_to_settle() + ahead)
 
-    @rule(by=anybody)
-    def accept(self, by: str) -> None:
-        """Nobody but Evaluations can add a reward root."""
+    @rule(by=anybody, name=st.sampled_from(["registry", "commitments", "evaluations", "rewards"]))
+    def meddle(self, by: str, name: str) -> None:
+        """Nobody but Evaluations can add a reward root; coins forced upon a contract help nobody."""
         epoch = self.rules.rewards.next_to_settle()
         answer = self.call("rewards", "accept", epoch, sha256(b"root"), 1, 0, 0, by=by)
         self.refused(answer, "rewards: sender")
-
-    @rule(name=st.sampled_from(["registry", "commitments", "evaluations", "rewards"]))
-    def force_coins(self, name: str) -> None:
-        """A contract that dies can force coins upon any other; they help nobody."""
         self.pair.give(self.rules.address(name), 7)
         self.money += 7
 

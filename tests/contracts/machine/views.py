@@ -47,9 +47,13 @@ def registry_views(rules: NetworkRules) -> list[View]:
 def commitments_views(rules: NetworkRules) -> list[View]:
     name = "commitments"
     views: list[View] = [(name, "aggregators")]
-    views += [(name, "epoch_digest", epoch) for epoch in some_epochs(rules)]
-    listed = rules.parameters.aggregators
-    views += [(name, "next_epoch", one) for one in (*listed, rules.parameters.owner)]
+    accounts = (*rules.parameters.aggregators, rules.parameters.owner)
+    for epoch in some_epochs(rules):
+        asked = ("epoch_digest", "standing_digest", "standing", "self_commitments", "ready_at")
+        views += [(name, function, epoch) for function in asked]
+    for account in accounts:
+        views += [(name, "next_epoch", account), (name, "aggregator", account)]
+        views += [(name, "record", epoch, account) for epoch in some_epochs(rules)]
     return views
 
 

@@ -153,6 +153,9 @@ class EvaluationsRules:
         members = self.network.registry.committee(epoch)
         return self.state.hashes[epoch], root, total, unlock_at, members[winner]
 
+    def report_hash(self, epoch: int) -> bytes:
+        return self.state.hashes.get(epoch, NO_DIGEST)
+
     def last_report(self) -> bytes:
         return self.state.hashes[self.state.chain[-1]] if self.state.chain else NO_DIGEST
 

@@ -1,5 +1,6 @@
 """All contracts of a network together: calls are all or nothing, and money moves between them."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from model.evaluations_rules import EvaluationsRules
 from model.registry_rules import RegistryRules
 from model.rewards_rules import RewardsRules
 from model.rule_state import (
+    NOBODY,
     Answer,
     MoneyState,
     Reenters,
@@ -24,7 +26,12 @@ from meridian.contracts.deployment import Addresses, Parameters
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
 
-PAYABLE = {("registry", "register_nodes"), ("registry", "register_evaluator"), ("rewards", "fund")}
+PAYABLE = {
+    ("registry", "register_nodes"),
+    ("registry", "register_evaluator"),
+    ("commitments", "join"),
+    ("rewards", "fund"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,13 @@ class NetworkRules:
         }
 
     def address(self, contract: str) -> Address:
-        """Where a contract is."""
-        return getattr(self.addresses, contract)
+        """Where a contract is; nobody's address if the network does without it."""
+        return getattr(self.addresses, contract, NOBODY)
+
+    def running_epoch(self) -> int:
+        """The epoch of the current time; the first one before the genesis."""
+        p = self.parameters
+        return p.first_epoch + max(0, self.now_s - p.genesis_s) // p.epoch_seconds
 
     def domain(self, contract: str) -> Domain:
         """In which domain statements to a contract are signed."""
@@ -138,14 +150,10 @@ class NetworkRules:
     def react(self, account: Address, behaviour: Reenters) -> None:
         """Let a paid account make its call; a refusal is its own affair."""
         tx = Transaction(account)
-        try:
+        with contextlib.suppress(Refusal):
             self.undone_if_refused(
-                lambda: self.inner_call(
-                    behaviour.contract, behaviour.function, behaviour.args, tx
-                )
+                lambda: self.inner_call(behaviour.contract, behaviour.function, behaviour.args, tx)
             )
-        except Refusal:
-            pass
 
     def tell(self, event: str, **args: Any) -> None:
         """Emit an event."""

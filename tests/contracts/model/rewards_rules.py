@@ -75,9 +75,7 @@ class RewardsRules:
         self.network.tell("Funded", sponsor=tx.sender, first=first, n=n, each=each)
 
     def _horizon(self) -> int:
-        p = self.network.parameters
-        elapsed = max(0, self.network.now_s - p.genesis_s)
-        return p.first_epoch + elapsed // p.epoch_seconds + EPOCHS_AHEAD_MAX
+        return self.network.running_epoch() + EPOCHS_AHEAD_MAX
 
     def settle(self, tx: Transaction, through: int) -> int:
         if through >= self.state.settled:

@@ -11,18 +11,23 @@ from machine.scene import (
     AGGREGATORS,
     KEYS,
     MEMBER_KEYS,
+    MEMBERS,
+    NAME_OF,
     NODES,
     PAYEES,
     Scene,
+    Sent,
     anybody,
     mostly,
     near,
+    node,
 )
 from model.rule_state import Answer
 
 from meridian.contracts.calldata import signature_words
-from meridian.contracts.statements import Transmission
+from meridian.contracts.statements import SelfCommit, Transmission
 from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import node_key
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.quorum import quorum
 
@@ -73,14 +78,19 @@ class ReportSteps(Scene):
         stake = AGGREGATOR_STAKE - bool(less) if act == "join" else 0
         self.call("commitments", act, by=who, value=stake)
 
-    @rule(who=anybody, of=st.sampled_from(AGGREGATORS))
-    def take_without_a_verdict(self, who: str, of: str) -> None:
-        """Nobody but Disputes can void and slash."""
-        answer = self.call("commitments", "slash", account(of), by=who)
-        self.refused(answer, "commitments: sender")
-        content = (bytes(32), 5, bytes(24), bytes(32))
-        answer = self.call("commitments", "void", FIRST, account(of), *content, by=who)
-        self.refused(answer, "commitments: sender")
+    @rule(name=node, late=st.integers(0, 1), flaw=mostly("good", "signer", "deadline"))
+    def self_commit(self, name: str, late: int, flaw: str) -> None:
+        """A node commits itself, for the last epoch that is over or the one before."""
+        epoch = self.rules.running_epoch() - 1 - late
+        known = self.rules.registry.state.nodes.get(node_key(name))
+        by = NAME_OF.get(known.operator if known else b"", "watcher")
+        deadline = self.rules.now_s - (flaw == "deadline")
+        says = SelfCommit(
+            NETWORK, epoch, node_key(name), sha256(b"jobs"), b"\x01" * 24, sha256(b"s"), deadline
+        )
+        signer = KEYS["watcher"] if flaw == "signer" else KEYS[by]
+        words = self.sign(signer, "commitments", says)
+        self.call("commitments", "self_commit", *says.arguments, *words)
 
     # ---- the truth
 
@@ -164,6 +174,9 @@ class ReportSteps(Scene):
         transmitter = KEYS["watcher"] if flaw == "transmitter" or not signers else signers[0]
         says = Transmission(NETWORK, report.epoch, digest)
         transmission = self.sign(transmitter, "evaluations", says)
+        truth = self.true_tree(report.epoch)
+        true = (report.reward_root, report.total) == (truth.root, truth.total)
+        self.sent[digest] = Sent(true, tuple(one.address for one in signers[:needed]))
         return self.call("evaluations", "submit", report.values, transmission, words)
 
     @precondition(lambda self: self.rules.registry.state.epochs)
@@ -192,34 +205,50 @@ class ReportSteps(Scene):
     def next_unreported(self) -> int:
         """The first epoch without a report."""
         epoch = FIRST
-        while epoch in self.rules.evaluations.state.hashes:
+        state = self.rules.evaluations.state
+        while epoch in state.hashes or epoch in state.abandoned:
             epoch += 1
         return epoch
 
     # ---- the ordinary way
 
-    @rule(way=st.integers(0, 1))
-    def next_step(self, way: int) -> None:
-        self.go_on(way)
+    @rule(n=st.integers(1, 6), way=st.integers(0, 1))
+    def next_steps(self, n: int, way: int) -> None:
+        """Several steps of the ordinary way, so that examples come far."""
+        for _ in range(n):
+            self.go_on(way)
 
-    @rule(way=st.integers(0, 1))
-    def next_step_again(self, way: int) -> None:
-        """The same: so that long examples come far."""
-        self.go_on(way)
+    def begin(self) -> None:
+        super().begin()
+        while not self.rules.evaluations.state.chain:
+            self.go_on(0)
+        self.pair.wait(CHALLENGE_S)
 
     def go_on(self, way: int) -> None:
         """What a healthy network would do next for its first unreported epoch."""
         epoch = self.next_unreported()
-        if self.rules.registry.epoch_set(epoch) == 0:
+        absent = self.absent()
+        if len(self.rules.registry.active_evaluators()) < 3 and absent:
+            self.register_evaluator(absent[0])
+        elif self.rules.registry.epoch_set(epoch) == 0:
             self.call("registry", "open_epochs", epoch)
+        elif self.rules.registry.standing(epoch) < self.rules.evaluations.quorum(epoch):
+            self.call("evaluations", "renew", epoch)
         elif self.rules.now_s < self.rules.registry.epoch_end(epoch):
             self.pair.wait(self.rules.registry.epoch_end(epoch) - self.rules.now_s)
         elif not self.rules.commitments.standing(epoch):
             self.commit_for(epoch, AGGREGATORS[way])
+        elif self.rules.now_s < self.rules.evaluations.ready_at(epoch):
+            self.pair.wait(self.rules.evaluations.ready_at(epoch) - self.rules.now_s)
         else:
             captured = len(self.signers(epoch, liars=True)) > len(self.signers(epoch, liars=False))
-            report = self.draft(epoch, "move" if captured else "")
+            report = self.draft(epoch, LIES[epoch % 3] if captured else "")
             self.submit(report, self.signers(epoch, liars=captured))
+
+    def absent(self) -> list[str]:
+        """Those who could be evaluators and are not."""
+        known = self.rules.registry.state.evaluators
+        return [name for name in MEMBERS if account(name) not in known]
 
     def commit_for(self, epoch: int, who: str) -> None:
         """Bring an epoch nearer to having a commitment."""
@@ -237,8 +266,16 @@ class ReportSteps(Scene):
 
     # ---- schedule
 
-    @rule(by=st.one_of(st.just("owner"), anybody), ahead=st.integers(-2, 30))
-    def schedule(self, by: str, ahead: int) -> None:
+    @rule(
+        by=mostly("owner", "someone"),
+        ahead=st.integers(-2, 30),
+        rule_=st.integers(0, 5),
+        shares=st.sampled_from([0, 1000, 500_001]),
+        size=st.sampled_from([0, 2, 3, 4, 129]),
+        least=st.sampled_from([0, 1001, 5000]),
+    )
+    def schedule(self, by: str, ahead: int, rule_: int, shares: int, size: int, least: int) -> None:
+        """Another function, or another rule by which members are chosen."""
         first = self.rules.registry.next_epoch() + ahead
         self.call(
             "evaluations",
@@ -246,5 +283,6 @@ class ReportSteps(Scene):
             first,
             sha256(b"function", bytes((ahead % 3,))),
             sha256(b"parameters"),
+            (rule_, shares, shares, size, least),
             by=by,
         )

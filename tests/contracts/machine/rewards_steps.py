@@ -3,15 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from contract_world import account
+from contract_world import NETWORK, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from machine.scene import NODES, PAYEES, SPONSORS, Scene, anybody, mostly, near
+from machine.scene import KEYS, NAME_OF, NODES, PAYEES, SPONSORS, Scene, anybody, mostly, near
 from model.rewards_rules import EPOCHS_AHEAD_MAX
 from model.rule_state import Reenters, Refuses
 
 from meridian.contracts.calldata import Claim
+from meridian.contracts.statements import Delegate, RelayedClaim
 from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import Address
 
 CLAIM_FLAWS = ("payee", "amount", "index", "size", "path", "node", "huge", "hash", "epoch")
 
@@ -47,7 +49,7 @@ class RewardsSteps(Scene):
     def meddle(self, by: str, name: str) -> None:
         """Nobody but Evaluations can add a reward root; coins forced upon a contract help nobody."""
         epoch = self.rules.rewards.next_to_settle()
-        answer = self.call("rewards", "accept", epoch, sha256(b"root"), 1, 0, 0, by=by)
+        answer = self.call("rewards", "accept", epoch, sha256(b"root"), 1, 0, 0, 0, by=by)
         self.refused(answer, "rewards: sender")
         self.pair.give(self.rules.address(name), 7)
         self.money += 7
@@ -102,6 +104,54 @@ class RewardsSteps(Scene):
         if found:
             found[-1] = self.flawed(found[-1], flaw)
         self.call("rewards", "claim_many", [claim.arguments for claim in found])
+
+    @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(
+        data=st.data(),
+        fee=st.integers(0, 60),
+        by=anybody,
+        flaw=mostly("good", "deadline", "nonce", "signer", "amount", "path"),
+    )
+    def claim_relayed(self, data: st.DataObject, fee: int, by: str, flaw: str) -> None:
+        """Somebody sends a payee's claim for a fee that the payee signed for."""
+        claim = self.claim_of(data)
+        if claim is None:
+            return
+        nonce = self.rules.rewards.nonces(claim.payee) + (flaw == "nonce")
+        deadline = self.rules.now_s - (flaw == "deadline")
+        says = RelayedClaim(NETWORK, claim.node_key, claim.payee, fee, nonce, deadline)
+        payee = "watcher" if flaw == "signer" else NAME_OF[claim.payee]
+        words = self.sign(KEYS[payee], "rewards", says)
+        arguments = self.flawed(claim, flaw).arguments
+        self.call("rewards", "claim_relayed", arguments, fee, deadline, *words, by=by)
+
+    @rule(
+        who=st.sampled_from(PAYEES),
+        delegate=anybody,
+        flaw=mostly("good", "own", "deadline", "nonce", "signer"),
+    )
+    def set_delegate(self, who: str, delegate: str, flaw: str) -> None:
+        if flaw == "own":
+            self.call("rewards", "set_delegate", account(delegate), by=who)
+            return
+        payee = account(who)
+        nonce = self.rules.rewards.nonces(payee) + (flaw == "nonce")
+        deadline = self.rules.now_s - (flaw == "deadline")
+        says = Delegate(NETWORK, payee, account(delegate), nonce, deadline)
+        words = self.sign(KEYS["watcher" if flaw == "signer" else who], "rewards", says)
+        args = (payee, account(delegate), deadline, *words)
+        self.call("rewards", "set_delegate_signed", *args)
+
+    @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(data=st.data(), to=anybody, way=mostly("delegate", "payee", "stranger", "nobody"))
+    def claim_to(self, data: st.DataObject, to: str, way: str) -> None:
+        claim = self.claim_of(data)
+        if claim is None:
+            return
+        delegate = NAME_OF.get(self.rules.rewards.delegates(claim.payee), "someone")
+        by = {"delegate": delegate, "stranger": "watcher"}.get(way, NAME_OF[claim.payee])
+        recipient = Address(bytes(20)) if way == "nobody" else account(to)
+        self.call("rewards", "claim_to", claim.arguments, recipient, by=by)
 
     @rule(
         data=st.data(),

@@ -35,9 +35,11 @@ def registry_views(rules: NetworkRules) -> list[View]:
     views: list[View] = [(name, "next_epoch"), (name, "active_evaluators")]
     for epoch in some_epochs(rules):
         views += [(name, "epoch_set", epoch), (name, "committee", epoch)]
+        views.append((name, "standing", epoch))
         views += [(name, "epoch_start", epoch), (name, "epoch_end", epoch)]
     for account in accounts:
         views += [(name, "evaluator", account), (name, "nonces", account)]
+        views.append((name, "is_slashed", account))
         views.append((name, "is_member", len(state.sets), account))
     views += [(name, "node", key) for key in (*state.nodes, node_key("unknown"))]
     views += [(name, "set_size", set_id) for set_id in (0, *state.sets)]
@@ -59,10 +61,20 @@ def commitments_views(rules: NetworkRules) -> list[View]:
 
 def evaluations_views(rules: NetworkRules) -> list[View]:
     name = "evaluations"
-    plain = ("version_count", "last_report", "last_epoch", "last_total", "report_count")
+    plain = (
+        "version_count",
+        "last_report",
+        "last_epoch",
+        "last_total",
+        "report_count",
+        "term",
+        "voiding",
+    )
     views: list[View] = [(name, function) for function in plain]
     for epoch in some_epochs(rules):
-        asked = ("schedule", "unlocked", "report", "quorum")
+        asked = ("schedule", "unlocked", "report", "quorum", "terms", "committee_rule")
+        views += [(name, function, epoch) for function in asked]
+        asked = ("report_hash", "previous_epoch", "unlock_at", "ready_at", "is_abandoned")
         views += [(name, function, epoch) for function in asked]
     return views
 
@@ -73,6 +85,9 @@ def rewards_views(rules: NetworkRules) -> list[View]:
     views: list[View] = [(name, function) for function in plain]
     for epoch in some_epochs(rules):
         views += [(name, "budget", epoch), (name, "allotment", epoch)]
-    claimed = rules.rewards.state.claimed
-    views += [(name, "claimed", key) for key in (*claimed, node_key("unknown"))]
+        views.append((name, "previous_epoch", epoch))
+    paid = rules.rewards.state.paid
+    for account in (*rules.rewards.state.nonces, rules.parameters.owner):
+        views += [(name, "nonces", account), (name, "delegates", account)]
+    views += [(name, "claimed", key) for key in (*paid, node_key("unknown"))]
     return views

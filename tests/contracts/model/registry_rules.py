@@ -33,6 +33,7 @@ class Evaluator:
     stake: int
     link_key: bytes
     exit_at: int = 0
+    slashed: bool = False
 
 
 @dataclass
@@ -132,6 +133,7 @@ class RegistryRules:
     ) -> None:
         least = self.network.parameters.evaluator_stake_min_atto
         must(least <= tx.value < U96_END, "registry: stake")
+        must(not self.is_slashed(evaluator), "registry: slashed")
         must(evaluator not in self.state.evaluators, "registry: evaluator exists")
         must(self.network.now_s <= deadline, "registry: deadline")
         must(len(self.active_evaluators()) < MEMBERS_MAX, "registry: full")
@@ -164,6 +166,18 @@ class RegistryRules:
         del self.state.evaluators[tx.sender]
         self._withdraw(tx.sender, was.stake)
 
+    def slash_evaluator(self, tx: Transaction, account: Address) -> int:
+        must(tx.sender == self.network.address("disputes"), "registry: sender")
+        if self.is_slashed(account):
+            return 0
+        was = self.state.evaluators.get(account) or Evaluator(0, bytes(32))
+        self.state.evaluators[account] = Evaluator(0, was.link_key, slashed=True)
+        self.network.evaluations.note_slashing(Transaction(self.network.address("registry")))
+        self.network.tell("Slashed", account=account, amount=was.stake)
+        if was.stake:
+            must(self.network.pay("registry", tx.sender, was.stake), "registry: payment")
+        return was.stake
+
     # ---- epochs
 
     def open_epochs(self, tx: Transaction, through: int) -> None:
@@ -172,18 +186,33 @@ class RegistryRules:
             return
         must(through - first < EPOCHS_PER_CALL, "registry: span")
         must(self.network.now_s >= self.epoch_start(through), "registry: early")
-        members = self._next_members()
+        for epoch in range(first, through + 1):
+            self._fix_members(epoch)
+
+    def renew(self, tx: Transaction, epoch: int) -> int:
+        must(tx.sender == self.network.address("evaluations"), "registry: sender")
+        must(epoch < self.next_epoch(), "registry: not open")
+        return self._fix_members(epoch)
+
+    def _fix_members(self, epoch: int) -> int:
+        """Give an epoch the members of now; a set that is the last one keeps its id."""
+        members = self._chosen(epoch)
         must(members, "registry: no evaluators")
         set_id = len(self.state.sets)
         if self.state.sets.get(set_id) != members:
             set_id += 1
             self.state.sets[set_id] = members
-        for epoch in range(first, through + 1):
-            self.state.epochs[epoch] = set_id
-            self.network.tell("EpochOpened", epoch=epoch, set_id=set_id, n=len(members))
+        self.state.epochs[epoch] = set_id
+        self.network.tell("EpochOpened", epoch=epoch, set_id=set_id, n=len(members))
+        return set_id
 
-    def _next_members(self) -> tuple[Address, ...]:
-        return self.active_evaluators()
+    def _chosen(self, epoch: int) -> tuple[Address, ...]:
+        """Of the active evaluators with the least stake those with the most; of equal ones the lower address."""
+        size, least = self.network.evaluations.committee_rule(epoch)
+        stakes = {one: self.state.evaluators[one].stake for one in self.active_evaluators()}
+        able = [one for one in stakes if stakes[one] >= least]
+        ranked = sorted(able, key=lambda one: (-stakes[one], one))
+        return tuple(sorted(ranked[:size] if size else ranked))
 
     # ---- views
 
@@ -223,4 +252,12 @@ class RegistryRules:
 
     def active_evaluators(self) -> tuple[Address, ...]:
         known = self.state.evaluators
-        return tuple(sorted(account for account in known if not known[account].exit_at))
+        gone = {one for one in known if known[one].exit_at or known[one].slashed}
+        return tuple(sorted(known.keys() - gone))
+
+    def is_slashed(self, account: Address) -> bool:
+        known = self.state.evaluators.get(account)
+        return known is not None and known.slashed
+
+    def standing(self, epoch: int) -> int:
+        return sum(1 for member in self.committee(epoch) if not self.is_slashed(member))

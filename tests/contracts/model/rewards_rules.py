@@ -1,11 +1,12 @@
 """Rewards: sponsors fund epochs, payees claim what reports gave them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from model.rule_state import NO_DIGEST, U96_END, Transaction, must
+from model.rule_state import NO_DIGEST, NOBODY, U96_END, Transaction, must, signer_of
 
+from meridian.contracts.statements import Delegate, RelayedClaim
 from meridian.primitives.hashing import CLAIM_LEAF, CLAIM_NODE, REWARD_ROOT, tagged
 from meridian.primitives.ids import Address
 
@@ -41,6 +42,7 @@ class Record:
     total: int
     unlock_at: int
     winner: int
+    previous_epoch: int
 
 
 @dataclass
@@ -48,12 +50,17 @@ class RewardsState:
     """What Rewards remembers."""
 
     deposits: list[Deposit] = field(default_factory=list)
+    """What sponsors gave, and what was rolled forward."""
+    funded: int = 0
+    rolled: frozenset[int] = frozenset()
     settled: int = 0
     """The first epoch whose budget is not final."""
     total: int = 0
     """The cumulative total of the report accepted last."""
     records: dict[int, Record] = field(default_factory=dict)
-    claimed: dict[bytes, int] = field(default_factory=dict)
+    paid: dict[bytes, int] = field(default_factory=dict)
+    nonces: dict[Address, int] = field(default_factory=dict)
+    delegates: dict[Address, Address] = field(default_factory=dict)
 
 
 class RewardsRules:
@@ -69,9 +76,14 @@ class RewardsRules:
         must(n and each, "rewards: nothing")
         must(first >= self.state.settled, "rewards: settled")
         must(n <= EPOCHS_AHEAD_MAX and first + n - 1 <= self._horizon(), "rewards: too far")
+        deployed = self.network.parameters.first_epoch
+        running = self.network.running_epoch()
+        in_time = first >= running or running == deployed or first + n <= deployed
+        must(in_time, "rewards: over")
         fits = each < U96_END and self.total_funded() + tx.value < U96_END
         must(fits and tx.value == n * each, "rewards: value")
         self.state.deposits.append(Deposit(first, n, each))
+        self.state.funded += tx.value
         self.network.tell("Funded", sponsor=tx.sender, first=first, n=n, each=each)
 
     def _horizon(self) -> int:
@@ -97,25 +109,102 @@ class RewardsRules:
         total: int,
         unlock_at: int,
         winner: int,
-    ) -> None:
-        must(tx.sender == self.network.address("evaluations"), "rewards: sender")
+        previous_epoch: int,
+    ) -> int:
+        self._must_be_evaluations(tx)
         budget = self.settle(tx, epoch)
         must(total >= self.state.total, "rewards: total")
         must(total - self.state.total <= budget, "rewards: budget")
         self.state.total = total
-        self.state.records[epoch] = Record(reward_root, total, unlock_at, winner)
+        before = self.state.records.get(previous_epoch)
+        unlock = max(unlock_at, before.unlock_at if before else 0)
+        self.state.records[epoch] = Record(reward_root, total, unlock, winner, previous_epoch)
+        return unlock
+
+    def _must_be_evaluations(self, tx: Transaction) -> None:
+        must(tx.sender == self.network.address("evaluations"), "rewards: sender")
+
+    def forget(self, tx: Transaction, epoch: int, more: bool) -> int:
+        self._must_be_evaluations(tx)
+        must(epoch in self.state.records, "rewards: unreported")
+        previous = self.state.records.pop(epoch).previous_epoch
+        before = self.state.records.get(previous)
+        self.state.total = before.total if before else 0
+        return previous
+
+    def roll(self, tx: Transaction, epoch: int) -> tuple[int, int]:
+        self._must_be_evaluations(tx)
+        free = epoch not in self.state.records and epoch not in self.state.rolled
+        must(free, "rewards: reported")
+        budget = self.settle(tx, epoch)
+        to = max(self.state.settled, self.network.running_epoch())
+        self.state.rolled |= {epoch}
+        if budget:
+            self.state.deposits.append(Deposit(to, 1, budget))
+        return budget, to
+
+    def hold(self, tx: Transaction, epoch: int, until: int) -> None:
+        must(tx.sender == self.network.address("disputes"), "rewards: sender")
+        known = self.state.records.get(epoch)
+        must(known, "rewards: unreported")
+        assert known
+        must(self.network.now_s < known.unlock_at, "rewards: unlocked")
+        chain = self.network.evaluations.state.chain
+        for at in chain[chain.index(epoch) :]:
+            record = self.state.records[at]
+            self.state.records[at] = replace(record, unlock_at=max(record.unlock_at, until))
+        self.network.tell("Held", epoch=epoch, until=until)
 
     # ---- claims
 
     def claim(self, tx: Transaction, *claim: Any) -> None:
-        self._must_be_proven(*claim)
-        epoch, key, payee, cumulative, *_ = claim
-        before = self.claimed(key)
-        must(cumulative > before, "rewards: nothing")
-        self._must_leave_the_reserve(cumulative - before)
-        self.state.claimed[key] = cumulative
-        must(self.network.pay("rewards", payee, cumulative - before), "rewards: payment")
-        self._tell_payment("Claimed", epoch, key, payee, cumulative, before)
+        amount = self._book(*claim)
+        self._pay(claim[2], amount)
+
+    def claim_to(self, tx: Transaction, claim: tuple[Any, ...], recipient: Address) -> None:
+        payee = claim[2]
+        must(tx.sender in {payee, self.delegates(payee)}, "rewards: delegate")
+        must(recipient != NOBODY, "rewards: recipient")
+        amount = self._book(*claim)
+        self.network.tell("ClaimedTo", node_key=claim[1], recipient=recipient)
+        self._pay(recipient, amount)
+
+    def claim_relayed(
+        self, tx: Transaction, claim: tuple[Any, ...], fee: int, deadline: int, r: int, vs: int
+    ) -> None:
+        key, payee = claim[1], claim[2]
+        network = self.network.parameters.network
+        nonce = self.nonces(payee)
+        self._must_be_signed(RelayedClaim(network, key, payee, fee, nonce, deadline), r, vs)
+        amount = self._book(*claim)
+        share = min(fee, amount)
+        self.network.tell("FeePaid", node_key=key, relayer=tx.sender, fee=share)
+        if amount > share:
+            self._pay(payee, amount - share)
+        if share:
+            self._pay(tx.sender, share)
+        self._must_leave_the_reserve(0)
+
+    def set_delegate(self, tx: Transaction, delegate: Address) -> None:
+        self._name_delegate(tx.sender, delegate)
+
+    def set_delegate_signed(
+        self, tx: Transaction, payee: Address, delegate: Address, deadline: int, r: int, vs: int
+    ) -> None:
+        network = self.network.parameters.network
+        says = Delegate(network, payee, delegate, self.nonces(payee), deadline)
+        self._must_be_signed(says, r, vs)
+        self._name_delegate(payee, delegate)
+
+    def _name_delegate(self, payee: Address, delegate: Address) -> None:
+        self.state.delegates[payee] = delegate
+        self.network.tell("DelegateSet", payee=payee, delegate=delegate)
+
+    def _must_be_signed(self, says: RelayedClaim | Delegate, r: int, vs: int) -> None:
+        must(self.network.now_s <= says.deadline_s, "rewards: deadline")
+        signer = signer_of(says.digest(self.network.domain("rewards")), r, vs)
+        must(signer != NOBODY and signer == says.payee, "rewards: signature")
+        self.state.nonces[says.payee] = self.nonces(says.payee) + 1
 
     def claim_many(self, tx: Transaction, claims: Sequence[tuple[Any, ...]]) -> int:
         done = 0
@@ -123,35 +212,34 @@ class RewardsRules:
             self._must_be_proven(*claim)
             epoch, key, payee, cumulative, *_ = claim
             before = self.claimed(key)
-            if cumulative <= before:
+            amount = cumulative - before
+            if amount <= 0:
                 continue
-            self._must_leave_the_reserve(cumulative - before)
-            self.state.claimed[key] = cumulative
-            if self.network.pay("rewards", payee, cumulative - before):
+            self._must_leave_the_reserve(amount)
+            self.state.paid[key] = cumulative
+            event = {"node_key": key, "payee": payee, "epoch": epoch, "amount": amount}
+            if self.network.pay("rewards", payee, amount):
                 done += 1
-                self._tell_payment("Claimed", epoch, key, payee, cumulative, before)
+                self.network.tell("Claimed", **event, cumulative=cumulative)
             else:
-                self.state.claimed[key] = before
-                self.network.tell(
-                    "PaymentRefused",
-                    node_key=key,
-                    payee=payee,
-                    epoch=epoch,
-                    amount=cumulative - before,
-                )
+                self.state.paid[key] = before
+                self.network.tell("PaymentRefused", **event)
         return done
 
-    def _tell_payment(
-        self, event: str, epoch: int, key: bytes, payee: Address, cumulative: int, before: int
-    ) -> None:
-        self.network.tell(
-            event,
-            node_key=key,
-            payee=payee,
-            epoch=epoch,
-            amount=cumulative - before,
-            cumulative=cumulative,
-        )
+    def _book(self, *claim: Any) -> int:
+        """Check a claim and note it as paid; return what is to be paid."""
+        self._must_be_proven(*claim)
+        epoch, key, payee, cumulative, *_ = claim
+        amount = cumulative - self.claimed(key)
+        must(amount > 0, "rewards: nothing")
+        self._must_leave_the_reserve(amount)
+        self.state.paid[key] = cumulative
+        event = {"node_key": key, "payee": payee, "epoch": epoch, "amount": amount}
+        self.network.tell("Claimed", **event, cumulative=cumulative)
+        return int(amount)
+
+    def _pay(self, account: Address, amount: int) -> None:
+        must(self.network.pay("rewards", account, amount), "rewards: payment")
 
     def _must_be_proven(
         self,
@@ -161,24 +249,20 @@ class RewardsRules:
         cumulative: int,
         index: int,
         size: int,
-        hashes: Sequence[bytes],
-        annotations: Sequence[int],
+        path: Sequence[tuple[bytes, int]],
     ) -> None:
+        leaf = tagged(CLAIM_LEAF, key, payee, cumulative.to_bytes(16, "big"))
+        siblings = [(node, word >> 192, (word >> 64) % (1 << 128)) for node, word in path]
+        fits = index < size and len(path) == path_length(index, size)
+        must(fits, "sum tree: path")
+        summands = [(leaf, 1, cumulative), *siblings]
+        small = all(count < COUNT_END and total < TOTAL_END for _, count, total in summands)
+        must(small, "sum tree: sum")
         record = self.state.records.get(epoch)
         must(record, "rewards: unreported")
         assert record
         must(self.network.now_s >= record.unlock_at, "rewards: locked")
-        leaf = tagged(CLAIM_LEAF, key, payee, cumulative.to_bytes(16, "big"))
-        path = [
-            (node, word >> 128, word % (1 << 128))
-            for node, word in zip(hashes, annotations, strict=False)
-        ]
-        fits = index < size and len(hashes) == len(annotations) == path_length(index, size)
-        must(fits, "sum tree: path")
-        summands = [(leaf, 1, cumulative), *path]
-        small = all(count < COUNT_END and total < TOTAL_END for _, count, total in summands)
-        must(small, "sum tree: sum")
-        top = root_of(summands[0], index, size, path)
+        top = root_of(summands[0], index, size, siblings)
         must(top[1:] == (size, record.total), "rewards: sums")
         root = tagged(REWARD_ROOT, size.to_bytes(8, "big"), node_bytes(top))
         must(root == record.reward_root, "rewards: proof")
@@ -191,11 +275,21 @@ class RewardsRules:
     # ---- views
 
     def claimed(self, key: bytes) -> int:
-        return self.state.claimed.get(key, 0)
+        return self.state.paid.get(key, 0)
 
     def budget(self, epoch: int) -> int:
         must(epoch - self.state.settled <= EPOCHS_AHEAD_MAX, "rewards: span")
-        return self._budget(epoch)
+        return 0 if epoch in self.state.rolled else self._budget(epoch)
+
+    def nonces(self, account: Address) -> int:
+        return self.state.nonces.get(account, 0)
+
+    def delegates(self, account: Address) -> Address:
+        return self.state.delegates.get(account, NOBODY)
+
+    def previous_epoch(self, epoch: int) -> int:
+        known = self.state.records.get(epoch)
+        return known.previous_epoch if known else 0
 
     def next_to_settle(self) -> int:
         return self.state.settled
@@ -205,7 +299,7 @@ class RewardsRules:
         return max(lasts, default=max(0, self.network.parameters.first_epoch - 1))
 
     def total_funded(self) -> int:
-        return sum(deposit.n * deposit.each for deposit in self.state.deposits)
+        return self.state.funded
 
     def total_claimed(self) -> int:
         return max(0, self.total_funded() - self.network.balance(self.network.address("rewards")))
@@ -214,7 +308,7 @@ class RewardsRules:
         return self.state.total
 
     def allotment(self, epoch: int) -> tuple[bytes, int, int, int]:
-        known = self.state.records.get(epoch) or Record(NO_DIGEST, 0, 0, 0)
+        known = self.state.records.get(epoch) or Record(NO_DIGEST, 0, 0, 0, 0)
         return known.reward_root, known.total, known.unlock_at, known.winner
 
 

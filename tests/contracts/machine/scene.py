@@ -152,11 +152,11 @@ class Scene(RuleBasedStateMachine):
 
     @invariant()
     def contracts_and_model_agree(self) -> None:
-        """Balances after every step; of the views some at each step, and all at the end."""
+        """Balances after every step; of the views one at each step, and all at the end."""
         self.pair.compare_balances()
         views = all_views(self.rules)
-        for turn in range(3):
-            self.pair.compare_view(*views[(3 * self.steps + turn) % len(views)])
+        # 61 has no divisor in common with most lengths: neighbours in time are not neighbours in the list.
+        self.pair.compare_view(*views[61 * self.steps % len(views)])
         self.steps += 1
 
     @invariant()

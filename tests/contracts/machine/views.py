@@ -22,9 +22,9 @@ def all_views(rules: NetworkRules) -> list[View]:
 
 
 def some_epochs(rules: NetworkRules) -> list[int]:
-    """The first epoch, the last ones that are open, and the next two."""
+    """The first epoch, the last two that are open, and the next one."""
     following = rules.registry.next_epoch()
-    last = range(max(FIRST, following - 3), following + 2)
+    last = range(max(FIRST, following - 2), following + 1)
     return sorted({FIRST - 1, FIRST, *last})
 
 

@@ -19,7 +19,7 @@ from meridian.disputes.commitment_faults import (
 )
 from meridian.disputes.promises import Promise, SortedEpoch, omission
 from meridian.disputes.report_faults import find_report_faults
-from meridian.disputes.ways import NO_SPOT, node_row_tree
+from meridian.disputes.ways import NO_SPOT, node_row_tree, path_words
 from meridian.errors import Reverted
 from meridian.measure.commitment import node_leaf
 from meridian.node.chain.contract import Contract
@@ -222,8 +222,8 @@ def _challenge(story: Story, stage: Stage, epoch: PublishedEpoch) -> None:
     accuser.transact(disputes.address, data, BOND_ATTO, purpose="frame/challenge")
     nodes = node_row_tree(epoch.node_rows, epoch.lanes)
     had = stage.balance(stage.aggregator.address)
-    path = b"".join(nodes.tree.path(0))
-    shown = disputes.encode("answer", epoch.commitment.words, 0, nodes.rows[0], path, 0, b"", b"")
+    path = path_words(nodes.tree.path(0))
+    shown = disputes.encode("answer", epoch.commitment.words, 0, nodes.rows[0], path, 0, b"", [])
     stage.relay(disputes.address, shown, "frame/answer")
     gained = stage.balance(stage.aggregator.address) - had
     story.must(

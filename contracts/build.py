@@ -31,7 +31,7 @@ CONTRACTS = (
     "ReportProofs",
     "Referees",
 )
-ALONE = ("ImpactEvaluator", "SparkImpactEvaluator")
+ALONE = ("ImpactEvaluator", "SparkImpactEvaluator", "Naive")
 EVM = "cancun"
 
 _IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)

@@ -14,7 +14,7 @@ from meridian.node.chain.contract import Contract, creation_code
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.signing import Call, Fees, sign_transaction
 from meridian.primitives.hashing import sha256
-from meridian.primitives.ids import Address, address_text, parse_address
+from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey
 
 HERE = Path(__file__).parent
@@ -246,7 +246,7 @@ def page_text(gas: dict[str, int], main: dict[str, dict[str, int]]) -> str:
         "- push payments: sending amounts in large batches, and nothing else; the payees' accounts exist.",
         "- `setScores`: this project's ImpactEvaluator, in large calls; the payments that follow are not in the row.",
         "",
-        f"Measured: each single transaction, and batches of {SMALL} and {LARGE} items (10 and 30 for naive nodes, "
+        f"Measured: each single transaction, and batches of {SMALL} and {LARGE} items (10 and 30 for naive nodes,",
         "100 and 200 for payments), which fit in a block.",
         "The cost of an item is the difference of two batches over the difference of their sizes, so a batch's fixed",
         "part is left out, in favour of the other models. The columns are that cost times the number of nodes: they are",

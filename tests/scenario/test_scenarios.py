@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,12 +21,42 @@ MERIDIAN = (sys.executable, "-m", "meridian.cli.main", "scenario")
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_the_story_ends_as_it_must(name: str, tmp_path) -> None:
+def test_the_story_ends_as_it_must(name: str, tmp_path: Path) -> None:
     command = [*MERIDIAN, name, "--json", "--data-dir", str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     story = json.loads(done.stdout)
     assert (done.returncode, story["ended_well"], story["problem"]) == (0, True, ""), story
     assert any("verify" in fact for fact in story["held"])
+    assert_nothing_is_left_to_accuse(tmp_path / "data")
+
+
+def assert_nothing_is_left_to_accuse(data_dir: Path) -> None:
+    """A watcher that comes afterwards, without memory, finds nothing in what stands."""
+    port = (data_dir / "chain" / "port").read_text().strip()
+    database = str(data_dir / "chain" / "chain.sqlite")
+    chain = subprocess.Popen(
+        [sys.executable, "-m", "meridian.node.chain.embedded", "--db", database, "--port", port,
+         "--chain-id", "31337"],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert chain.stdout is not None
+        assert b"ready" in chain.stdout.readline()
+        done = subprocess.run(
+            [sys.executable, "-m", "meridian.cli.main", "watch", "--data-dir", str(data_dir),
+             "--state-dir", str(data_dir / "late"), "--gateway", str(data_dir / "gateway"),
+             "--once", "--dry-run", "--json"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        chain.terminate()
+        chain.wait(10)
+        chain.stdout.close()
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["faults"] for event in events if event["event"] == "commitment"]
+    assert all(not event.get("faults") for event in events), events
+    assert not [event for event in events if event["event"] == "accusation"], events
 
 
 def test_the_list_names_every_story_with_a_sentence() -> None:

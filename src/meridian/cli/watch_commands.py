@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def watch(
         **values,
     )
     tell = _tell_json if as_json else _tell_text
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher = Watcher(options, tell)
     tell("ready", {"reason": f"watching {data_dir} as 0x{watcher.address.hex()}"})
     with contextlib.closing(watcher), contextlib.suppress(KeyboardInterrupt):

@@ -33,7 +33,7 @@ from meridian.node.watch.promises import GatewayPromises
 from meridian.node.watch.published import accused_of, missing_row, published_epoch
 from meridian.node.watch.reports import PublishedReports, judged
 from meridian.node.watch.statements import PublishedEvidence
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import ZERO_ADDRESS, Address
 from meridian.primitives.quorum import quorum
 from meridian.reward.report import NO_REPORT
 
@@ -55,11 +55,18 @@ class Watcher:
     Args:
         options: What to watch and what it may cost.
         tell: Hears what happens.
+
+    Raises:
+        NotFound: If there is no network, or one without disputes.
     """
 
     def __init__(self, options: WatchOptions, tell: Tell) -> None:
         self._options, self._tell = options, tell
         self._network = network = NetworkFile.load(options.data_dir)
+        if network.contracts.disputes == ZERO_ADDRESS:
+            raise NotFound(
+                f"{network.network!r} has no contract that judges: nothing can be disputed"
+            )
         options.state_dir.mkdir(parents=True, exist_ok=True)
         self._rpc = Rpc(network.rpc_url)
         self._view = ChainView(self._rpc, network.contracts, network.deploy_block)

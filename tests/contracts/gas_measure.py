@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contract_world import (
     CHALLENGE_S,
+    DISPUTE_TERMS,
     ETHER,
     FIRST,
     NODE_STAKE,
@@ -22,6 +23,7 @@ from contract_world import (
 from gas_disputes import measure_judges
 
 from meridian.contracts.calldata import Claim
+from meridian.contracts.deployment import Terms
 from meridian.primitives.hashing import CLAIM_NODE, REWARD_ROOT, sha256, tagged
 from meridian.primitives.ids import node_key
 from meridian.primitives.quorum import quorum
@@ -81,6 +83,32 @@ def measure_registry() -> dict[str, Outcome]:
         world.join_members(n)
         rows[f"open_epochs, 1 epoch, {n} new members"] = world.open(FIRST)
     rows["open_epochs, 1 epoch, members as before"] = world.open(FIRST + 1)
+    world = World(terms=Terms(committee_size=31))
+    world.join_members(128)
+    rows["open_epochs, 1 epoch, 31 new members of 128"] = world.open(FIRST)
+    return rows
+
+
+def measure_verdicts() -> dict[str, Outcome]:
+    """What Disputes calls, and what anybody may after a verdict."""
+    world, rows = World(disputes=DISPUTE_TERMS, report_seconds=0), {}
+    world.join_members(7)
+    world.fund(FIRST, 10, ETHER)
+    tree = ClaimTree({"n": (account("payee"), EACH)})
+    for epoch in range(FIRST, FIRST + 3):
+        world.ready(epoch)
+    for epoch in range(FIRST, FIRST + 3):
+        world.submit(world.report(epoch, tree.root, tree.total))
+    world.give(world.judge)
+    evaluations, registry = world.evaluations, world.registry
+    rows["void, 1 report"] = evaluations.send("void", FIRST + 2, sender=world.judge)
+    rows["void, 2 reports"] = evaluations.send("void", FIRST, sender=world.judge)
+    for member in world.members[:3]:
+        rows["slash_evaluator"] = registry.send(
+            "slash_evaluator", member.address, sender=world.judge
+        )
+    rows["renew, 4 new members of 7"] = evaluations.send("renew", FIRST)
+    rows["abandon"] = evaluations.send("abandon", FIRST + 1)
     return rows
 
 
@@ -141,8 +169,14 @@ def measure_batch() -> dict[str, Outcome]:
 def measure() -> dict[str, dict[str, int]]:
     """Gas by transaction and rules, in the order of the table."""
     rows: dict[str, Outcome] = {}
-    parts = (measure_deployment, measure_registry, measure_reports, measure_rewards, measure_judges)
-    for part in parts:
+    for part in (
+        measure_deployment,
+        measure_registry,
+        measure_reports,
+        measure_verdicts,
+        measure_rewards,
+        measure_judges,
+    ):
         rows |= part()
     return {
         name: {rules: outcome.gas(rules) for rules in ("cancun", "prague")}

@@ -152,8 +152,7 @@ class ChainView:
         self, contract: Contract, names: Sequence[str], from_block: int | None
     ) -> list[Event]:
         """Return events of several kinds in the order in which they happened."""
-        known = [name for name in names if contract.has(name)]
-        found = [event for name in known for event in self._events(contract, name, from_block)]
+        found = [event for name in names for event in self._events(contract, name, from_block)]
         return sorted(found, key=lambda event: (event.block, event.log_index))
 
     def committed(self, from_block: int | None = None) -> list[Commitment]:
@@ -219,8 +218,6 @@ class ChainView:
 
     def term(self, block: int | None = None) -> int:
         """Return how many times anything was voided or renewed, when `block` had been mined or now."""
-        if not self.evaluations.has("term"):
-            return 0
         return int(self.evaluations.read("term", block="latest" if block is None else block))
 
     def history(self, epoch: int) -> list[Event]:
@@ -302,8 +299,6 @@ class ChainView:
 
     def pay_terms(self, epoch: int) -> tuple[int, int, int]:
         """Return an epoch's rule, and the evaluators' and the aggregators' shares of its budget in millionths."""
-        if not self.evaluations.has("terms"):
-            return 0, 0, 0
         rule, evaluators_ppm, aggregators_ppm, *_ = self.evaluations.read("terms", epoch)
         return int(rule), int(evaluators_ppm), int(aggregators_ppm)
 
@@ -339,8 +334,6 @@ class ChainView:
 
     def ready_at_s(self, epoch: int) -> int:
         """Return when an epoch's commitments are complete: no report is accepted before."""
-        if not self.evaluations.has("ready_at"):
-            return 0
         return int(self.evaluations.read("ready_at", epoch))
 
     def budget_atto(self, epoch: int, block: int) -> int:

@@ -142,10 +142,6 @@ class Contract:
         wanted = {"address": address_text(self.address), "topics": topics}
         return read_logs(self.rpc, wanted, first, last)
 
-    def has(self, name: str) -> bool:
-        """Whether the ABI has a function or event of this name."""
-        return any(entry.get("name") == name for entry in self._abi)
-
     def _function(self, name: str, count: int) -> Mapping[str, Any]:
         named = [one for one in self._abi if one["type"] == "function" and one["name"] == name]
         for entry in named:  # a Vyper function with default arguments stands there once per count

@@ -8,7 +8,7 @@ import numpy as np
 from boa.environment import Env
 from eth_abi import decode, encode
 
-from meridian.contracts.artefact import load
+from meridian.contracts.artefact import NAMES, load
 from meridian.contracts.calldata import (
     Claim,
     EvaluatorRegistration,
@@ -16,7 +16,7 @@ from meridian.contracts.calldata import (
     ascending_words,
     signature_words,
 )
-from meridian.contracts.deployment import CORE_NAMES, DisputeTerms, Parameters, Terms, plan
+from meridian.contracts.deployment import DisputeTerms, Parameters, Terms, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode, Transmission
 from meridian.primitives import sumtree
 from meridian.primitives.eip712 import Domain, StructType, digest, keccak
@@ -259,7 +259,7 @@ class World:
         self.addresses, steps = plan(self.parameters, deployer, 0)
         self.deploy_gas = {}
         contracts = []
-        for step in steps[: len(CORE_NAMES)]:
+        for step in steps[: len(NAMES)]:
             address = self.deploy(step.name, *step.arguments, sender=deployer)
             assert address == step.address
             contracts.append(Contract(self, step.name, address))

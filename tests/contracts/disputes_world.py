@@ -20,8 +20,9 @@ from contract_world import (
 )
 from eth_abi import encode
 
+from meridian.contracts.artefact import NAMES
 from meridian.contracts.calldata import ascending_words, signature_words
-from meridian.contracts.deployment import CORE_NAMES, Terms, plan
+from meridian.contracts.deployment import Terms, plan
 from meridian.contracts.statements import RULING
 from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch
@@ -76,7 +77,7 @@ class DisputesWorld(World):
         super().__init__(aggregators, disputes=self.dispute_terms, **changes)
         _, steps = plan(self.parameters, account("deployer"), 0)
         judges = []
-        for step in steps[len(CORE_NAMES) :]:
+        for step in steps[len(NAMES) :]:
             address = self.deploy(step.name, *step.arguments, sender=account("deployer"))
             assert address == step.address
             judges.append(Contract(self, step.name, address))

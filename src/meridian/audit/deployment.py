@@ -5,8 +5,7 @@ The deployed code must be the code that this installation ships: what follows be
 
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.source import Deployment, EvidenceSource, Network
-from meridian.contracts.artefact import load
-from meridian.contracts.deployment import CORE_NAMES, DISPUTE_NAMES
+from meridian.contracts.artefact import JUDGES, NAMES, load
 from meridian.primitives.ids import ZERO_ADDRESS, address_text, network_id
 
 
@@ -18,7 +17,7 @@ def check_contracts(source: EvidenceSource, epoch: int) -> Finding:
     """
     network, deployment = source.network, source.chain.deployment()
     problems = _differences(network, deployment)
-    names = CORE_NAMES if network.disputes == ZERO_ADDRESS else CORE_NAMES + DISPUTE_NAMES
+    names = NAMES if network.disputes == ZERO_ADDRESS else NAMES + JUDGES
     for name in names:
         code = deployment.code.get(name, b"")
         if not code:

@@ -12,14 +12,11 @@ take a stake. That is for simulations and for the time before real money.
 from dataclasses import dataclass
 from typing import Final
 
+from meridian.contracts.artefact import JUDGES, NAMES
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.ids import ZERO_ADDRESS, Address
 
-CORE_NAMES: Final = ("Registry", "Commitments", "Evaluations", "Rewards")
-"""The contracts that every network has, in the order of their deployment."""
-DISPUTE_NAMES: Final = ("Disputes", "CommitmentProofs", "ReportProofs", "Referees")
-"""Those of a network with disputes besides."""
 NEVER_S: Final = 1 << 32
 """The greatest delay that the contracts take, 136 years."""
 
@@ -146,10 +143,10 @@ def plan(parameters: Parameters, sender: Address, nonce: int) -> tuple[Addresses
     The steps must be that sender's next transactions, in order and without others between: four, or eight with disputes.
     """
     p = parameters
-    names = CORE_NAMES if p.disputes is None else CORE_NAMES + DISPUTE_NAMES
+    names = NAMES if p.disputes is None else NAMES + JUDGES
     places = [created_address(sender, nonce + step) for step in range(len(names))]
     addresses = Addresses(*places)
-    registry, commitments, evaluations, rewards = places[: len(CORE_NAMES)]
+    registry, commitments, evaluations, rewards = places[: len(NAMES)]
     disputes = addresses.disputes
     arguments: list[tuple[object, ...]] = [
         (

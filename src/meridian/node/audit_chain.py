@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from meridian.audit import source as plain
-from meridian.contracts.deployment import DISPUTE_NAMES
+from meridian.contracts.artefact import JUDGES
 from meridian.errors import Reverted
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
@@ -36,7 +36,7 @@ class ContractChain:
         code = {name: self._code(contract.address) for name, contract in contracts.items()}
         at = self._network.contracts
         judges = (at.disputes, at.commitment_proofs, at.report_proofs, at.referees)
-        for name, address in zip(DISPUTE_NAMES, judges, strict=True):
+        for name, address in zip(JUDGES, judges, strict=True):
             if address != ZERO_ADDRESS:
                 code[name] = self._code(address)
         if not all(code.values()):  # no contract, no answers: the audit says which is missing

@@ -1,7 +1,9 @@
 """What has happened on a network's chain, followed block by block: for everybody who acts on it."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from meridian.node.chain.follower import Anchor, block_at
 from meridian.node.chain_view import (
     AcceptedReport,
     ChainView,
@@ -10,6 +12,9 @@ from meridian.node.chain_view import (
     RegisteredEvaluator,
 )
 from meridian.primitives.ids import Address
+
+KEPT_MAX: Final = 16
+"""Moments that are kept: a reorganisation that reaches further back makes everything be read again."""
 
 
 @dataclass(slots=True)
@@ -35,7 +40,10 @@ class ChainNews:
 
 
 class NewsReader:
-    """Reads only what is new.
+    """Reads only what is new, and takes back what stood in blocks that were replaced.
+
+    It keeps what it knew at the last few blocks up to which it read, with their hashes: when one of them does not stand
+    any more (a reorganisation), it goes back to the newest that does, or to the beginning, and reads the new branch.
 
     Args:
         view: Of the chain; used in the thread that calls.
@@ -44,26 +52,37 @@ class NewsReader:
 
     def __init__(self, view: ChainView, deploy_block: int) -> None:
         self._view = view
-        self._news = ChainNews()
-        self._next_block = deploy_block
+        self._deploy_block = deploy_block
+        self._kept: list[tuple[Anchor, ChainNews]] = []
 
     def news(self) -> ChainNews:
         """Return what is on chain, as of one moment; reads only the blocks since the last call."""
-        head = self._view.head()
-        while head >= self._next_block:
-            old, first = self._news, self._next_block
-            news = ChainNews(
-                self._view.term(),
-                dict(old.epochs),
-                list(old.reports),
-                old.abandoned | self._view.abandoned(first),
-                dict(old.evaluators),
-            )
-            self._view.follow_evaluators(news.evaluators, first)
-            self._view.follow_commitments(news.epochs, first)
-            self._view.follow_reports(news.reports, first)
-            if self._view.term() == news.term:  # else something was voided while we read
-                self._news = news
-                self._next_block = head  # the head's own logs are read again: it may see more later
-                break
-        return self._news
+        client = self._view.registry.rpc
+        while True:
+            while (
+                self._kept and block_at(client, hex(self._kept[-1][0].number)) != self._kept[-1][0]
+            ):
+                self._kept.pop()
+            old = self._kept[-1][1] if self._kept else ChainNews()
+            first = self._kept[-1][0].number + 1 if self._kept else self._deploy_block
+            head = block_at(client, "latest")
+            if head is None or head.number < first:
+                return old
+            news = self._read(old, first, head.number)
+            if block_at(client, hex(head.number)) == head:  # else it was replaced while we read
+                self._kept = [*self._kept[-(KEPT_MAX - 1) :], (head, news)]
+                return news
+
+    def _read(self, old: ChainNews, first: int, last: int) -> ChainNews:
+        view = self._view.until(last)
+        news = ChainNews(
+            view.term(last),
+            dict(old.epochs),
+            list(old.reports),
+            old.abandoned | view.abandoned(first),
+            dict(old.evaluators),
+        )
+        view.follow_evaluators(news.evaluators, first)
+        view.follow_commitments(news.epochs, first)
+        view.follow_reports(news.reports, first)
+        return news

@@ -1,5 +1,6 @@
 """The contracts of one network as typed values: what a process reads from the chain, in one place."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -140,13 +141,22 @@ class ChainView:
 
     def __init__(self, client: ChainClient, contracts: Addresses, from_block: int = 0) -> None:
         self._from_block = from_block
+        self.to_block: int | str = "latest"
+        """The last block whose events are read."""
         self.registry = Contract(client, contracts.registry, load("Registry"))
         self.commitments = Contract(client, contracts.commitments, load("Commitments"))
         self.evaluations = Contract(client, contracts.evaluations, load("Evaluations"))
         self.rewards = Contract(client, contracts.rewards, load("Rewards"))
 
     def _events(self, contract: Contract, name: str, from_block: int | None) -> list[Event]:
-        return contract.events(name, self._from_block if from_block is None else from_block)
+        first = self._from_block if from_block is None else from_block
+        return contract.events(name, first, self.to_block)
+
+    def until(self, block: int) -> "ChainView":
+        """Return the same view with the events up to a block only."""
+        bounded = copy.copy(self)
+        bounded.to_block = block
+        return bounded
 
     def _in_order(
         self, contract: Contract, names: Sequence[str], from_block: int | None

@@ -52,6 +52,17 @@ class Update:
     """Whether there was nothing more to read at that moment."""
 
 
+def block_at(client: ChainClient, which: str) -> Anchor | None:
+    """Return the block at a height (hex) or ``latest``, or None where none stands (an error there on Filecoin)."""
+    try:
+        block = client.call("eth_getBlockByNumber", which, False)
+    except RpcError:
+        if which == "latest":
+            raise
+        return None
+    return None if block is None else Anchor(int(block["number"], 16), str(block["hash"]))
+
+
 class Follower:
     """Follows the logs of some contracts.
 
@@ -143,14 +154,7 @@ class Follower:
         return None
 
     def _block(self, which: str) -> Anchor | None:
-        """Return the block at a height, or None where none stands (an error there on Filecoin)."""
-        try:
-            block = self._client.call("eth_getBlockByNumber", which, False)
-        except RpcError as error:
-            if "null round" not in error.message.lower() and which == "latest":
-                raise
-            return None
-        return None if block is None else Anchor(int(block["number"], 16), str(block["hash"]))
+        return block_at(self._client, which)
 
     def _check(self, logs: Sequence[dict[str, Any]], start: int, target: Anchor) -> None:
         """Refuse logs that belong nowhere: outside the span, out of order, or of another block at one height."""

@@ -11,7 +11,9 @@ from contract_world import (
     CHALLENGE_S,
     DISPUTE_TERMS,
     ETHER,
+    FAR_S,
     FIRST,
+    NETWORK,
     NODE_STAKE,
     ClaimTree,
     Outcome,
@@ -22,10 +24,11 @@ from contract_world import (
 )
 from gas_disputes import measure_judges
 
-from meridian.contracts.calldata import Claim
+from meridian.contracts.calldata import Claim, signature_words
 from meridian.contracts.deployment import Terms
+from meridian.contracts.statements import RelayedClaim, SelfCommit
 from meridian.primitives.hashing import CLAIM_NODE, REWARD_ROOT, sha256, tagged
-from meridian.primitives.ids import node_key
+from meridian.primitives.ids import Address, node_key
 from meridian.primitives.quorum import quorum
 from meridian.primitives.sumtree import LaneKind, annotation, combine, leaf_node
 
@@ -34,9 +37,11 @@ SNAPSHOT, TABLE = HERE / "gas.json", HERE / "gas.md"
 EACH = ETHER // 1000
 
 
-def deep_claim(epoch: int, depth: int, amount: int) -> tuple[Claim, bytes, int]:
+def deep_claim(
+    epoch: int, depth: int, amount: int, payee: Address | None = None
+) -> tuple[Claim, bytes, int]:
     """A claim in a full tree of 2^depth leaves of which only the path exists, its root and total."""
-    node, payee = node_key("n"), account("payee")
+    node, payee = node_key("n"), payee or account("payee")
     root = claim_leaf(node, payee, amount)
     index = 0b1011_0010_1011_0010_1011 & ((1 << depth) - 1)
     path = []
@@ -152,6 +157,36 @@ def measure_rewards() -> dict[str, Outcome]:
             sender = account("relayer") if "relayed" in name else payee
             rows[f"claim, depth {depth}, {name}"] = world.claim(claim, sender)
     rows |= measure_batch()
+    rows["claim_relayed, depth 20, first"] = measure_relayed()
+    return rows
+
+
+def measure_relayed() -> Outcome:
+    world, payee = World(), key("payee")
+    world.join_members(4)
+    world.fund(FIRST, 1, ETHER * 10**7)
+    claim, root, total = deep_claim(FIRST, 20, EACH, payee.address)
+    world.give(payee.address, 1)
+    world.give(account("relayer"), 1)
+    world.ready(FIRST)
+    world.submit(world.report(FIRST, root, total))
+    world.now_s += CHALLENGE_S
+    says = RelayedClaim(NETWORK, claim.node_key, payee.address, EACH // 10, 0, FAR_S)
+    words = signature_words(payee.sign(says.digest(world.rewards.domain)))
+    arguments = (claim.arguments, EACH // 10, FAR_S, *words)
+    return world.rewards.send("claim_relayed", *arguments, sender=account("relayer"))
+
+
+def measure_commitments() -> dict[str, Outcome]:
+    world, rows = World(sealing_seconds=90, disputes=DISPUTE_TERMS), {}
+    operator = key("operator")
+    entry = world.node_registration(operator, "n", account("payee")).arguments
+    world.registry.send("register_nodes", [entry], value=NODE_STAKE)
+    world.give(world.judge)
+    world.commit(FIRST)
+    says = SelfCommit(NETWORK, FIRST, node_key("n"), bytes(32), bytes(24), bytes(32), FAR_S)
+    words = signature_words(operator.sign(says.digest(world.commitments.domain)))
+    rows["self_commit"] = world.commitments.send("self_commit", *says.arguments, *words)
     return rows
 
 
@@ -173,6 +208,7 @@ def measure() -> dict[str, dict[str, int]]:
         measure_deployment,
         measure_registry,
         measure_reports,
+        measure_commitments,
         measure_verdicts,
         measure_rewards,
         measure_judges,

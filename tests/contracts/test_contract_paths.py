@@ -23,7 +23,6 @@ SELECTOR = keccak(f"fold({','.join(TYPES)})".encode())[:4]
 SOURCE = """
 # pragma evm-version cancun
 # pragma optimize gas
-# pragma experimental-codegen
 import sum_tree
 
 @external
@@ -38,8 +37,8 @@ def fold(
 class Folder:
     """A contract that does nothing but fold."""
 
-    def __init__(self, folder: Path) -> None:
-        (folder / "Folder.vy").write_text(SOURCE)
+    def __init__(self, folder: Path, generator: str) -> None:
+        (folder / "Folder.vy").write_text(generator + SOURCE)
         bundle = FilesystemInputBundle([SOURCES, folder])
         output = compile_from_file_input(
             bundle.load_file("Folder.vy"), input_bundle=bundle, output_formats=["bytecode"]
@@ -56,9 +55,10 @@ class Folder:
         return bytes(digest) + annotation.to_bytes(24, "big")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Folder:
-    return Folder(tmp_path_factory.mktemp("folder"))
+@pytest.fixture(scope="module", params=["", "# pragma experimental-codegen\n"])
+def folder(tmp_path_factory, request) -> Folder:
+    """Of either code generator: Rewards comes from the second."""
+    return Folder(tmp_path_factory.mktemp("folder"), request.param)
 
 
 def leaves(n: int, seed: int) -> list[bytes]:

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from meridian.contracts.statements import Unavailable
 from meridian.node.evaluator.unavailable import collect, publish_statement
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey, recover
+from node.evaluator.evaluator_committee import access_of
+from node.evaluator.evaluator_world import Net
 
 KEYS = [PrivateKey(bytes([i]) * 32) for i in range(1, 6)]
 MEMBERS = sorted(key.address for key in KEYS[:4])
@@ -43,3 +47,27 @@ def test_strangers_copies_garbage_and_other_statements_count_for_nothing(tmp_pat
         (places[5] / "unavailable").mkdir(parents=True, exist_ok=True)
         (places[5] / "unavailable" / "000007.json").write_bytes(garbage)
         assert collect(places, STATEMENT, MEMBERS, DOMAIN) is None
+
+
+def test_the_contract_closes_the_epoch_with_a_quorum_and_not_before(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = access_of(net, 0, monkeypatch, tmp_path / "transactions.sqlite")
+    commitment = net.commit(net.publish(5))
+    domain = net.network.domain(net.network.contracts.evaluations)
+    statement = Unavailable(net.network.network_id, 5, commitment.digest)
+    places = roots(tmp_path)
+    for place, key in zip(places[:2], net.accounts.evaluators, strict=False):
+        publish_statement(place, statement, key, domain)
+    assert access.close_unavailable(statement, places) is None
+    publish_statement(places[2], statement, net.accounts.evaluators[2], domain)
+    wrong = Unavailable(net.network.network_id, 5, bytes(32))
+    for place, key in zip(places[3:], net.accounts.evaluators, strict=False):
+        publish_statement(place, wrong, key, domain)
+    refused = access.close_unavailable(wrong, places[3:])
+    assert refused is not None
+    assert refused.startswith("evaluations: "), "about another commitment"
+    assert access.news().abandoned == set()
+    assert access.close_unavailable(statement, places) == "accepted"
+    assert access.news().abandoned == {5}
+    access.close()

@@ -40,7 +40,6 @@ interface Registry:
 
 interface Commitments:
     def epoch_digest(epoch: uint64) -> bytes32: view
-    def aggregators() -> DynArray[address, AGGREGATORS_MAX]: view
     def standing(epoch: uint64) -> uint64: view
     def self_commitments(epoch: uint64) -> uint64: view
     def is_commitment(
@@ -90,7 +89,6 @@ WRONG_REWARD: constant(uint8) = 4
 EQUIVOCATION: constant(uint8) = 5
 
 MEMBERS_MAX: constant(uint256) = 128
-AGGREGATORS_MAX: constant(uint256) = 8
 PAIR: constant(uint256) = 112
 MILLION: constant(uint256) = 10**6
 U64_MASK: constant(uint256) = 2**64 - 1
@@ -152,7 +150,8 @@ def wrong_reward(
 ):
     """
     @notice Proves that a report gives a node more, or less but not nothing, than its share, or
-            gives to another payee than the node's, or to somebody who is neither node nor member.
+            gives to another payee than the node's, or to somebody who is no node, and more than a
+            member's pay.
     @dev For epochs with exactly one commitment. How the share follows from the node row is the
          `rule` of the epoch's terms; without a rule only payee and presence are judged.
     @param report The epoch's accepted report.
@@ -173,10 +172,12 @@ def wrong_reward(
     sums: uint256 = 0
     root, sums = trees._gap_root(node, commitment.n_nodes, trees.NODES)
     trees._check_root(commitment, root, sums)
+    terms: Terms = staticcall Evaluations(EVALUATIONS).terms(report.epoch)
     if trees._is_absent(node, node_key, commitment.n_nodes, trees.NODES):
-        assert not self._is_pay_key(report.epoch, node_key), "proofs: right"
+        assert now - had > self._most_pay(
+            report.epoch, node_key, payee, commitment.aggregator, terms
+        ), "proofs: right"
     elif payee == trees._payee(node.left):
-        terms: Terms = staticcall Evaluations(EVALUATIONS).terms(report.epoch)
         assert terms.rule != 0, "proofs: right"
         weight: uint256 = self._weight(trees._annotation(node.left, trees.NODES), terms.rule)
         whole: uint256 = self._weight(sums, terms.rule)
@@ -465,17 +466,26 @@ def _pay_key(account: address) -> bytes32:
 
 @internal
 @view
-def _is_pay_key(epoch: uint64, key: bytes32) -> bool:
+def _most_pay(
+    epoch: uint64, key: bytes32, payee: address, aggregator: address, terms: Terms
+) -> uint256:
     """
-    @notice Whether a key stands for the pay of a member or an aggregator.
+    @notice The most that a key without a node can get: a member's or the aggregator's pay.
+    @dev Evaluators share their pool evenly among those whose rows counted: at least n - 2f, as n - f
+         rows are decided and f of them may be no rows at all.
     """
-    for account: address in staticcall Registry(REGISTRY).committee(epoch):
-        if self._pay_key(account) == key:
-            return True
-    for account: address in staticcall Commitments(COMMITMENTS).aggregators():
-        if self._pay_key(account) == key:
-            return True
-    return False
+    if self._pay_key(payee) != key:
+        return 0
+    budget: uint256 = convert(staticcall Rewards(REWARDS).budget(epoch), uint256)
+    most: uint256 = 0
+    if payee == aggregator:
+        most = budget * convert(terms.aggregators_ppm, uint256) // MILLION
+    members: DynArray[address, MEMBERS_MAX] = staticcall Registry(REGISTRY).committee(epoch)
+    n: uint256 = len(members)
+    if payee in members:
+        pool: uint256 = budget * convert(terms.evaluators_ppm, uint256) // MILLION
+        most += pool // (n - 2 * ((n - 1) // 3))
+    return most
 
 
 # ------------------------------------------------------------------------------- double statements

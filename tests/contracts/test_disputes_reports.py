@@ -53,10 +53,10 @@ def tree_root(rows):
 class Reported:
     """A world with one published epoch after the other, whose reports say what a test wants."""
 
-    def __init__(self, rule=1, nodes=4, evaluators_ppm=0, **changes):
-        terms = ScheduleTerms(rule=rule, evaluators_ppm=evaluators_ppm)
+    def __init__(self, rule=1, nodes=4, evaluators_ppm=0, aggregators_ppm=0, **changes):
+        terms = ScheduleTerms(rule, evaluators_ppm, aggregators_ppm)
         self.world = DisputesWorld(terms=terms, **changes)
-        self.terms = Terms(rule, evaluators_ppm, 0)
+        self.terms = Terms(rule, evaluators_ppm, aggregators_ppm)
         self.world.fund(FIRST, 10, BUDGET)
         self.nodes, self.previous = nodes, None
 
@@ -82,10 +82,8 @@ class Reported:
         report_hash = report.digest(world.evaluations.domain)
         claims = ReportedClaims(report, rows, report_hash)
         signatures = {m.address: m.sign(report_hash) for m in world.members[:3]}
-        payable = frozenset(
-            pay_key(a) for a in (*(m.address for m in world.members), *world.aggregators)
-        )
-        judged = Judged(claims, self.previous, signatures, published, self.terms, BUDGET, payable)
+        members = tuple(m.address for m in world.members)
+        judged = Judged(claims, self.previous, signatures, published, self.terms, BUDGET, members)
         self.previous = claims
         return judged
 
@@ -166,23 +164,41 @@ def test_every_rule_reads_its_sums(rule):
     convicted(wrong, wrong.report(FIRST, rows_of(amounts)), "wrong_reward", "its share is")
 
 
-def test_a_strangers_claim_is_proven_without_any_rule_and_a_members_pay_is_none():
+def few_and(reported, key_, payee, amount):
+    """Little for every node, and a claim besides."""
+    few = {k: (payee_, 100) for k, (payee_, _) in reported.shares(FIRST).items()}
+    return rows_of({**few, key_: (payee, amount)})
+
+
+@pytest.mark.parametrize(("who", "most"), [("member", 5_000), ("aggregator", 2_000)])
+def test_pay_of_members_and_of_the_aggregator_is_no_theft_up_to_its_most(who, most):
+    # Of 10,000 for the evaluators one of four gets half, if only two rows counted.
+    for amount in (most, most + 1):
+        reported = Reported(rule=0, evaluators_ppm=100_000, aggregators_ppm=20_000)
+        world = reported.world
+        paid = {"member": world.members[0].address, "aggregator": world.aggregators[0]}[who]
+        judged = reported.report(FIRST, few_and(reported, pay_key(paid), paid, amount))
+        if amount > most:
+            convicted(reported, judged, "wrong_reward", "no member is paid so much")
+            continue
+        assert list(find_report_faults(judged)) == []
+        tree = node_row_tree(judged.epoch.node_rows, judged.epoch.lanes)
+        rest = (judged.epoch.commitment.words, tree.place(pay_key(paid)).words)
+        forced = judged.accuse("wrong_reward", (*judged.places(pay_key(paid)), *rest), "")
+        assert refuses(world.accuse, forced) == "proofs: right"
+
+
+def test_pay_that_goes_to_another_account_is_theft():
+    reported = Reported(rule=0, evaluators_ppm=100_000)
+    key_ = pay_key(reported.world.members[0].address)
+    rows = few_and(reported, key_, account("thief"), 5)
+    convicted(reported, reported.report(FIRST, rows), "wrong_reward", "no member")
+
+
+def test_a_strangers_claim_is_proven_without_any_rule():
     reported = Reported(rule=0)
-    member = reported.world.members[0].address
-    paid = {pay_key(member): (member, 500), pay_key(reported.world.aggregators[0]): (member, 5)}
-    few = {k: (payee, 100) for k, (payee, _) in reported.shares(FIRST).items()}
-    judged = reported.report(FIRST, rows_of({**few, **paid}))
-    assert list(find_report_faults(judged)) == []
-    epoch = judged.epoch
-    tree = node_row_tree(epoch.node_rows, epoch.lanes)
-    for key_ in paid:
-        rest = (epoch.commitment.words, tree.place(key_).words)
-        forced = judged.accuse("wrong_reward", (*judged.places(key_), *rest), "")
-        assert refuses(reported.world.accuse, forced) == "proofs: right"
-    thief = sha256(b"thief")
-    rows = rows_of({**few, thief: (account("thief"), 9)})
-    wrong = Reported(rule=0)
-    convicted(wrong, wrong.report(FIRST, rows), "wrong_reward", "neither node nor member")
+    rows = few_and(reported, sha256(b"thief"), account("thief"), 9)
+    convicted(reported, reported.report(FIRST, rows), "wrong_reward", "no member")
 
 
 def test_another_payee_is_proven_without_any_rule():

@@ -19,9 +19,9 @@ from meridian.errors import InvalidInput
 from meridian.measure.manifest import NodeRow
 from meridian.primitives.hashing import REWARD_ROOT, tagged
 from meridian.primitives.ids import Address
+from meridian.reward.members import PayTerms, pay_key, split_budget
 from meridian.reward.report import NO_REPORT, Report, ReportTuple
 
-MILLION: Final = 10**6
 CLAIM_ROW_BYTES: Final = 68
 NO_WORDS: Final[ReportTuple] = (
     bytes(32),
@@ -50,13 +50,14 @@ class Terms:
     evaluators_ppm: int
     aggregators_ppm: int
 
+    @property
+    def pay(self) -> PayTerms:
+        """The shares of evaluators and aggregators."""
+        return PayTerms(self.evaluators_ppm, self.aggregators_ppm)
+
     def node_budget(self, budget: int) -> int:
         """Return what is left for the nodes, atto."""
-        return (
-            budget
-            - budget * self.evaluators_ppm // MILLION
-            - budget * self.aggregators_ppm // MILLION
-        )
+        return split_budget(budget, self.pay).nodes
 
     def weight(self, annotation: bytes) -> int:
         """Return what the rule reads from an annotation of 24 bytes.
@@ -119,8 +120,8 @@ class Judged:
     terms: Terms
     budget: int
     """The epoch's whole budget, atto."""
-    payable: frozenset[bytes]
-    """Pay keys of the epoch's members and of all aggregators."""
+    members: tuple[Address, ...]
+    """The epoch's committee."""
 
     @property
     def _words(self) -> list[Words]:
@@ -205,10 +206,27 @@ def _excesses(judged: Judged) -> Iterator[Accusation]:
             yield judged.accuse("wrong_reward", (*places, *rest), reason)
 
 
+def _most_pay(judged: Judged, key: bytes, payee: bytes) -> int:
+    """Return the most that a key without a node can get, atto: an evaluator's and the aggregator's pay.
+
+    Evaluators share their pool evenly among those whose rows counted, at least n - 2f.
+    """
+    account = Address(payee)
+    if pay_key(account) != key:
+        return 0
+    parts = split_budget(judged.budget, judged.terms.pay)
+    most = parts.aggregators if account == judged.epoch.commitment.aggregator else 0
+    n = len(judged.members)
+    if account in judged.members:
+        most += parts.evaluators // (n - 2 * ((n - 1) // 3))
+    return most
+
+
 def _excess(judged: Judged, key: bytes, payee: bytes, amount: int, row: bytes | None) -> str | None:
     """Return why a positive amount is wrong; None if it is right or nothing can be said."""
     if row is None:
-        return None if key in judged.payable else f"{key.hex()} is neither node nor member"
+        most = _most_pay(judged, key, payee)
+        return None if amount <= most else f"{key.hex()} is no node, and no member is paid so much"
     if payee != NodeRow.decode(row).payee:
         return f"node {key.hex()} is paid to another account than its payee"
     if judged.terms.rule == 0:

@@ -12,7 +12,6 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.node.chain_view import AcceptedReport, ChainView
 from meridian.primitives.cid import digest_of, parse_cid
 from meridian.reward.claims import ClaimsState
-from meridian.reward.members import pay_key
 from meridian.reward.report import NO_REPORT
 
 Fetch = Callable[[bytes], bytes]
@@ -88,7 +87,6 @@ def judged(
     assert (predecessor is None) == (accepted.previous == NO_REPORT), "reports stand in a chain"
     number = accepted.epoch
     rule, evaluators_ppm, aggregators_ppm = view.pay_terms(number)
-    payees = (*view.committee(number), *view.aggregators())
     return Judged(
         claims=reports.claims(accepted),
         before=None if predecessor is None else reports.claims(predecessor),
@@ -96,5 +94,5 @@ def judged(
         epoch=epoch,
         terms=Terms(rule, evaluators_ppm, aggregators_ppm),
         budget=view.budget_atto(number, view.head()),
-        payable=frozenset(pay_key(account) for account in payees),
+        members=tuple(view.committee(number)),
     )

@@ -1,10 +1,9 @@
 """Programmes from npm for tests that use them: installed once, outside the repository, at the exact locked versions.
 
-``python tests/npm_tools.py install`` puts them into ``$MERIDIAN_NPM``, else ``~/.cache/meridian/npm-…`` (a new place for
-each lock file). Tests start what is there and skip, with this command in their message, where it is not.
+``python tests/npm_tools.py install`` puts them into ``$MERIDIAN_NPM``, else ``~/.cache/meridian-npm``. Tests start what is there and skip, with this command in their message, where it is not.
 """
 
-import hashlib
+import json
 import os
 import platform
 import shutil
@@ -18,17 +17,16 @@ COMMAND = "python tests/npm_tools.py install"
 
 def place() -> Path:
     """The directory in which `node_modules` stands or would stand."""
-    given = os.environ.get("MERIDIAN_NPM")
-    if given:
-        return Path(given)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "meridian" / f"npm-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    return Path(os.environ.get("MERIDIAN_NPM") or Path.home() / ".cache" / "meridian-npm")
 
 
 def module(name: str) -> Path | None:
-    """An installed package's directory, or None."""
+    """The directory of an installed package; None where it is missing, or is of another version than the lock's."""
     found = place() / "node_modules" / name
-    return found if found.is_dir() else None
+    locked = json.loads(LOCK.read_text())["packages"][f"node_modules/{name}"]["version"]
+    if not (found / "package.json").is_file():
+        return None
+    return found if json.loads((found / "package.json").read_text())["version"] == locked else None
 
 
 def anvil() -> Path | None:

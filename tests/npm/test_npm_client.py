@@ -2,7 +2,7 @@
 
 The packages are installed outside the checkout, once::
 
-    mkdir -p ~/.cache/meridian-npm && cp tests/npm/package*.json ~/.cache/meridian-npm && npm ci --prefix ~/.cache/meridian-npm
+    python tests/npm_tools.py install
 
 MERIDIAN_NPM names another directory.
 """

@@ -1,0 +1,130 @@
+"""Faults that somebody could make in the contracts: each is one piece of source put in another's place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong, where, and how."""
+
+    story: str
+    contract: str
+    old: str
+    new: str
+
+
+def dropped(story: str, contract: str, line: str) -> Fault:
+    """An assertion that is not made."""
+    return Fault(story, contract, f"assert {line}", "assert True")
+
+
+FAULTS = (
+    dropped(
+        "a report may spend more than its epoch's budget",
+        "Rewards",
+        'new - last <= budget, "rewards: budget"',
+    ),
+    dropped(
+        "money is taken for settled epochs",
+        "Rewards",
+        'convert(first, uint256) >= pool & U62_MASK, "rewards: settled"',
+    ),
+    dropped("a claim is paid twice", "Rewards", 'cumulative > before, "rewards: nothing"'),
+    dropped(
+        "claims reach money that no report gave",
+        "Rewards",
+        'self.balance >= reserve + convert(amount, uint256), "rewards: reserve"',
+    ),
+    dropped(
+        "claims are paid while they are locked",
+        "Rewards",
+        'block.timestamp >= (record >> 64) & U64_MASK, "rewards: locked"',
+    ),
+    Fault(
+        "a claim is paid before it is booked",
+        "Rewards",
+        "    self.claimed[node_key] = cumulative\n    log Claimed(",
+        "    early: bool = raw_call(\n"
+        "        payee, b'', value=convert(amount, uint256), revert_on_failure=False\n    )\n"
+        '    assert early, "rewards: payment"\n'
+        "    self.claimed[node_key] = cumulative\n    log Claimed(",
+    ),
+    Fault(
+        "a report does not wait for its held parent",
+        "Rewards",
+        "            unlock = before\n",
+        "            unlock = unlock\n",
+    ),
+    Fault(
+        "an abandoned budget stays where it was, too",
+        "Rewards",
+        "        self._add(to, to + 1, budget)",
+        "        self._add(to, to + 1, budget * 2)",
+    ),
+    Fault(
+        "a slashed evaluator still decides new epochs",
+        "Registry",
+        "        self._deactivate(account, place)\n    self.evaluators[account] = SLASHED",
+        "        pass\n    self.evaluators[account] = SLASHED",
+    ),
+    dropped(
+        "anybody takes an evaluator's stake",
+        "Registry",
+        'msg.sender == disputes, "registry: sender"',
+    ),
+    Fault(
+        "an evaluator gets its stake back at once",
+        "Registry",
+        'assert exit_at != 0 and block.timestamp >= exit_at, "registry: locked"\n'
+        "    self.evaluators[msg.sender] = 0",
+        "self.evaluators[msg.sender] = 0",
+    ),
+    Fault(
+        "the stake is paid before the evaluator is forgotten",
+        "Registry",
+        "    self.evaluators[msg.sender] = 0\n"
+        "    self.link_keys[msg.sender] = empty(bytes32)\n"
+        "    self._pay(msg.sender, record & U96_MASK)",
+        "    self._pay(msg.sender, record & U96_MASK)\n"
+        "    self.evaluators[msg.sender] = 0\n"
+        "    self.link_keys[msg.sender] = empty(bytes32)",
+    ),
+    dropped(
+        "a report needs no quorum",
+        "Evaluations",
+        'len(signatures) >= self._quorum(len(members)), "evaluations: quorum"',
+    ),
+    dropped(
+        "one member signs for many",
+        "Evaluations",
+        'convert(signer, uint256) > convert(last, uint256), "evaluations: order"',
+    ),
+    dropped(
+        "what has been paid is voided",
+        "Evaluations",
+        'block.timestamp < self._unlock_at(epoch), "evaluations: unlocked"',
+    ),
+    Fault(
+        "a void leaves the reports that follow",
+        "Evaluations",
+        "        state = self._walk_back(epoch, state)",
+        "        state = self._walk_back(convert(state & U48_MASK, uint64), state)",
+    ),
+    dropped(
+        "a commitment is skipped",
+        "Commitments",
+        'convert(epoch, uint256) == unsafe_sub(turn, 1), "commitments: order"',
+    ),
+    Fault(
+        "the digest forgets the earlier commitments",
+        "Commitments",
+        "    digest = sha256(concat(EPOCH_DIGEST, digest, ",
+        "    digest = sha256(concat(EPOCH_DIGEST, empty(bytes32), ",
+    ),
+    Fault(
+        "a slashed aggregator comes back",
+        "Commitments",
+        "    self.words[aggregator] = LISTED | SLASHED",
+        "    self.words[aggregator] = LISTED",
+    ),
+)

@@ -242,7 +242,7 @@ class ReportSteps(Scene):
             self.pair.wait(self.rules.evaluations.ready_at(epoch) - self.rules.now_s)
         else:
             captured = len(self.signers(epoch, liars=True)) > len(self.signers(epoch, liars=False))
-            report = self.draft(epoch, LIES[epoch % 3] if captured else "")
+            report = self.draft(epoch, ("move", "total")[way] if captured else "")
             self.submit(report, self.signers(epoch, liars=captured))
 
     def absent(self) -> list[str]:

@@ -106,6 +106,17 @@ class RewardsSteps(Scene):
         self.call("rewards", "claim_many", [claim.arguments for claim in found])
 
     @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(back=st.integers(0, 1))
+    def claim_all(self, back: int) -> None:
+        """Everybody claims under one of the last reports: what a lie moved is asked for, too."""
+        chain = self.rules.evaluations.state.chain
+        epoch = chain[max(0, len(chain) - 1 - back)]
+        tree = self.trees.get(self.rules.rewards.state.records[epoch].reward_root)
+        if tree is not None:
+            claims = [tree.claim(epoch, name).arguments for name in NODES]
+            self.call("rewards", "claim_many", claims)
+
+    @precondition(lambda self: self.rules.rewards.state.records)
     @rule(
         data=st.data(),
         fee=st.integers(0, 60),

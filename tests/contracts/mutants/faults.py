@@ -41,13 +41,24 @@ FAULTS = (
         'block.timestamp >= (record >> 64) & U64_MASK, "rewards: locked"',
     ),
     Fault(
-        "a claim is paid before it is booked",
+        "a claim of many is paid before it is booked",
         "Rewards",
-        "    self.claimed[node_key] = cumulative\n    log Claimed(",
-        "    early: bool = raw_call(\n"
-        "        payee, b'', value=convert(amount, uint256), revert_on_failure=False\n    )\n"
-        '    assert early, "rewards: payment"\n'
-        "    self.claimed[node_key] = cumulative\n    log Claimed(",
+        "            self.claimed[c.node_key] = c.cumulative\n"
+        "            accepted: bool = raw_call(\n"
+        "                c.payee,\n"
+        '                b"",\n'
+        "                value=convert(amount, uint256),\n"
+        "                gas=msg.gas // (left + 1),\n"
+        "                revert_on_failure=False,\n"
+        "            )\n",
+        "            accepted: bool = raw_call(\n"
+        "                c.payee,\n"
+        '                b"",\n'
+        "                value=convert(amount, uint256),\n"
+        "                gas=msg.gas // (left + 1),\n"
+        "                revert_on_failure=False,\n"
+        "            )\n"
+        "            self.claimed[c.node_key] = c.cumulative\n",
     ),
     Fault(
         "a report does not wait for its held parent",

@@ -79,7 +79,7 @@ def examples_until_noticed(contract: str, document: dict, examples: int) -> tupl
 @click.option("--only", default="", help="Faults whose story contains this.")
 def command(examples: int, only: str) -> None:
     """Plant each fault and see whether the machine notices it."""
-    from mutants.faults import FAULTS
+    from mutants.planted_faults import FAULTS
 
     missed = 0
     chosen = [fault for fault in FAULTS if only in fault.story]

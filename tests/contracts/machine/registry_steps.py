@@ -1,9 +1,10 @@
 """Nodes and evaluators come and go; epochs are opened."""
 
-from contract_world import account
+from contract_world import EXIT_DELAY_S, account
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from machine.scene import (
+    AGGREGATORS,
     NODES,
     OPERATORS,
     PAYEES,
@@ -15,6 +16,7 @@ from machine.scene import (
     node,
     operator,
 )
+from model.rule_state import Reenters
 
 from meridian.primitives.ids import node_key
 
@@ -71,6 +73,24 @@ class RegistrySteps(Scene):
         answer = self.call("registry", f"{act}_evaluator", by=name)
         if act == "withdraw" and not isinstance(answer, str):
             assert self.rules.balance(account(name)) >= before + stake
+
+    @rule(name=member, seconds=st.sampled_from([EXIT_DELAY_S - 1, EXIT_DELAY_S]))
+    def leave_for_good(self, name: str, seconds: int) -> None:
+        """An evaluator that asks for its stake a second time while it is paid."""
+        self.pair.behave(account(name), Reenters("registry", "withdraw_evaluator", ()))
+        self.call("registry", "leave_evaluator", by=name)
+        self.pair.wait(seconds)
+        self.call("registry", "withdraw_evaluator", by=name)
+        self.pair.behave(account(name), None)
+
+    @rule(name=st.sampled_from(AGGREGATORS))
+    def stop_serving(self, name: str) -> None:
+        """The same with an aggregator."""
+        self.pair.behave(account(name), Reenters("commitments", "withdraw", ()))
+        self.call("commitments", "leave", by=name)
+        self.pair.wait(EXIT_DELAY_S)
+        self.call("commitments", "withdraw", by=name)
+        self.pair.behave(account(name), None)
 
     @rule(ahead=near, flaw=mostly("good", "span"))
     def open_epochs(self, ahead: int, flaw: str) -> None:

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from contract_world import CHALLENGE_S, EPOCH_S, FIRST, NETWORK, ClaimTree, Report, account
+from contract_world import EPOCH_S, FIRST, NETWORK, ClaimTree, Report, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from machine.scene import (
     AGGREGATOR_STAKE,
     AGGREGATORS,
+    CHALLENGE_S,
     KEYS,
     MEMBER_KEYS,
     MEMBERS,

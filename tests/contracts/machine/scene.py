@@ -26,6 +26,8 @@ OTHERS = ["someone", "owner", "watcher"]
 AGGREGATOR_STAKE = 500
 SEALING_S = 90
 REPORT_S = 1800
+CHALLENGE_S = 2400
+"""Longer than three epochs: several reports are locked at once."""
 
 ACTORS = [*MEMBERS, *OPERATORS, *PAYEES, *AGGREGATORS, *SPONSORS, *OTHERS]
 KEYS = {name: key(name) for name in ACTORS}
@@ -72,6 +74,7 @@ class Scene(RuleBasedStateMachine):
                 aggregator_stake_min_atto=AGGREGATOR_STAKE,
                 sealing_seconds=SEALING_S,
                 report_seconds=REPORT_S,
+                challenge_seconds=CHALLENGE_S,
                 disputes=DISPUTE_TERMS,
             )
             self.pair, self.rules = pair, pair.rules

@@ -8,7 +8,7 @@ from contract_world import FIRST, NETWORK, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from machine.report_steps import ReportSteps
-from machine.scene import AGGREGATORS, MEMBER_KEYS, anybody, mostly, near
+from machine.scene import AGGREGATORS, MEMBER_KEYS, REPORT_S, anybody, mostly, near
 
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Unavailable
@@ -82,7 +82,7 @@ class VerdictSteps(ReportSteps):
 
     @rule(
         ahead=near,
-        act=st.sampled_from(["abandon", "unavailable", "continue"]),
+        act=st.sampled_from(["abandon", "late", "unavailable", "continue"]),
         lacking=st.booleans(),
     )
     def give_up(self, ahead: int, act: str, lacking: bool) -> None:
@@ -92,6 +92,9 @@ class VerdictSteps(ReportSteps):
             self.call("evaluations", "continue_void")
         elif act == "abandon":
             self.call("evaluations", "abandon", epoch)
+        elif act == "late":
+            self.pair.wait(REPORT_S)
+            self.call("evaluations", "abandon", self.next_unreported())
         else:
             digest = self.rules.commitments.standing_digest(epoch)
             says = Unavailable(NETWORK, epoch, digest).digest(self.rules.domain("evaluations"))

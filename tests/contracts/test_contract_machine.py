@@ -13,15 +13,12 @@ from machine.stage import REACHED
 ROOT = Path(__file__).resolve().parents[2]
 
 OFTEN = {
-    "commitments.slash",
-    "evaluations.renew",
     "evaluations.submit",
     "evaluations.void",
     "registry.slash_evaluator",
     "rewards.claim",
     "rewards.claim_many",
     "rewards.claim_relayed",
-    "rewards.hold",
 }
 """What 200 examples do again and again; a machine that no longer gets there tests little."""
 

@@ -24,6 +24,8 @@ CHALLENGED: Final = "challenged"
 REFUSED: Final = "refused"
 DRY: Final = "not sent"
 TOO_DEAR: Final = "bond too high"
+EQUIVOCATION: Final = 5
+"""A verdict's kind: two statements where one was allowed (`CommitmentProofs`, `ReportProofs`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class Court:
         if accusation.takes_bond and verdict.what == PROVEN:
             return Verdict(CHALLENGED, verdict.detail, verdict.gas)
         return verdict
+
+    def has_slashed(self, aggregator: Address) -> bool:
+        """Whether an aggregator's stake was taken for its signatures already; it is taken once."""
+        found = self.disputes.events("Verdict", self._first_block, where={"guilty": aggregator})
+        return any(event.args["kind"] == EQUIVOCATION for event in found)
 
     def open_challenges(self) -> list[Event]:
         """Return the events of our challenges that are neither answered nor resolved."""

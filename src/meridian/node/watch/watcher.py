@@ -92,6 +92,7 @@ class Watcher:
         self._missing_since_s: dict[tuple[int, bytes], float] = {}
         self._judged: set[bytes] = set()
         self._said: set[str] = set()
+        self._unbrought: list[list[Accusation]] = []
 
     @property
     def address(self) -> Address:
@@ -119,6 +120,13 @@ class Watcher:
             RemoteFault: If the chain cannot be reached.
         """
         news = self._reader.news()
+        unbrought, self._unbrought = self._unbrought, []
+        for place, accusations in enumerate(unbrought):
+            try:
+                self._accuse(accusations)
+            except RemoteFault:
+                self._unbrought += unbrought[place + 1 :]
+                raise
         for number, epoch in sorted(news.epochs.items()):
             for commitment in epoch.standing:
                 self._look_at_commitment(number, commitment)
@@ -223,7 +231,7 @@ class Watcher:
             if len(receipts) > 1:
                 accusation = double_receipt(receipts[0], receipts[1])
                 del receipts[1:]
-                if accusation is not None:
+                if accusation is not None and not self._court.has_slashed(accusation.guilty[0]):
                     self._accuse([accusation])
 
     # -- reports ----------------------------------------------------------------------------------
@@ -265,9 +273,19 @@ class Watcher:
     # -- verdicts ---------------------------------------------------------------------------------
 
     def _accuse(self, accusations: Iterable[Accusation]) -> bool:
-        """Bring accusations of one thing until one is accepted; return whether one was."""
-        for accusation in accusations:
-            verdict = self._court.bring(accusation)
+        """Bring accusations of one thing until one is accepted; return whether one was.
+
+        Raises:
+            RemoteFault: If the chain cannot be reached; the next round goes on with the accusations that are left.
+        """
+        waiting = list(accusations)
+        for place, accusation in enumerate(waiting):
+            try:
+                verdict = self._court.bring(accusation)
+            except RemoteFault:
+                # What they are about is marked as looked at, so nothing else would bring them again.
+                self._unbrought.append(waiting[place:])
+                raise
             self._tell_verdict(accusation, verdict)
             if verdict.what in {PROVEN, CHALLENGED}:
                 return True

@@ -74,6 +74,49 @@ def duplicates_job(root: Path, story: Story) -> None:
         must_verify(story, stage, second)
 
 
+def double_receipts(root: Path, story: Story) -> None:
+    """The aggregator gives two submitters receipts of one number; whoever sees both has its stake taken."""
+    cast = Cast(aggregator_lie="double-receipts")
+    with set_up(root, cast, story) as stage:
+        jobs = stage.work.jobs_of(EPOCH)
+        half = len(jobs) // 2
+        other = stage.layout.root / "gateway-2"
+        answers = (
+            stage.submit(EPOCH, work.batch_of(jobs[:half])),
+            stage.submit(EPOCH, work.batch_of(jobs[half:]), other),
+        )
+        signed = [answer.receipt for answer in answers if answer.receipt is not None]
+        numbers = {one.receipt.sequence for one in signed}
+        roots = {one.receipt.batch_root for one in signed}
+        story.must(all(one.holds for one in signed), "the aggregator signed both receipts")
+        story.must((len(numbers), len(roots)) == (1, 2), "two batches have one receipt's number")
+        before = look(stage)
+        stage.start_watcher()
+        story.tell(
+            "each submitter alone sees nothing; now the second gives its receipts to the first"
+        )
+        with stage.layout.receipts.open("ab") as book:
+            book.write((other / stage.layout.receipts.name).read_bytes())
+        verdict = stage.await_event("watcher", "accusation", kind="double_receipt")
+        story.must(verdict["result"] == "proven", f"the accusation is {verdict['result']}")
+        story.tell(f"the watcher: {verdict['reason']} ({verdict['gas']} gas)")
+        guilty = [address_text(stage.aggregator.address)]
+        story.must(verdict["guilty"] == guilty, "the aggregator alone is guilty")
+        check_stake(story, stage, before, AGGREGATOR_STAKE_ATTO)
+        stage.fleet.stop_process("measure")
+        stage.end_epoch(EPOCH, first_is_gone=True)
+        refusal = stage.refusal_of_first(EPOCH)
+        story.must(refusal == "commitments: aggregator", f"it can commit no more ({refusal})")
+        commitment = stage.commit_standby(EPOCH)
+        story.must(
+            commitment.aggregator == stage.standby.address,
+            f"{address_text(commitment.aggregator)} commits what it has measured itself",
+        )
+        report = stage.await_report(EPOCH)
+        story.must(stage.view.term() == 0, "nothing had to be decided again")
+        pay_honestly(story, stage, report)
+
+
 def _work(stage: Stage, epoch: int) -> None:
     stage.submit(epoch, work.batch_of(stage.work.jobs_of(epoch)))
     stage.seal(epoch)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from meridian.errors import MeridianError, NotFound
 from meridian.scenario.aggregator_stories import (
+    double_receipts,
     drops_jobs,
     duplicates_job,
     inflates_sum,
@@ -23,6 +24,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "inflates-sum": inflates_sum,
     "duplicates-job": duplicates_job,
     "withholds-data": withholds_data,
+    "double-receipts": double_receipts,
     "equivocates": equivocates,
     "lying-committee": lying_committee,
     "framing": framing,

@@ -2,6 +2,7 @@
 
 ``drops-jobs``: one node's jobs are left out. ``inflates-sum``: one node's row counts jobs that do not exist.
 ``duplicates-job``: a job of the epoch before is counted again. ``withholds-data``: the jobs are not published.
+``double-receipts``: every receipt of the epoch has the number of the epoch's first.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,18 @@ from meridian.measure import commitment as commitments
 from meridian.measure.commitment import EpochCommitment
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import sort_order
-from meridian.node.measure import seal, service, settling
+from meridian.measure.receipt import Receipt, SignedReceipt
+from meridian.node.measure import intake, seal, service, settling
 from meridian.node.measure.frames import digest_rows
 from meridian.node.measure.seal import SealedJobs
 from meridian.primitives.cid import cid_text
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import HASH_BYTES
 
-LIES: Final = ("drops-jobs", "inflates-sum", "duplicates-job", "withholds-data")
+LIES: Final = ("drops-jobs", "inflates-sum", "duplicates-job", "withholds-data", "double-receipts")
 MADE_UP_JOBS: Final = 1_000
+_INTAKE: Any = intake
 _SEAL: Any = seal
 _SETTLING: Any = settling
 """Modules whose steps are replaced, which no type checker would allow."""
@@ -47,11 +52,22 @@ class Liar:
         self._gathered: list[pa.Table] = []
         self._gather, self._publish = _SETTLING.gather, _SETTLING.publish_epoch
         self._commit_rows = _SEAL.commit_rows
+        self._sequence: int | None = None
 
     def install(self) -> None:
         """Replace the steps."""
         _SETTLING.gather = self.gather
         _SETTLING.publish_epoch = self.publish_epoch
+        if self._lie == "double-receipts":
+            _INTAKE.SignedReceipt = self
+
+    def sign(self, receipt: Receipt, domain: Domain, key: PrivateKey) -> SignedReceipt:
+        """Sign a receipt in the place of `SignedReceipt.sign`; in the lying epoch all get the first one's number."""
+        if receipt.deadline_epoch == self._epoch:
+            if self._sequence is None:
+                self._sequence = receipt.sequence
+            receipt = replace(receipt, sequence=self._sequence)
+        return SignedReceipt.sign(receipt, domain, key)
 
     def gather(self, schema: Any, batches: Sequence[Any]) -> SealedJobs:
         """Return an epoch's jobs, remembered for later."""

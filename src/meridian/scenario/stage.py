@@ -17,7 +17,7 @@ import msgspec
 
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import DisputeTerms, Parameters, Terms
-from meridian.errors import RemoteFault
+from meridian.errors import RemoteFault, Reverted
 from meridian.journey import chain_setup, claiming
 from meridian.journey.chain_setup import Accounts
 from meridian.journey.host import HOST, free_port
@@ -243,8 +243,9 @@ class Stage:
     def _gateway(self) -> Path:
         return self.layout.receipts.parent
 
-    def submit(self, epoch: int, body: bytes) -> Answer:
-        """Send a batch to both aggregators as the gateway does, and keep batch and receipt."""
+    def submit(self, epoch: int, body: bytes, gateway: Path | None = None) -> Answer:
+        """Send a batch to both aggregators as a gateway does, and keep batch and receipt in its directory."""
+        directory = gateway or self._gateway
         client = self.fleet.measure_client(self.network)
         with contextlib.closing(client), contextlib.closing(self._standby_client()) as standby:
             now_us = self.work.end_us(epoch) - 1
@@ -253,11 +254,11 @@ class Stage:
             answer = client.submit(body)
             standby.submit(body, answer.seed)
         book = ReceiptBook(
-            self.layout.receipts,
+            directory / self.layout.receipts.name,
             self.network.aggregator,
             self.network.domain(self.network.contracts.commitments),
         )
-        path = self._gateway / "batches" / f"{answer.batch.hex()}.ndjson"
+        path = directory / "batches" / f"{answer.batch.hex()}.ndjson"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
         book.keep(answer)
@@ -265,15 +266,7 @@ class Stage:
 
     def seal(self, epoch: int) -> Commitment:
         """End an epoch at both aggregators, and wait until the first has committed it."""
-        time.sleep(max(0.0, self.work.end_us(epoch) / 1_000_000 - time.time()))
-        relayer = self.sender("relayer", self._accounts.relayer)
-        chain_setup.open_epochs(relayer, self.view, epoch)
-        client = self.fleet.measure_client(self.network)
-        with contextlib.closing(client), contextlib.closing(self._standby_client()) as standby:
-            for one in (client, standby):
-                one.set_clock(self.work.end_us(epoch))
-                one.seal(epoch)
-            standby.wait_committed(epoch)
+        self.end_epoch(epoch)
 
         def committed() -> Commitment | None:
             found = [one for one in self.view.committed() if one.epoch == epoch]
@@ -282,12 +275,48 @@ class Stage:
         commitment: Commitment = self.await_(committed, f"epoch {epoch} is not committed")
         return commitment
 
+    def end_epoch(self, epoch: int, *, first_is_gone: bool = False) -> None:
+        """End an epoch at both aggregators, or at the second alone."""
+        time.sleep(max(0.0, self.work.end_us(epoch) / 1_000_000 - time.time()))
+        relayer = self.sender("relayer", self._accounts.relayer)
+        chain_setup.open_epochs(relayer, self.view, epoch)
+        client = self.fleet.measure_client(self.network)
+        with contextlib.closing(client), contextlib.closing(self._standby_client()) as standby:
+            for one in (standby,) if first_is_gone else (client, standby):
+                one.set_clock(self.work.end_us(epoch))
+                one.seal(epoch)
+            standby.wait_committed(epoch)
+
     def _standby_client(self) -> MeasureClient:
         there = dataclasses.replace(self.network, measure_url=self._standby_url)
         return self.fleet.measure_client(there)
 
     def replace_voided(self, epoch: int) -> Commitment:
         """Let the second aggregator commit the epoch in the place of what was voided."""
+        call = self._commitment_call(epoch, "replace", self.aggregator.address)
+        self._commit(_STANDBY, self.standby, call, f"replace/{epoch}")
+        return self.view.standing()[epoch]
+
+    def commit_standby(self, epoch: int) -> Commitment:
+        """Let the second aggregator commit the epoch in its own turn."""
+        call = self._commitment_call(epoch, "commit")
+        self._commit(_STANDBY, self.standby, call, f"commit/{epoch}")
+        return self.view.standing()[epoch]
+
+    def refusal_of_first(self, epoch: int) -> str:
+        """Let the first aggregator commit the truth by hand; return why the contract refuses it, or nothing."""
+        call = self._commitment_call(epoch, "commit")
+        try:
+            self._commit(_FIRST, self.aggregator, call, f"commit/{epoch}")
+        except Reverted as refusal:
+            return refusal.reason
+        return ""
+
+    def _commit(self, name: str, key: PrivateKey, call: bytes, purpose: str) -> None:
+        self.sender(name, key).transact(self.view.commitments.address, call, purpose=purpose)
+
+    def _commitment_call(self, epoch: int, function: str, *voided: Address) -> bytes:
+        """Publish what the second aggregator has measured, and return the call that commits to it."""
         root = self.layout.root / _STANDBY / "public"
         index = msgspec.json.decode((root / "epochs" / f"{epoch:06d}.json").read_bytes())
         publications = Publications([root])
@@ -298,14 +327,10 @@ class Stage:
         shutil.copytree(root / "objects", target / "objects", dirs_exist_ok=True)
         (target / "epochs").mkdir(exist_ok=True)
         shutil.copy(root / "epochs" / f"{epoch:06d}.json", target / "epochs")
-        sender = self.sender(_STANDBY, self.standby)
-        contract = self.view.commitments
-        data = contract.encode(
-            "replace", epoch, self.aggregator.address, tree_hash, manifest.n_nodes,
-            manifest.annotation, manifest.digest,
+        return self.view.commitments.encode(
+            function, epoch, *voided, tree_hash, manifest.n_nodes, manifest.annotation,
+            manifest.digest,
         )  # fmt: skip
-        sender.transact(contract.address, data, purpose=f"replace/{epoch}")
-        return self.view.standing()[epoch]
 
     # -- waiting ----------------------------------------------------------------------------------
 

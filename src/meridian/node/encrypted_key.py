@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from eth_account import Account
 
-from meridian.errors import InvalidInput, NotFound, StorageFailure
+from meridian.errors import InvalidInput, StorageFailure
+from meridian.node.durable_file import read_whole
 from meridian.node.keystore import create_private_file, read_secret
 from meridian.primitives.ids import Address, parse_address
 from meridian.primitives.keys import PrivateKey
@@ -128,7 +129,7 @@ def open_key(path: Path, passphrase: Passphrase) -> PrivateKey:
         InvalidInput: If it is neither, or does not open.
         NotFound: If there is no such file.
     """
-    if _content(path).lstrip().startswith(b"{"):
+    if read_whole(path, FILE_BYTES_MAX).lstrip().startswith(b"{"):
         return open_encrypted_key(path, passphrase())
     try:
         return PrivateKey(read_secret(path))
@@ -136,22 +137,9 @@ def open_key(path: Path, passphrase: Passphrase) -> PrivateKey:
         raise StorageFailure(f"{path}: {error.strerror}") from error
 
 
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{path}: no such key file") from None
-    except OSError as error:
-        raise StorageFailure(f"{path}: {error.strerror}") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidInput(str(path), f"is longer than {FILE_BYTES_MAX} bytes")
-    return data
-
-
 def _read(path: Path) -> tuple[dict[str, Any], _Document]:
     try:
-        value = msgspec.json.decode(_content(path))
+        value = msgspec.json.decode(read_whole(path, FILE_BYTES_MAX))
         if isinstance(value, dict) and "Crypto" in value:  # early wallets wrote it so
             value = {name.lower(): one for name, one in value.items()}
         document = msgspec.convert(value, _Document)

@@ -14,7 +14,10 @@ class Fault:
 
 
 def dropped(story: str, contract: str, line: str) -> Fault:
-    """An assertion that is not made."""
+    """A contract's assertion that is not made.
+
+    `assert True` is the planted fault, in Vyper: it stands in a copy that the machine must tell from the contract.
+    """
     return Fault(story, contract, f"assert {line}", "assert True")
 
 

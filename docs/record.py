@@ -24,11 +24,14 @@ def main() -> None:
     )
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text.from_ansi("$ ./dev demo --kill-evaluator\n" + done.stdout))
-    picture = console.export_svg(title="Meridian")
-    # The reader's own monospace font will do: a picture must not fetch anything.
-    picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+    picture = without_fonts(console.export_svg(title="Meridian"))
     (ROOT / "docs" / "demo.svg").write_text(picture)
     print(done.stdout)
+
+
+def without_fonts(picture: str) -> str:
+    """Return a picture that fetches nothing: the reader's own monospace font will do."""
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import spec_world as w
 from spec_layout import Cbor, Example, Values, layout
 
-from meridian.evaluate.aggregate import mean, median, wmedian
+from meridian.evaluate.aggregate import mean, median, trimmed, wmedian
 from meridian.evaluate.verdicts import verdict_leaf, verdict_leaves, verdict_root
 from meridian.primitives import hashing
 from meridian.primitives.cid import digest_of
@@ -66,6 +66,7 @@ def evaluation() -> dict[str, Example]:
                 "rows": "[2, 1], [2, 1], [2, 1], [9, abstains]",
                 "wmedian": str(wmedian(matrix, 4)),
                 "median": str(median(matrix, 4)),
+                "trimmed": str(trimmed(matrix, 4)),
                 "mean": str(mean(matrix, 4)),
             }
         ),

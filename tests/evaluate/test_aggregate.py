@@ -7,9 +7,20 @@ from math import floor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oracle.plain_averages import plain_median, plain_trimmed, plain_wmedian
 
 from meridian.errors import InvalidInput
-from meridian.evaluate.aggregate import AGGREGATES, capped, lower_median, mean, median, wmedian
+from meridian.evaluate.aggregate import (
+    AGGREGATES,
+    aggregate_named,
+    capped,
+    exactly,
+    lower_median,
+    mean,
+    median,
+    trimmed,
+    wmedian,
+)
 from meridian.primitives.quorum import deliver, faults_max
 
 values = st.one_of(st.none(), st.integers(0, 10), st.integers(0, (1 << 128) - 1))
@@ -140,3 +151,54 @@ def test_small_committees_decide_without_a_liar() -> None:
     for n in (1, 2, 3):
         assert wmedian([[5]], n) == [5]
         assert wmedian([[None]], n) == [None]
+
+
+@settings(max_examples=400, deadline=None)
+@given(committees(), st.integers(0, 4))
+def test_every_method_gives_what_the_plain_one_gives(
+    case: tuple[int, list[list[int | None]], list[list[int | None]], list[int]], k: int
+) -> None:
+    n, honest, liars, weights = case
+    rows = honest + liars
+    columns = list(zip(*rows, strict=True))
+    assert wmedian(rows, n, weights) == [plain_wmedian(said, n, weights) for said in columns]
+    assert wmedian(rows, n) == [plain_wmedian(said, n, [1] * n) for said in columns]
+    assert median(rows, n) == [plain_median(said, n) for said in columns]
+    f = faults_max(n)
+    for method, trim in (("mean", 0), ("trimmed", f), (f"trimmed:{k}", k)):
+        expected = [plain_trimmed(said, trim) for said in columns]
+        exact = [value and Fraction(*value) for value in exactly(rows, n, method)]
+        assert exact == expected
+        floors = [None if value is None else floor(value) for value in expected]
+        assert aggregate_named(method)(rows, n) == floors
+
+
+@settings(max_examples=200, deadline=None)
+@given(committees())
+def test_a_trimmed_mean_lies_between_two_honest_values(
+    case: tuple[int, list[list[int | None]], list[list[int | None]], list[int]],
+) -> None:
+    n, honest, liars, _ = case
+    for node, value in enumerate(trimmed(liars + honest, n)):
+        said = [row[node] for row in honest if row[node] is not None]
+        if value is not None:
+            assert min(said) <= value <= max(said)
+
+
+@pytest.mark.parametrize(
+    "method", ["average", "trimmed:", "trimmed:-1", "trimmed:01", "trimmed:9999"]
+)
+def test_unknown_methods_are_refused(method: str) -> None:
+    with pytest.raises(InvalidInput, match="trimmed:k"):
+        aggregate_named(method)
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 128, 1.5, "1", True])
+def test_values_that_are_no_weights_are_refused(value: object) -> None:
+    with pytest.raises(InvalidInput, match="rows"):
+        mean([[1 << 70, value]], 1)  # type: ignore[list-item]
+
+
+def test_no_rows_have_no_values() -> None:
+    for aggregate in AGGREGATES.values():
+        assert aggregate([], 4) == []

@@ -7,6 +7,7 @@ import click
 
 from meridian import __version__
 from meridian.cli.audit_commands import node, proof, verify
+from meridian.cli.average_commands import aggregate, attack_sim
 from meridian.cli.chain_commands import chain
 from meridian.cli.chain_money_commands import reward
 from meridian.cli.ephemera_commands import ephemera
@@ -81,7 +82,8 @@ def main() -> None:
 
 
 for command in (
-    demo, run, verify, watch, scenario, node, proof, chain, reward, nym, ephemera, serve, sim
+    demo, run, verify, watch, scenario, node, proof, chain, reward, nym, ephemera, serve, sim,
+    aggregate, attack_sim,
 ):  # fmt: skip
     main.add_command(command)
 

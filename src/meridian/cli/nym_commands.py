@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BROKEN: Final = 1
 
-_AGGREGATES: Final = click.Choice(["mean", "median", "wmedian"])
+_AGGREGATES: Final = click.Choice(["mean", "median", "trimmed", "wmedian"])
 
 
 @click.group()

@@ -1,6 +1,7 @@
 """What people see while a run works: one line for each step, with a bar where there is something to count."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -70,3 +71,12 @@ class ProgressDisplay:
     def _say(self, line: str) -> None:
         # As it is: names from outside are no markup, and a log's line is not cut at column 80.
         self._console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def counting(display: ProgressDisplay, step: str, total: int) -> Callable[[int], None]:
+    """Return what a pure computation calls with the number of things that are done."""
+
+    def count(done: int) -> None:
+        display.progress(step, done, total)
+
+    return count

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from meridian.errors import InvalidInput
-from meridian.evaluate.aggregate import AGGREGATES
+from meridian.evaluate.aggregate import aggregate_named
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 from meridian.primitives.hashing import DIGEST_BYTES
@@ -37,10 +37,7 @@ class EvaluationParameters:
             raise InvalidInput("schema", "is not a byte string")
         if len(self.schema) != DIGEST_BYTES:
             raise InvalidInput("schema", "is not a digest of 32 bytes")
-        if self.aggregate not in AGGREGATES:
-            raise InvalidInput(
-                "aggregate", f"{self.aggregate!r} is not one of {', '.join(AGGREGATES)}"
-            )
+        aggregate_named(self.aggregate)
         if self.allocation not in ALLOCATIONS:
             raise InvalidInput(
                 "allocation", f"{self.allocation!r} is not one of {', '.join(ALLOCATIONS)}"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meridian.errors import InvalidInput
-from meridian.evaluate.aggregate import AGGREGATES, lower_median
+from meridian.evaluate.aggregate import aggregate_named, lower_median
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader, check_row_header
 from meridian.primitives.ids import Address, NodeKey
@@ -127,7 +127,7 @@ def compute_outcome(
     parts = split_budget(budget, pay)
     node_keys = tuple(sorted(payees))
     matrix = [_aligned(row, node_keys) for row in accepted]
-    weights = AGGREGATES[parameters.aggregate](matrix, committee_size)
+    weights = aggregate_named(parameters.aggregate)(matrix, committee_size)
     provisional = [
         weight if weight is not None else _spoken(matrix, node)
         for node, weight in enumerate(weights)

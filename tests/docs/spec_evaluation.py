@@ -4,6 +4,7 @@ import spec_world as w
 from spec_layout import Cbor, Example, Values, layout
 
 from meridian.evaluate.aggregate import mean, median, trimmed, wmedian
+from meridian.evaluate.trace import check_spot, open_spot, trace_root, work_root
 from meridian.evaluate.verdicts import verdict_leaf, verdict_leaves, verdict_root
 from meridian.primitives import hashing
 from meridian.primitives.cid import digest_of
@@ -19,6 +20,10 @@ def evaluation() -> dict[str, Example]:
     codes = (w.EVALUATION.verdicts[:3], w.EVALUATION.verdicts[3:])
     for key, leaf, part in zip(row.node_keys, leaves, codes, strict=True):
         assert verdict_leaf(key, part) == leaf
+    spot = open_spot(leaves, 0, codes[0])
+    traces = [trace_root(member, work_root(leaves)) for member in w.MEMBERS[:2]]
+    assert check_spot(traces[0], w.MEMBERS[0], row.node_keys[0], 0, len(leaves), spot)
+    assert not check_spot(traces[1], w.MEMBERS[0], row.node_keys[0], 0, len(leaves), spot)
     matrix = [(2, 1), (2, 1), (2, 1), (9, None)]
     return {
         "bundle": Cbor(w.BUNDLE),
@@ -39,6 +44,15 @@ def evaluation() -> dict[str, Example]:
                 "leaf of node-b": leaves[1],
                 "verdict root": verdict_root(leaves),
                 "verdict root of no nodes": verdict_root([]),
+            }
+        ),
+        "trace-root": Values(
+            {
+                "work root": work_root(leaves),
+                "trace root of member 0": traces[0],
+                "trace root of member 1": traces[1],
+                "spot challenge about node-a, codes": spot.codes,
+                "spot challenge about node-a, sibling": spot.path[0],
             }
         ),
         "row-body": layout(

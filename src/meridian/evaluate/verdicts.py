@@ -37,20 +37,20 @@ def verdict_leaves(epoch: EpochInput, verdicts: bytes) -> list[bytes]:
     return [verdict_leaf(key, codes) for key, codes in zip(epoch.node_keys, parts, strict=True)]
 
 
-def _parents(level: Sequence[bytes]) -> list[bytes]:
-    pairs = [tagged(VERDICT_NODE, a, b) for a, b in zip(level[0::2], level[1::2], strict=False)]
+def _parents(level: Sequence[bytes], tag: int) -> list[bytes]:
+    pairs = [tagged(tag, a, b) for a, b in zip(level[0::2], level[1::2], strict=False)]
     return pairs + list(level[len(pairs) * 2 :])
 
 
-def verdict_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over the leaves, the empty tree's for none."""
+def verdict_root(leaves: Sequence[bytes], tag: int = VERDICT_NODE) -> bytes:
+    """Return the root over the leaves, the empty tree's for none; `tag` is that of inner nodes."""
     level = list(leaves) or [EMPTY_TREE]
     while len(level) > 1:
-        level = _parents(level)
+        level = _parents(level, tag)
     return level[0]
 
 
-def verdict_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def verdict_path(leaves: Sequence[bytes], index: int, tag: int = VERDICT_NODE) -> list[bytes]:
     """Return the siblings from the leaf at `index` up to the root."""
     if not 0 <= index < len(leaves):
         raise InvalidInput("index", f"{index} is outside a tree of {len(leaves)} leaves")
@@ -58,20 +58,27 @@ def verdict_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     while len(level) > 1:
         if index ^ 1 < len(level):
             path.append(level[index ^ 1])
-        level, index = _parents(level), index >> 1
+        level, index = _parents(level, tag), index >> 1
     return path
 
 
 def verify_verdict(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
     """Tell whether `leaf` stands at `index` among the `size` leaves under `root`."""
+    return root_of_path(leaf, index, size, path, VERDICT_NODE) == root
+
+
+def root_of_path(
+    leaf: bytes, index: int, size: int, path: Sequence[bytes], tag: int
+) -> bytes | None:
+    """Return the root that a path gives, None where it has not the shape of `index` among `size` leaves."""
     if not 0 <= index < size:
-        return False
+        return None
     node, siblings = leaf, iter(path)
     while size > 1:
         if index ^ 1 < size:
             sibling = next(siblings, None)
             if sibling is None:
-                return False
-            node = tagged(VERDICT_NODE, *((sibling, node) if index & 1 else (node, sibling)))
+                return None
+            node = tagged(tag, *((sibling, node) if index & 1 else (node, sibling)))
         index, size = index >> 1, (size + 1) >> 1
-    return node == root and next(siblings, None) is None
+    return node if next(siblings, None) is None else None

@@ -45,6 +45,11 @@ COMMITMENT_RECORD: Final = 0x1E  # all of one commitment in one word on chain
 VOID_DIGEST: Final = 0x1F  # the epoch digest after a commitment was voided
 SELF_DIGEST: Final = 0x20  # the epoch digest after a node committed itself
 TERM_NETWORK: Final = 0x21  # the network id of an agreement that is run anew
+ROW_COMMITMENT: Final = 0x22  # what a member signs before it reveals its row
+ROW_SALT: Final = 0x23  # the salt of that commitment, from the member's own key
+TRACE_LEAF: Final = 0x24  # one node's verdict leaf as evidence of work
+TRACE_NODE: Final = 0x25
+TRACE_ROOT: Final = 0x26  # one member's root over them, salted with its address
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -16,6 +16,7 @@ from meridian.cli.run_commands import demo, run
 from meridian.cli.scenario_commands import scenario
 from meridian.cli.serve_commands import serve
 from meridian.cli.sim_commands import sim
+from meridian.cli.spark_commands import spark
 from meridian.cli.watch_commands import watch
 from meridian.errors import MeridianError, StorageFailure
 from meridian.node.process import bound_recursion
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 for command in (
-    demo, run, verify, watch, scenario, node, proof, chain, reward, nym, ephemera, serve, sim,
+    demo, run, verify, watch, scenario, node, proof, chain, reward, nym, spark, ephemera, serve, sim,
     aggregate, attack_sim,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,0 +1,184 @@
+"""SPARK's rules once more, written to be read: one measurement after the other, no columns, no shortcuts.
+
+The oracle of the differential test. It shares no code with `meridian.evaluate.spark`.
+"""
+
+import hashlib
+import json
+import math
+from datetime import UTC, datetime, timedelta
+
+ABSENT = object()
+BURNER = "0x000000000000000000000000000000000000dEaD"
+INDEX_KEYS = ("providerId", "indexerResult", "provider_address", "protocol")
+RETRIEVAL_KEYS = (*INDEX_KEYS, "retrievalResult", "byte_length", "carChecksum")
+
+
+def loads(text):
+    """JSON as JavaScript reads it: every number is a double."""
+    return json.loads(text, parse_int=float)
+
+
+def sha256_number(text):
+    units = text.encode("utf-16-le", "surrogatepass")
+    well_formed = units.decode("utf-16-le", "replace")
+    return int.from_bytes(hashlib.sha256(well_formed.encode()).digest(), "big")
+
+
+def iso_text(ms):
+    whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=math.trunc(ms))
+    return whole.strftime("%Y-%m-%dT%H:%M:%S.").rjust(20, "0") + f"{whole.microsecond // 1000:03d}Z"
+
+
+def stringify(value):
+    """JSON.stringify, for the values that come out of JSON."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return "null" if math.isinf(value) else repr(value + 0.0)
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(stringify, value)) + "]"
+    names = sorted((name for name in value if is_array_index(name)), key=int)
+    names += [name for name in value if not is_array_index(name)]
+    return "{" + ",".join(f"{json.dumps(name)}:{stringify(value[name])}" for name in names) + "}"
+
+
+def is_array_index(name):
+    return name.isascii() and name.isdigit() and str(int(name)) == name and int(name) < 2**32 - 1
+
+
+def answer(measurement, keys):
+    return stringify({key: measurement[key] for key in keys if key in measurement})
+
+
+def allowed_tasks(station_id, details, randomness):
+    station = sha256_number(station_id)
+
+    def distance(task):
+        return station ^ sha256_number("\n".join([task["cid"], task["minerId"], randomness]))
+
+    closest = sorted(details["retrievalTasks"], key=distance)
+    return closest[: max(0, int(details["maxTasksPerNode"]))]
+
+
+def is_task(measurement, tasks):
+    return any(
+        measurement.get("cid") == task["cid"] and measurement.get("minerId") == task["minerId"]
+        for task in tasks
+    )
+
+
+def usable(measurement):
+    return (
+        isinstance(measurement, dict)
+        and isinstance(measurement.get("stationId"), str)
+        and isinstance(measurement.get("inet_group"), str)
+        and isinstance(measurement.get("finished_at"), float)
+    )
+
+
+def tasking_verdicts(measurements, details, randomness):
+    """The first verdict of each, None for those that are not usable; groups are walked in the order of the hashes."""
+    verdicts = [None] * len(measurements)
+    groups = {}
+    for at, measurement in enumerate(measurements):
+        if not usable(measurement):
+            continue
+        if not is_task(measurement, details["retrievalTasks"]):
+            verdicts[at] = "TASK_NOT_IN_ROUND"
+        elif not is_task(measurement, allowed_tasks(measurement["stationId"], details, randomness)):
+            verdicts[at] = "TASK_WRONG_NODE"
+        elif abs(measurement["finished_at"]) <= 8.64e15:
+            groups.setdefault(measurement["inet_group"], []).append(at)
+    for group in groups.values():
+        group.sort(
+            key=lambda at: hashlib.sha256(
+                iso_text(measurements[at]["finished_at"]).encode()
+            ).hexdigest()
+        )
+        seen = set()
+        for at in group:
+            task = f"{measurements[at]['cid']}::{measurements[at]['minerId']}"
+            if task in seen:
+                verdicts[at] = "DUP_INET_GROUP"
+            elif len(seen) >= details["maxTasksPerNode"]:
+                verdicts[at] = "TOO_MANY_TASKS"
+            else:
+                seen.add(task)
+                verdicts[at] = "OK"
+    return verdicts
+
+
+def majority(members, keys):
+    """The members that are more than half and say the same, None where there are none."""
+    by_answer = {}
+    for member in members:
+        by_answer.setdefault(answer(member, keys), []).append(member)
+    largest = max(by_answer.values(), key=len)
+    return largest if len(largest) * 2 > len(members) else None
+
+
+def committee(members, required):
+    """The decision, and the consensus verdict of each member."""
+    if len(members) < required:
+        too_small = "COMMITTEE_TOO_SMALL"
+        return [False, too_small, False, too_small], [too_small] * len(members)
+    index = majority(members, INDEX_KEYS)
+    retrieval = majority(members, RETRIEVAL_KEYS)
+    not_found = "MAJORITY_NOT_FOUND"
+    decision = [
+        index is not None,
+        index[0].get("indexerResult") if index else not_found,
+        retrieval is not None,
+        retrieval[0].get("retrievalResult") if retrieval else not_found,
+    ]
+    if retrieval is None:
+        return decision, [not_found] * len(members)
+    says = answer(retrieval[0], RETRIEVAL_KEYS)
+    return decision, [
+        "MAJORITY_RESULT" if answer(member, RETRIEVAL_KEYS) == says else "MINORITY_RESULT"
+        for member in members
+    ]
+
+
+def scores_of(participants):
+    counts = {}
+    for participant in participants:
+        counts[participant] = counts.get(participant, 0) + 1
+    scores = {name: count * 10**15 // len(participants) for name, count in counts.items()}
+    rest = 10**15 - sum(scores.values())
+    if rest:
+        scores[BURNER] = scores.get(BURNER, 0) + rest
+    return {name: str(score) for name, score in scores.items()}
+
+
+def evaluate(line):
+    """Evaluate a line that `loads` has read; returns the shape of `expected`."""
+    measurements = line["measurements"]
+    tasking = tasking_verdicts(measurements, line["round_details"], line["randomness"])
+    required = line.get("required_committee_size")
+    required = 30 if required is None else required
+    by_task = {}
+    for at, verdict in enumerate(tasking):
+        if verdict == "OK":
+            task = measurements[at]["cid"], measurements[at]["minerId"]
+            by_task.setdefault(task, []).append(at)
+    consensus = [None] * len(measurements)
+    decisions = {}
+    for task, members in by_task.items():
+        decision, verdicts = committee([measurements[at] for at in members], required)
+        decisions["::".join(task)] = decision
+        for at, verdict in zip(members, verdicts, strict=True):
+            consensus[at] = verdict
+    paid = [
+        measurements[at]["participantAddress"]
+        for at, verdict in enumerate(consensus)
+        if verdict == "MAJORITY_RESULT"
+    ]
+    return {
+        "verdicts": [list(pair) for pair in zip(tasking, consensus, strict=True)],
+        "scores": scores_of(paid),
+        "committee_decisions": decisions,
+    }

@@ -11,6 +11,7 @@ import pytest
 from contract_world import FIRST, NETWORK, Refused, abi_type
 from disputes_world import CALENDAR, DisputesWorld, jobs_of
 from published_epochs import from_rows, inflated_job_tree, inflated_node_tree
+from quick_evm import hasten
 
 from meridian.contracts.artefact import load
 from meridian.disputes.accusation import Accusation
@@ -156,6 +157,7 @@ def changes(fault: Accusation) -> list[tuple[object, ...]]:
 def check(case: Callable[[], Case], sample: int | None) -> int:
     """Require that changed proofs are refused and the right one is not; return how many were tried."""
     world, fault = case()
+    hasten(world.env)
     contract = world.by_name[fault.contract]
     every = changes(fault)
     step = 1 if sample is None else max(1, len(every) // sample)

@@ -6,6 +6,7 @@ from typing import Any
 from contract_world import RICH, Refused, World, account, reason_of
 from model.network_rules import NetworkRules, Saved
 from model.rule_state import Answer, Behaviour, Reenters, Refusal, Refuses
+from quick_evm import hasten
 
 from meridian.primitives.ids import Address, address_text
 
@@ -64,6 +65,7 @@ class Pair:
 
     def __init__(self, actors: list[str], **changes: Any) -> None:
         self.stage = Stage(**changes)
+        hasten(self.stage.env)
         self.rules = NetworkRules(
             self.stage.parameters, self.stage.addresses, self.stage.env.evm.patch.chain_id
         )

@@ -43,6 +43,7 @@ from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, job_key, net
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.claims import ClaimsState
+from meridian.reward.ledger import Ledger
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT
 from meridian.reward.result import EpochFacts, seed_result
@@ -71,6 +72,7 @@ PARAMETERS = EvaluationParameters(
     aggregate="wmedian",
     allocation="largest_remainder",
     schema=SCHEMA.digest,
+    reliability={"forgetting_ppm": 950_000},
 )
 INPUTS = {"round": b"details of the round"}
 EVALUATOR_KEYS = sorted(
@@ -245,10 +247,10 @@ def make_world(
         NodeRegistered(node_key(name), payee(name), payee(name), 10**17) for name in NODE_IDS
     ]
     world = World(root, chain)
-    claims = ClaimsState.empty()
+    ledger = Ledger.empty()
     for epoch in epochs:
         commit(world, epoch)
-        claims = decide(world, epoch, claims, liars)
+        ledger = decide(world, epoch, ledger, liars)
     world.write_log()
     pay(world)
     return world
@@ -300,8 +302,8 @@ def put_on_chain(world: World, manifest: Manifest) -> None:
     world.chain.committed = sorted([*others, event], key=lambda one: one.epoch)
 
 
-def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> ClaimsState:
-    """Evaluate, agree, report and publish, as four evaluators do; returns the claims afterwards."""
+def decide(world: World, epoch: int, before: Ledger, liars: int = 1) -> Ledger:
+    """Evaluate, agree, report and publish, as four evaluators do; returns the ledger afterwards."""
     chain, manifest = world.chain, world.manifest(epoch)
     committed = chain.commitments(epoch)[0]
     nodes, jobs = load_epoch(manifest, SCHEMA, lambda digest: world.read(MEASURE, digest))
@@ -334,7 +336,7 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
             (chain.members[signed.member], body)
             for signed, body in zip(decided.block.rows, decided.bodies, strict=True)
         ],
-        committee_size=len(chain.members),
+        members=chain.members,
         parameters=PARAMETERS,
         budget=BUDGET,
         previous=before,
@@ -377,6 +379,9 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
     }
     for key, publication in zip(EVALUATOR_KEYS, EVALUATORS, strict=True):
         own = mesh.decided[key.address]
+        for ledger in (before, outcome.ledger):
+            if not ledger.memory.is_empty:
+                world.put(publication, ledger.memory.encode())
         record = OutcomeRecord(
             network_id=NETWORK.network_id,
             epoch=epoch,
@@ -386,7 +391,9 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
             certificate=world.put(publication, own.certificate.encode()),
             rows=tuple(world.put(publication, body) for body in own.bodies),
             verdicts=world.put(publication, dagcbor.encode(verdicts)),
-            previous_claims=world.put(publication, before.encode()) if before.claims else None,
+            previous_claims=world.put(publication, before.claims.encode())
+            if before.claims.claims
+            else None,
             claims=world.put(publication, outcome.claims.encode()),
             report=report,
             report_hash=digest,
@@ -395,7 +402,7 @@ def decide(world: World, epoch: int, before: ClaimsState, liars: int = 1) -> Cla
             result=world.put(publication, msgspec.json.encode(result)),
         )
         world.publish_record(publication, record)
-    return outcome.claims
+    return outcome.ledger
 
 
 def pay(world: World) -> None:

@@ -113,7 +113,7 @@ OUTCOME_OBJECTS: dict[str, tuple[str, Callable[[OutcomeRecord], bytes | None]]] 
     "last row": ("rows", lambda record: record.rows[-1]),
     "block": ("block", lambda record: record.block),
     "certificate": ("certificate", lambda record: record.certificate),
-    "earlier claims": ("rewards", lambda record: record.previous_claims),
+    "earlier claims": ("aggregation", lambda record: record.previous_claims),
     "claims": ("rewards", lambda record: record.claims),
     "result": ("claims", lambda record: record.result),
 }
@@ -343,8 +343,8 @@ FORGERIES = {
     "verdicts": (forged_verdicts, "evaluation"),
     "claims with a shifted atto": (forged_claims, "rewards"),
     "claims with another payee": (forged_payee, "rewards"),
-    "earlier claims": (forged_earlier_claims, "rewards"),
-    "no earlier claims": (lambda _, record: replace(record, previous_claims=None), "rewards"),
+    "earlier claims": (forged_earlier_claims, "aggregation"),
+    "no earlier claims": (lambda _, record: replace(record, previous_claims=None), "aggregation"),
     "the report hash": (lambda _, record: replace(record, report_hash=bytes(32)), "report"),
     "the manifest": (lambda _, record: replace(record, manifest=bytes(32)), "report"),
     "the network": (lambda _, record: replace(record, network_id=bytes(32)), "report"),
@@ -667,7 +667,7 @@ CHAIN_LIES: dict[str, tuple[Callable[[World], None], str]] = {
     "no report": (lambda w: w.chain.reported.pop(), "report"),
     "another report hash": (lambda w: on_chain(w, report_hash=bytes([1]) * 32), "report"),
     "another previous report": (lambda w: on_chain(w, previous=bytes([1]) * 32), "aggregation"),
-    "first report": (lambda w: on_chain(w, previous=bytes(32)), "rewards"),
+    "first report": (lambda w: on_chain(w, previous=bytes(32)), "aggregation"),
     "another reward root": (lambda w: on_chain(w, reward_root=bytes(32)), "contract"),
     "another total": (lambda w: on_chain(w, total=5), "contract"),
     "another transmitter": (

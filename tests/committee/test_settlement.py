@@ -29,7 +29,7 @@ from meridian.committee.settlement import (
 )
 from meridian.errors import InvalidInput
 from meridian.primitives.ids import node_key
-from meridian.reward.claims import ClaimsState
+from meridian.reward.ledger import Ledger
 from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT
 
@@ -92,7 +92,7 @@ def test_an_accepted_report_moves_the_head_and_the_others_are_proposed_on_top_of
     before = proposal_of(settlement, 2)
     settled = accept(settlement, 1)
     assert settlement.head == settled.proposal.digest
-    assert settled.claims_before.claims == {}
+    assert settled.before == Ledger.empty()
     after = proposal_of(settlement, 2)
     assert (before.previous, after.previous) == (NO_REPORT, settled.proposal.digest)
     assert before.digest != after.digest
@@ -173,7 +173,7 @@ def test_memory_does_not_grow_with_settled_epochs() -> None:
     kept = {name: value for name, value in vars(settlement).items() if isinstance(value, dict)}
     assert len(kept) == 3
     assert all(not value for value in kept.values()), kept
-    assert len(settlement._claims.claims) == 41
+    assert len(settlement._ledger.claims.claims) == 41
 
 
 def test_a_row_of_another_evaluation_in_the_block_abstains() -> None:
@@ -221,10 +221,10 @@ def test_a_deferred_node_is_no_lie() -> None:
 def _outcome(terms: EpochTerms, rows: Sequence[MemberRow]) -> Outcome:
     return compute_outcome(
         rows,
-        committee_size=4,
+        members=terms.members,
         parameters=terms.parameters,
         budget=terms.budget_atto,
-        previous=ClaimsState.empty(),
+        previous=Ledger.empty(),
         expected=terms.header,
         payees=terms.payees,
     )

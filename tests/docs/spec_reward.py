@@ -36,6 +36,7 @@ from meridian.primitives.hashing import sha256, tagged
 from meridian.primitives.ids import NodeKey, address_text, node_key
 from meridian.primitives.sumtree import EMPTY_ROOT
 from meridian.reward.claims import ClaimsState, verify_claim
+from meridian.reward.ledger import Ledger
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
 from meridian.reward.result import EpochFacts, seed_result
@@ -44,10 +45,10 @@ GAS = Path(__file__).resolve().parents[1] / "contracts" / "gas.json"
 
 OUTCOME = compute_outcome(
     list(zip(w.MEMBERS, w.BODIES, strict=True)),
-    committee_size=4,
+    members=w.MEMBERS,
     parameters=w.PARAMETERS,
     budget=w.BUDGET_ATTO,
-    previous=ClaimsState.empty(),
+    previous=Ledger.empty(),
     expected=w.HEADER,
     payees=dict(zip(w.NODES.keys, w.NODES.payees, strict=True)),
 )

@@ -12,7 +12,8 @@ from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader
 from meridian.primitives.eip712 import Domain, keccak
 from meridian.primitives.ids import Address, NodeKey
-from meridian.reward.claims import ClaimsState, verify_claim
+from meridian.reward.claims import verify_claim
+from meridian.reward.ledger import Ledger
 from meridian.reward.members import PayTerms, pay_key, split_budget
 from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
@@ -55,14 +56,14 @@ def outcome_of(
     rows: list[MemberRow],
     n: int = 4,
     parameters: EvaluationParameters = PARAMETERS,
-    previous: ClaimsState | None = None,
+    previous: Ledger | None = None,
 ) -> Outcome:
     return compute_outcome(
         rows,
-        committee_size=n,
+        members=[address(number) for number in range(n)],
         parameters=parameters,
         budget=BUDGET,
-        previous=previous or ClaimsState.empty(),
+        previous=previous or Ledger.empty(),
         expected=header(parameters),
         payees=PAYEES,
     )
@@ -136,7 +137,7 @@ def test_a_node_about_which_nobody_spoke_holds_nothing_back() -> None:
 def test_unreadable_and_foreign_rows_abstain_and_are_named() -> None:
     foreign = Row(header(epoch=4), ROOT, (key(0),), (10**9,)).encode()
     rows = rows_of(body([1, 2, 3]), foreign, b"garbage", body([1, 2, 3]), body([1, 2, 3]))
-    outcome = outcome_of(rows)
+    outcome = outcome_of(rows, n=5)
     assert outcome.weights == (1, 2, 3)
     assert [member for member, _ in outcome.refused] == [address(1), address(2)]
     assert "epoch" in outcome.refused[0][1]
@@ -166,10 +167,10 @@ def test_what_cannot_be_an_epoch_is_refused() -> None:
     with pytest.raises(InvalidInput, match="parameters"):
         compute_outcome(
             rows_of(body([1, 1, 1])),
-            committee_size=4,
+            members=[address(number) for number in range(4)],
             parameters=EvaluationParameters(aggregate="mean"),
             budget=1,
-            previous=ClaimsState.empty(),
+            previous=Ledger.empty(),
             expected=header(),
             payees=PAYEES,
         )
@@ -177,7 +178,7 @@ def test_what_cannot_be_an_epoch_is_refused() -> None:
 
 def test_claims_accumulate_over_reports() -> None:
     first = outcome_of(rows_of(*[body([1, 0, 0])] * 4))
-    second = outcome_of(rows_of(*[body([1, 1, 0])] * 4), previous=first.claims)
+    second = outcome_of(rows_of(*[body([1, 1, 0])] * 4), previous=first.ledger)
     assert second.total == 2 * BUDGET
     assert second.claims.proof(key(0)).cumulative == BUDGET + BUDGET // 2
     assert key(2) not in second.claims.claims
@@ -268,10 +269,10 @@ def test_evaluators_and_aggregators_are_paid_from_their_shares_and_the_nodes_fro
     aggregator = address(9)
     outcome = compute_outcome(
         rows,
-        committee_size=4,
+        members=[address(number) for number in range(4)],
         parameters=PARAMETERS,
         budget=BUDGET,
-        previous=ClaimsState.empty(),
+        previous=Ledger.empty(),
         expected=header(PARAMETERS),
         payees=PAYEES,
         pay=PayTerms(100_000, 50_000),

@@ -12,7 +12,9 @@ from meridian.primitives.ids import address_text
 from meridian.primitives.keys import recover
 from meridian.primitives.quorum import quorum
 from meridian.reward.claims import ClaimsState
-from meridian.reward.outcome import compute_outcome
+from meridian.reward.ledger import Ledger
+from meridian.reward.memory import Memory
+from meridian.reward.outcome import Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT, Report
 
 
@@ -22,20 +24,11 @@ def check_aggregation(case: Case) -> Finding:
     Raises:
         Broken: If the rows cannot be aggregated, or the chain of reports cannot be followed to this one.
     """
-    chain = case.source.chain
     case.reported = _reported(case)
     case.before = _previous(case)
-    outcome = compute_outcome(
-        case.rows,
-        committee_size=case.context.n,
-        parameters=case.parameters,
-        budget=chain.budget(case.epoch),
-        previous=ClaimsState.empty(),
-        expected=case.header,
-        payees=case.payees,
-        pay=chain.pay(case.epoch),
-        aggregators=(case.committed.aggregator,),
-    )
+    # Without reliability the weights do not depend on what was before, and this link asks for nothing of it.
+    learns = bool(case.parameters.reliability)
+    outcome = _outcome(case, _previous_ledger(case) if learns else Ledger.empty())
     case.weights, case.verdict_root = outcome.weights, outcome.verdict_root
     deferred = [
         f"deferred: {case.name_of(key)}"
@@ -49,7 +42,33 @@ def check_aggregation(case: Case) -> Finding:
     return Finding(
         f"{case.parameters.aggregate} of {len(case.rows) - len(refused)} usable rows gives "
         f"{len(outcome.weights) - len(deferred)} weights",
-        (*refused, *deferred),
+        (*refused, *deferred, *_judged(outcome)),
+    )
+
+
+def _outcome(case: Case, previous: Ledger) -> Outcome:
+    chain = case.source.chain
+    return compute_outcome(
+        case.rows,
+        members=case.context.members,
+        parameters=case.parameters,
+        budget=chain.budget(case.epoch),
+        previous=previous,
+        expected=case.header,
+        payees=case.payees,
+        pay=chain.pay(case.epoch),
+        aggregators=(case.committed.aggregator,),
+        annotation=case.committed.annotation,
+    )
+
+
+def _judged(outcome: Outcome) -> tuple[str, ...]:
+    """Return how far each evaluator agreed, where reliability is learnt."""
+    return tuple(
+        f"{address_text(row.member)}: weight {row.weight}, agrees with "
+        f"{'nothing' if row.agreed_ppm is None else f'{row.agreed_ppm / 10_000:.2f} %'}, "
+        f"{row.outliers} outliers, trust {row.trust_ppm / 10_000:.2f} %"
+        for row in outcome.judged
     )
 
 
@@ -80,18 +99,8 @@ def check_rewards(case: Case) -> Finding:
         Broken: If published claims differ, if the previous claims are not those that the chain holds, or if the
             epoch's budget is exceeded.
     """
-    previous, chain = _previous_claims(case), case.source.chain
-    outcome = compute_outcome(
-        case.rows,
-        committee_size=case.context.n,
-        parameters=case.parameters,
-        budget=chain.budget(case.epoch),
-        previous=previous,
-        expected=case.header,
-        payees=case.payees,
-        pay=chain.pay(case.epoch),
-        aggregators=(case.committed.aggregator,),
-    )
+    previous = _previous_ledger(case)
+    outcome = _outcome(case, previous)
     problems = []
     for file, record in case.records:
         claims = ClaimsState.decode(
@@ -102,17 +111,40 @@ def check_rewards(case: Case) -> Finding:
             for difference in _claim_differences(case, claims, outcome.claims)
         ]
     require(problems, "published claims do not follow from the decided weights")
-    if outcome.total - previous.total > outcome.budget:
+    if outcome.total - previous.claims.total > outcome.budget:
         raise Broken(
-            f"{outcome.total - previous.total} atto are promised, the budget is {outcome.budget}"
+            f"{outcome.total - previous.claims.total} atto are promised, the budget is {outcome.budget}"
         )
     case.outcome = outcome
     return Finding(
         f"{format_fil(outcome.allocated)} of a budget of {format_fil(outcome.budget)} go to "
         f"{sum(amount > 0 for amount in outcome.amounts)} nodes; {outcome.dust} atto of dust and "
-        f"{sum(outcome.held_back)} atto for deferred nodes stay in the pool; "
+        f"{sum(outcome.held_back)} atto for deferred nodes stay in the pool; {_economy(outcome)}"
         f"{len(outcome.claims.claims)} claims in the tree, {outcome.total} atto in all"
     )
+
+
+def _economy(outcome: Outcome) -> str:
+    """Return what else happened to the money, where a network has such rules."""
+    parts = []
+    if any(outcome.withheld):
+        parts.append(f"{sum(outcome.withheld)} atto are withheld as collateral; ")
+    if any(outcome.settled):
+        parts.append(f"{sum(outcome.settled)} atto that earlier epochs owed are paid; ")
+    return "".join(parts)
+
+
+def _previous_ledger(case: Case) -> Ledger:
+    """Return claims and memory after the report before this one.
+
+    Raises:
+        Broken: If they are not published, or not what that report's reward root commits to.
+    """
+    claims = _previous_claims(case)
+    if claims.memory is None:
+        return Ledger(claims, Memory())
+    data = fetch(case.source, claims.memory, "what the earlier claims bind as memory")
+    return Ledger(claims, Memory.decode(data))
 
 
 def _previous_claims(case: Case) -> ClaimsState:

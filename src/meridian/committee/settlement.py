@@ -13,7 +13,7 @@ from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey
-from meridian.reward.claims import ClaimsState
+from meridian.reward.ledger import Ledger
 from meridian.reward.members import NO_PAY, PayTerms
 from meridian.reward.outcome import MemberRow, Outcome, compute_outcome
 from meridian.reward.report import NO_REPORT, Report
@@ -34,6 +34,8 @@ class EpochTerms:
     """The members' own shares of the budget."""
     aggregators: tuple[Address, ...] = ()
     """Those whose commitment of the epoch stands."""
+    annotation: bytes = bytes(24)
+    """What the commitment counted: jobs, and sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Settled:
     """An accepted report that we reproduced ourselves."""
 
     proposal: Proposal
-    claims_before: ClaimsState
+    before: Ledger
+    """What the report before it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,10 @@ def contradiction(terms: EpochTerms, outcome: Outcome, own: MemberRow) -> str | 
         return None  # weights are a matter of judgement: what is decided is right
     right = compute_outcome(
         [own],
-        committee_size=1,
+        members=[own[0]],
         parameters=terms.parameters,
         budget=outcome.budget,
-        previous=ClaimsState.empty(),
+        previous=Ledger.empty(),
         expected=terms.header,
         payees=terms.payees,
         pay=terms.pay,
@@ -110,7 +113,7 @@ class Settlement:
         self._terms: dict[int, EpochTerms] = {}
         self._blocks: dict[int, tuple[bytes, Sequence[MemberRow]]] = {}
         self._head = NO_REPORT
-        self._claims = ClaimsState.empty()
+        self._ledger = Ledger.empty()
         self._accepted: set[int] = set()
         self._proposals: dict[int, Proposal] = {}
         """On top of the head."""
@@ -120,16 +123,16 @@ class Settlement:
         """Digest of the last accepted report that we reproduced."""
         return self._head
 
-    def resume(self, epochs: Iterable[int], head: bytes, claims: ClaimsState) -> None:
+    def resume(self, epochs: Iterable[int], head: bytes, ledger: Ledger) -> None:
         """Go on from reports that were reproduced in an earlier life.
 
         Args:
             epochs: Those whose reports were accepted.
             head: Digest of the last of them.
-            claims: The claims after it; the caller has compared their root with the chain.
+            ledger: The ledger after it; the caller has compared its reward root with the chain.
         """
         self._accepted = set(epochs)
-        self._claims = claims
+        self._ledger = ledger
         self._head = head
 
     def prepare(self, terms: EpochTerms) -> None:
@@ -162,7 +165,7 @@ class Settlement:
         proposal = self._propose(epoch)
         if proposal.digest != digest:
             return Mismatch(epoch, digest, proposal.digest)
-        before, self._claims = self._claims, proposal.outcome.claims
+        before, self._ledger = self._ledger, proposal.outcome.ledger
         self._head = digest
         self._accepted.add(epoch)
         # Bodies and claims are large, and a settled epoch needs neither: what is left of it is its number.
@@ -170,14 +173,14 @@ class Settlement:
         self._proposals = {}
         return Settled(proposal, before)
 
-    def pass_over(self, epoch: int, digest: bytes, previous: bytes, claims: ClaimsState) -> None:
+    def pass_over(self, epoch: int, digest: bytes, previous: bytes, ledger: Ledger) -> None:
         """Take note of an accepted report of an epoch in which we had no seat.
 
         Args:
             epoch: The epoch.
             digest: Of the report.
             previous: Digest of the one before it.
-            claims: The claims after it; the caller has compared their root with the chain.
+            ledger: The ledger after it; the caller has compared its reward root with the chain.
 
         Raises:
             InvalidInput: If it does not follow the head, or the epoch has an accepted report already.
@@ -186,7 +189,7 @@ class Settlement:
             raise InvalidInput("previous", "the report does not follow the head")
         if epoch in self._accepted:
             raise InvalidInput("epoch", f"{epoch} has an accepted report already")
-        self._claims, self._head, self._proposals = claims, digest, {}
+        self._ledger, self._head, self._proposals = ledger, digest, {}
         self._accepted.add(epoch)
 
     def open_proposals(self) -> list[Proposal]:
@@ -200,14 +203,15 @@ class Settlement:
             block_hash, rows = self._blocks[epoch]
             outcome = compute_outcome(
                 rows,
-                committee_size=len(terms.members),
+                members=terms.members,
                 parameters=terms.parameters,
                 budget=terms.budget_atto,
-                previous=self._claims,
+                previous=self._ledger,
                 expected=terms.header,
                 payees=terms.payees,
                 pay=terms.pay,
                 aggregators=terms.aggregators,
+                annotation=terms.annotation,
             )
             report = outcome.report(terms.header, block_hash, self._head)
             self._proposals[epoch] = Proposal(

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.aggregate import aggregate_named
+from meridian.evaluate.reliability import reliability_rule
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 from meridian.primitives.hashing import DIGEST_BYTES
@@ -16,7 +17,9 @@ from meridian.primitives.hashing import DIGEST_BYTES
 ALLOCATIONS: Final = ("largest_remainder", "floor")
 """The rules of `meridian.reward.allocation`, which this layer may not import."""
 
-_KEYS: Final = frozenset({"function", "aggregate", "allocation", "schema"})
+_KEYS: Final = frozenset(
+    {"function", "aggregate", "allocation", "schema", "reliability", "economy"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,17 @@ class EvaluationParameters:
     allocation: str = "largest_remainder"
     schema: bytes = bytes(32)
     """Digest of the network's schema: what a job's fields and lanes mean is pinned on chain with the rest."""
+    reliability: dict[str, Any] = field(default_factory=dict)
+    """How evaluators' reliability is learnt (`reliability.ReliabilityRule`); empty: all count the same for ever."""
+    economy: dict[str, Any] = field(default_factory=dict)
+    """Growth pool, collateral and what is owed (`meridian.reward.economy`, which this layer may not import)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.function, dict):
             raise InvalidInput("function", "its parameters are not a map")
+        if not isinstance(self.economy, dict):
+            raise InvalidInput("economy", "is not a map")
+        reliability_rule(self.reliability)
         if not isinstance(self.schema, bytes):
             raise InvalidInput("schema", "is not a byte string")
         if len(self.schema) != DIGEST_BYTES:

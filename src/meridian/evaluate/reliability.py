@@ -11,9 +11,9 @@
 All integers; ppm is millionths.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.aggregate import Aggregated, Values, lower_median
@@ -39,6 +39,8 @@ class ReliabilityRule:
     """How far a value may lie from the result, as a part of it."""
     tolerance_floor: int = 0
     """The same, absolutely."""
+    outlier_floor: int = 1
+    """The least deviation that the limit of outliers is made of."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.forgetting_ppm < PPM:
@@ -47,6 +49,27 @@ class ReliabilityRule:
             raise InvalidInput("tolerance_ppm", f"{self.tolerance_ppm} is not in 0..{PPM}")
         if self.tolerance_floor < 0:
             raise InvalidInput("tolerance_floor", "is negative")
+        if self.outlier_floor < 1:
+            raise InvalidInput("outlier_floor", f"{self.outlier_floor} is not positive")
+
+
+def reliability_rule(values: Mapping[str, Any]) -> ReliabilityRule | None:
+    """Read the key ``reliability`` of the parameters artefact; None where it is empty.
+
+    Raises:
+        InvalidInput: Naming the parameter that is wrong or unknown.
+    """
+    if not isinstance(values, dict):
+        raise InvalidInput("reliability", "is not a map")
+    if not values:
+        return None
+    known = ReliabilityRule.__slots__
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidInput(f"reliability.{name}", f"is not one of {', '.join(known)}")
+        if type(value) is not int:
+            raise InvalidInput(f"reliability.{name}", f"{value!r} is not an integer")
+    return ReliabilityRule(**values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import ClaimsState
+from meridian.reward.ledger import Ledger
 from meridian.reward.members import PayTerms
+from meridian.reward.memory import Memory
 from meridian.reward.outcome import Outcome, compute_outcome
 from meridian.reward.result import EpochFacts, epoch_result
 
@@ -91,7 +93,7 @@ def read_epoch(
         parameters=record.report.parameters_digest,
         inputs_root=record.report.inputs_root,
     )
-    before = record.previous_claims
+    before = _ledger(publications, record.previous_claims)
     block = Block.decode(publications.object(record.block))
     bodies = [publications.object(digest) for digest in record.rows]
     rows = [
@@ -99,14 +101,15 @@ def read_epoch(
     ]
     outcome = compute_outcome(
         rows,
-        committee_size=len(record.members),
+        members=record.members,
         parameters=EvaluationParameters.decode(publications.object(header.parameters)),
         budget=view.budget_atto(report.epoch, commitment.block),
-        previous=ClaimsState.decode(publications.object(before)) if before else ClaimsState.empty(),
+        previous=before,
         expected=header,
         payees=payees,
         pay=PayTerms(*view.pay_terms(report.epoch)[1:]),
         aggregators=(commitment.aggregator,),
+        annotation=commitment.annotation,
     )
     verdicts = dagcbor.decode(publications.object(record.verdicts))
     return PublishedEpoch(
@@ -120,6 +123,16 @@ def read_epoch(
         reasons=tuple(verdicts["reasons"]),
         summary=dict(verdicts["summary"]),
     )
+
+
+def _ledger(publications: Publications, claims_digest: bytes | None) -> Ledger:
+    """Return the ledger whose claims are published under a digest; None: nothing was earned before."""
+    if claims_digest is None:
+        return Ledger.empty()
+    claims = ClaimsState.decode(publications.object(claims_digest))
+    if claims.memory is None:
+        return Ledger(claims, Memory())
+    return Ledger(claims, Memory.decode(publications.object(claims.memory)))
 
 
 def run_result(

@@ -14,6 +14,7 @@ from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.ids import Address
+from meridian.reward.economy import Economy
 
 BATCH_RECORDS: Final = 10_000
 """Records in one batch of a source, at most."""
@@ -36,8 +37,16 @@ class NetworkDefinition:
     description: str = ""
     """One line for people."""
 
+    reliability: Mapping[str, int] = field(default_factory=dict)
+    """How evaluators' reliability is learnt; empty: all count the same for ever."""
+    economy: Mapping[str, Any] = field(default_factory=dict)
+    """Growth pool, collateral and what is owed (`meridian.reward.economy`)."""
+
     def __post_init__(self) -> None:
         self.evaluation_function.check(self.function_parameters)
+        Economy.of(self.economy)
+        if self.economy and self.reward_rule:
+            raise InvalidInput("economy", "the contracts recompute this network's rewards")
 
     @property
     def evaluation_function(self) -> EvaluationFunction:
@@ -57,7 +66,12 @@ class NetworkDefinition:
     def parameters(self) -> EvaluationParameters:
         """The artefact whose digest the contract's schedule holds."""
         return EvaluationParameters(
-            dict(self.function_parameters), self.aggregate, self.allocation, self.schema.digest
+            dict(self.function_parameters),
+            self.aggregate,
+            self.allocation,
+            self.schema.digest,
+            dict(self.reliability),
+            dict(self.economy),
         )
 
 

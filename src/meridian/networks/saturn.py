@@ -68,6 +68,8 @@ DEFINITION: Final = NetworkDefinition(
         "null_ttfb_error_is_miss": True,
         "flagged": [],
     },
+    reliability={"forgetting_ppm": 950_000, "tolerance_ppm": 20_000},
+    economy={"settle_deferred": True},
     description="Saturn: retrievals, paid by bytes^0.5 * speed^2 * uptime^2",
 )
 

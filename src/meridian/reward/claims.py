@@ -8,6 +8,9 @@ refuses a report whose total grows by more than the epoch's budget.
     reward root = SHA-256(0x13 | size u64 | root node 56)
 
 The law: cumulative amounts never fall.
+
+One leaf may bind what else a report leaves to the next one (`meridian.reward.memory`): its key is the digest of that
+artefact, its payee `MEMORY_PAYEE` and its amount 0, so that nothing can ever be collected with it.
 """
 
 from collections.abc import Mapping
@@ -34,6 +37,7 @@ from meridian.primitives.ids import Address, NodeKey
 from meridian.primitives.sumtree import HASH_BYTES, LaneKind, SumTree, annotation, fold, leaf_node
 
 CLAIMS_MAX: Final = 1 << 24
+MEMORY_PAYEE: Final = Address(b"meridian/memory/1".ljust(20, b"\0"))
 _ROW_BYTES: Final = 32 + 20 + 16
 _AMOUNT_END: Final = 1 << 128
 
@@ -44,6 +48,9 @@ class Claim(NamedTuple):
     payee: Address
     cumulative: int
     """Atto, over all epochs."""
+
+
+_MEMORY: Final = Claim(MEMORY_PAYEE, 0)
 
 
 def _row(node_key: bytes, claim: Claim) -> bytes:
@@ -113,17 +120,25 @@ class ClaimsState:
         """All atto ever promised."""
         return sum(claim.cumulative for claim in self.claims.values())
 
-    def advance(self, amounts: Mapping[NodeKey, tuple[Address, int]]) -> "ClaimsState":
+    @cached_property
+    def memory(self) -> bytes | None:
+        """The digest of the memory that is bound, None of none."""
+        return next((key for key, claim in self.claims.items() if claim == _MEMORY), None)
+
+    def advance(
+        self, amounts: Mapping[NodeKey, tuple[Address, int]], memory: bytes | None = None
+    ) -> "ClaimsState":
         """Return the state after an epoch.
 
         Args:
             amounts: Node key -> payee and atto of this epoch. The newest payee collects all that is still due; a node
                 that never earned anything gets no leaf.
+            memory: The digest of the memory to bind, None of none.
 
         Raises:
             InvalidInput: If an amount is negative, or a sum does not fit in 128 bits.
         """
-        claims = dict(self.claims)
+        claims = {key: claim for key, claim in self.claims.items() if claim != _MEMORY}
         for key, (payee, amount) in amounts.items():
             if amount < 0:
                 raise InvalidInput("amount", f"{amount} for {key.hex()} is negative")
@@ -132,6 +147,8 @@ class ClaimsState:
                 claims[key] = Claim(payee, before + amount)
         if sum(claim.cumulative for claim in claims.values()) >= _AMOUNT_END:
             raise InvalidInput("total", "the claims do not fit in 128 bits")
+        if memory is not None:
+            claims[NodeKey(memory)] = _MEMORY
         return ClaimsState(dict(sorted(claims.items())))
 
     def _rows(self) -> bytes:

@@ -5,8 +5,9 @@ floor. What a pool cannot split evenly is dust and stays with the contract; a po
 The contract `ReportProofs` recomputes the nodes' budget in the same way, so no remainder ever goes to the nodes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from meridian.errors import InvalidInput
@@ -55,20 +56,26 @@ def pay_key(account: Address) -> NodeKey:
 
 
 def member_pay(
-    parts: BudgetParts, evaluators: Iterable[Address], aggregators: Iterable[Address]
+    parts: BudgetParts,
+    evaluators: Iterable[Address],
+    aggregators: Iterable[Address],
+    trust_ppm: Mapping[Address, int] = MappingProxyType({}),
 ) -> tuple[tuple[Address, int], ...]:
     """Return what each member gets, ascending by account; an account in both pools gets both shares.
+
+    Evaluators out of line get less and nobody gets more for it: a contract knows the even share as the most that there is.
 
     Args:
         parts: The split budget.
         evaluators: The members whose row counted in the decided block.
         aggregators: Those whose commitment of the epoch stands.
+        trust_ppm: How much of its even share an evaluator gets, millionths; all of it by default.
     """
-    pay: dict[Address, int] = {}
-    for pool, accounts in (
-        (parts.evaluators, set(evaluators)),
-        (parts.aggregators, set(aggregators)),
-    ):
-        for account in accounts:
-            pay[account] = pay.get(account, 0) + pool // len(accounts)
+    voices, publishers = set(evaluators), set(aggregators)
+    pay = {
+        account: parts.evaluators // len(voices) * trust_ppm.get(account, MILLION) // MILLION
+        for account in voices
+    }
+    for account in publishers:
+        pay[account] = pay.get(account, 0) + parts.aggregators // len(publishers)
     return tuple((account, amount) for account, amount in sorted(pay.items()) if amount)

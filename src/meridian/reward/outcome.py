@@ -5,25 +5,53 @@ previous claims gets the same reward root. A row that cannot be read, or that sp
 
 A node is *deferred* when too few evaluators spoke about it. Its share is held back: neither paid nor spread over the
 others, so that silence about a competitor earns nobody anything. The size of the share comes from the lower median of
-those who did speak; it stays in the pool until a later epoch settles it.
+those who did speak; it stays in the pool until a later epoch settles it (`economy`), or for good.
+
+What an epoch leaves to the next one is its ledger: claims and memory. Reliability weights come from the memory before
+the epoch, and what its rows were worth goes into the memory after it.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meridian.errors import InvalidInput
-from meridian.evaluate.aggregate import aggregate_named, lower_median
+from meridian.evaluate.aggregate import Aggregated, aggregate_named, lower_median, wmedian
 from meridian.evaluate.parameters import EvaluationParameters
+from meridian.evaluate.reliability import (
+    Standing,
+    agreement_ppm,
+    outliers,
+    reliability_rule,
+    trust_ppm,
+)
 from meridian.evaluate.row import Row, RowHeader, check_row_header
-from meridian.primitives.ids import Address, NodeKey
+from meridian.primitives.ids import Address, NodeKey, address_text, node_key
 from meridian.reward.allocation import ALLOCATIONS
 from meridian.reward.claims import ClaimsState
+from meridian.reward.economy import Economy
+from meridian.reward.ledger import Ledger
 from meridian.reward.members import NO_PAY, PayTerms, member_pay, pay_key, split_budget
+from meridian.reward.memory import Memory
 from meridian.reward.report import Report
 
 MemberRow = tuple[Address, bytes]
 """A member of the committee and the body of its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRow:
+    """A member's row beside the result."""
+
+    member: Address
+    weight: int
+    """Its reliability in this epoch, as it was learnt before."""
+    agreed_ppm: int | None
+    """The share of nodes for which it agrees with the result; None: it speaks about none that has one."""
+    trust_ppm: int
+    """What is left of its shares when they are clipped at the result's: its part of an evaluator's pay."""
+    outliers: int
+    """Nodes about which it is out of line; for alerts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +67,7 @@ class Outcome:
     held_back: tuple[int, ...]
     """Atto kept in the pool for each deferred node; 0 for all others."""
     verdict_root: bytes
-    claims: ClaimsState
+    ledger: Ledger
     """After this epoch."""
     budget: int
     """Atto of the whole epoch, the members' pay included."""
@@ -47,6 +75,17 @@ class Outcome:
     """Members whose row abstains entirely, and why."""
     member_pay: tuple[tuple[Address, int], ...] = ()
     """Atto for evaluators and aggregators, ascending by account."""
+    settled: tuple[int, ...] = ()
+    """Atto in `amounts` that earlier epochs owed, for each node; empty where nothing is owed to anybody."""
+    withheld: tuple[int, ...] = ()
+    """Atto of this epoch's share of each node that stand as collateral instead; empty without that rule."""
+    judged: tuple[JudgedRow, ...] = ()
+    """How the members' rows compare with the result, in the order of the rows; empty where reliability is not learnt."""
+
+    @property
+    def claims(self) -> ClaimsState:
+        """The claims after this epoch."""
+        return self.ledger.claims
 
     @property
     def allocated(self) -> int:
@@ -56,7 +95,8 @@ class Outcome:
     @property
     def dust(self) -> int:
         """Atto of the budget that nobody gets and nobody is owed; it stays in the pool."""
-        return self.budget - self.allocated - sum(self.held_back) - self.paid_to_members
+        given = self.allocated - sum(self.settled) + sum(self.withheld) + sum(self.held_back)
+        return self.budget - given - self.paid_to_members
 
     @property
     def paid_to_members(self) -> int:
@@ -93,65 +133,144 @@ class Outcome:
 def compute_outcome(
     rows: Sequence[MemberRow],
     *,
-    committee_size: int,
+    members: Sequence[Address],
     parameters: EvaluationParameters,
     budget: int,
-    previous: ClaimsState,
+    previous: Ledger,
     expected: RowHeader,
     payees: Mapping[NodeKey, Address],
     pay: PayTerms = NO_PAY,
     aggregators: Sequence[Address] = (),
+    annotation: bytes = bytes(24),
 ) -> Outcome:
     """Compute an epoch's outcome.
 
     Args:
         rows: The decided block's rows with their bodies, in the block's order.
-        committee_size: Members of the epoch's committee, whether or not they contributed.
+        members: The epoch's committee, whether or not they contributed.
         parameters: The artefact of the schedule; its digest must be the header's.
         budget: Atto of the epoch.
-        previous: The claims after the previous report.
+        previous: The ledger after the previous report.
         expected: The header that every row must have.
         payees: Node key -> payee of the committed nodes, from the ``nodes`` artefact. Of nodes only these are paid.
         pay: The evaluators' and aggregators' own shares of the budget.
         aggregators: Those whose commitment of the epoch stands.
+        annotation: What the epoch's commitment counted: jobs u64, then 16 bytes of sums.
 
     Raises:
-        InvalidInput: If there is no usable row, a member has two, or the parameters are not the header's.
+        InvalidInput: If there is no usable row, a member has two, a row is no member's, or the parameters are not the
+            header's or wrong.
     """
     if parameters.digest != expected.parameters:
         raise InvalidInput("parameters", "are not those of the schedule")
     readable, refused = _readable(rows, expected)
     if not readable:
         raise InvalidInput("rows", "not one of them can be used")
-    accepted = list(readable.values())
-    parts = split_budget(budget, pay)
+    if not readable.keys() <= set(members):
+        raise InvalidInput("rows", "one is of nobody in the committee")
     node_keys = tuple(sorted(payees))
-    matrix = [_aligned(row, node_keys) for row in accepted]
-    weights = aggregate_named(parameters.aggregate)(matrix, committee_size)
+    matrix = {member: _aligned(row, node_keys) for member, row in readable.items()}
+    weights, judged = _weights(matrix, members, parameters, previous.memory)
     provisional = [
-        weight if weight is not None else _spoken(matrix, node)
+        weight if weight is not None else _spoken(list(matrix.values()), node)
         for node, weight in enumerate(weights)
     ]
-    shares = ALLOCATIONS[parameters.allocation](provisional, parts.nodes)
-    amounts = tuple(
-        0 if weight is None else share for weight, share in zip(weights, shares, strict=True)
-    )
-    paid = {
-        key: (payees[key], amount) for key, amount in zip(node_keys, amounts, strict=True) if amount
+    parts, economy = split_budget(budget, pay), Economy.of(parameters.economy)
+    spendable, memory = economy.spend(parts.nodes, expected.epoch, annotation, previous.memory)
+    shares = ALLOCATIONS[parameters.allocation](provisional, spendable)
+    due = {key: 0 if weights[at] is None else shares[at] for at, key in enumerate(node_keys)}
+    held = {key: shares[at] for at, key in enumerate(node_keys) if weights[at] is None}
+    flagged = _flagged(parameters, payees)
+    withheld, memory = economy.withhold(expected.epoch, due, held, flagged, memory)
+    left = parts.nodes - sum(due.values()) + sum(withheld.values())
+    settled, memory = economy.settle(left, payees.keys() - flagged, previous.memory, memory)
+    amounts = {
+        key: share - withheld.get(key, 0) + settled.get(key, 0) for key, share in due.items()
     }
-    members = member_pay(parts, readable, aggregators)
-    paid |= {pay_key(account): (account, amount) for account, amount in members}
+    trust = {row.member: row.trust_ppm for row in judged}
+    pays = member_pay(parts, readable, aggregators, trust)
+    paid = {key: (payees[key], amount) for key, amount in amounts.items() if amount}
+    paid |= {pay_key(account): (account, amount) for account, amount in pays}
     return Outcome(
         node_keys=node_keys,
         weights=tuple(weights),
-        amounts=amounts,
-        held_back=tuple(share - amount for share, amount in zip(shares, amounts, strict=True)),
-        verdict_root=_most_attested([row.verdict_root for row in accepted]),
-        claims=previous.advance(paid),
+        amounts=tuple(amounts.values()),
+        held_back=tuple(held.get(key, 0) for key in node_keys),
+        verdict_root=_most_attested([row.verdict_root for row in readable.values()]),
+        ledger=previous.advance(paid, _remember(memory, judged, refused, parameters)),
         budget=budget,
         refused=tuple(refused),
-        member_pay=members,
+        member_pay=pays,
+        settled=_column(settled, node_keys),
+        withheld=_column(withheld, node_keys),
+        judged=judged,
     )
+
+
+def _weights(
+    matrix: Mapping[Address, list[int | None]],
+    members: Sequence[Address],
+    parameters: EvaluationParameters,
+    memory: Memory,
+) -> tuple[Aggregated, tuple[JudgedRow, ...]]:
+    """Return the weight of each node, and how the rows compare with it where reliability is learnt."""
+    rule, rows = reliability_rule(parameters.reliability), list(matrix.values())
+    if rule is None:
+        return aggregate_named(parameters.aggregate)(rows, len(members)), ()
+    absent = [member for member in members if member not in matrix]
+    known = [memory.standings.get(member, Standing()).weight for member in (*matrix, *absent)]
+    if parameters.aggregate == "wmedian":
+        weights = wmedian(rows, len(members), known)
+    else:
+        weights = aggregate_named(parameters.aggregate)(rows, len(members))
+    judged = tuple(
+        JudgedRow(
+            member,
+            weight,
+            agreement_ppm(row, weights, rule),
+            trust_ppm(row, weights),
+            len(out_of_line),
+        )
+        for (member, row), weight, out_of_line in zip(
+            matrix.items(), known, outliers(rows, rule.outlier_floor), strict=False
+        )
+    )
+    return weights, judged
+
+
+def _remember(
+    memory: Memory,
+    judged: Sequence[JudgedRow],
+    refused: Sequence[tuple[Address, str]],
+    parameters: EvaluationParameters,
+) -> Memory:
+    """Return the memory with what the rows were worth; a row that cannot be used agrees with nothing."""
+    rule = reliability_rule(parameters.reliability)
+    if rule is None:
+        return memory
+    shares = [(row.member, row.agreed_ppm) for row in judged]
+    shares += [(member, 0) for member, _ in refused]
+    standings = dict(memory.standings)
+    for member, agreed in shares:
+        standing = standings.get(member, Standing()).after(agreed, rule)
+        if standing != Standing():
+            standings[member] = standing
+    return replace(memory, standings=standings)
+
+
+def _flagged(
+    parameters: EvaluationParameters, payees: Mapping[NodeKey, Address]
+) -> frozenset[NodeKey]:
+    """Return the nodes that the function's parameter ``flagged`` excludes, by node id or payee."""
+    names = parameters.function.get("flagged", ())
+    excluded = {node_key(name) for name in names}
+    return frozenset(
+        key for key, payee in payees.items() if key in excluded or address_text(payee) in names
+    )
+
+
+def _column(amounts: Mapping[NodeKey, int], keys: Sequence[NodeKey]) -> tuple[int, ...]:
+    return tuple(amounts.get(key, 0) for key in keys) if amounts else ()
 
 
 def _readable(

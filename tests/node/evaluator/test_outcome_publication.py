@@ -17,7 +17,7 @@ from meridian.measure.manifest import Manifest
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import PublishedSource, network_values
 from meridian.node.evaluator.publish import Evidence, publish_outcome
-from meridian.node.evaluator.resume import claims_of_others
+from meridian.node.evaluator.resume import ledger_of_others
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.seal import record_of
 from meridian.primitives.cid import cid_text, parse_cid
@@ -161,14 +161,14 @@ def test_who_had_no_seat_goes_on_from_the_claims_that_others_published(
     empty, public = tmp_path / "empty", published.root / "evaluators/1/public"
     joiner = Settlement(published.network.domain(published.network.contracts.evaluations))
     for report in reports:
-        claims = claims_of_others([empty, published.root / "measure/public", public], report)
-        assert claims is not None
-        assert claims.reward_root == report.reward_root
-        joiner.pass_over(report.epoch, report.report_hash, report.previous, claims)
+        ledger = ledger_of_others([empty, published.root / "measure/public", public], report)
+        assert ledger is not None
+        assert ledger.claims.reward_root == report.reward_root
+        joiner.pass_over(report.epoch, report.report_hash, report.previous, ledger)
     assert joiner.head == reports[-1].report_hash
     assert not empty.exists()
     with pytest.raises(InvalidInput, match="previous"):
-        joiner.pass_over(9, reports[0].report_hash, reports[0].previous, claims)
-    assert claims_of_others([empty], reports[0]) is None
+        joiner.pass_over(9, reports[0].report_hash, reports[0].previous, ledger)
+    assert ledger_of_others([empty], reports[0]) is None
     forged = replace(reports[0], reward_root=bytes(32))
-    assert claims_of_others([public], forged) is None
+    assert ledger_of_others([public], forged) is None

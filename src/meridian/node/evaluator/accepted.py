@@ -10,7 +10,7 @@ from meridian.committee.settlement import Mismatch, Settled, Settlement
 from meridian.errors import InvalidInput
 from meridian.node.chain_view import AcceptedReport
 from meridian.node.evaluator.chain_access import ChainAccess
-from meridian.node.evaluator.resume import claims_of_others
+from meridian.node.evaluator.resume import ledger_of_others
 from meridian.node.evaluator.state import Disagreement, EpochState
 from meridian.node.process import event_line
 from meridian.primitives.ids import Address
@@ -83,10 +83,10 @@ class AcceptedReports:
 
     async def _pass_over(self, report: AcceptedReport) -> bool:
         """Go on behind a report of an epoch in which we had no seat; return False until somebody published its claims."""
-        claims = await asyncio.to_thread(claims_of_others, self._directories, report)
-        if claims is None:
+        ledger = await asyncio.to_thread(ledger_of_others, self._directories, report)
+        if ledger is None:
             return False
-        self._settlement.pass_over(report.epoch, report.report_hash, report.previous, claims)
+        self._settlement.pass_over(report.epoch, report.report_hash, report.previous, ledger)
         return True
 
     async def signatures(

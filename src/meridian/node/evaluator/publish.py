@@ -72,7 +72,10 @@ class Evidence:
 def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
     """Publish an epoch's outcome and everything that it names; return the digest of the outcome artefact."""
     epoch, accepted = evidence.terms.header.epoch, evidence.accepted
-    claims, before = evidence.settled.proposal.outcome.claims, evidence.settled.claims_before
+    after, before = evidence.settled.proposal.outcome.ledger, evidence.settled.before
+    for ledger in (before, after):
+        if not ledger.memory.is_empty:
+            publication.put(ledger.memory.encode())  # found by the digest in the claims
     decided = evidence.decided
     record = OutcomeRecord(
         network_id=evidence.terms.header.network,
@@ -83,8 +86,8 @@ def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
         certificate=publication.put(decided.certificate.encode()),
         rows=tuple(publication.put(body) for body in decided.bodies),
         verdicts=publication.put(_verdicts(evidence.observation)),
-        previous_claims=publication.put(before.encode()) if before.claims else None,
-        claims=publication.put(claims.encode()),
+        previous_claims=publication.put(before.claims.encode()) if before.claims.claims else None,
+        claims=publication.put(after.claims.encode()),
         report=evidence.settled.proposal.report,
         report_hash=accepted.report_hash,
         signatures=tuple(evidence.signatures),

@@ -19,6 +19,8 @@ from meridian.node.measure.publication import Publication
 from meridian.primitives.cid import parse_cid
 from meridian.primitives.ids import Address
 from meridian.reward.claims import ClaimsState
+from meridian.reward.ledger import Ledger
+from meridian.reward.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -74,44 +76,43 @@ def _published(publication: Publication, report: AcceptedReport) -> PublishedEpo
     return PublishedEpoch(header, record.members, record.report_hash, record.claims)
 
 
-def claims_after(
-    publication: Publication, epoch: PublishedEpoch, reward_root: bytes
-) -> ClaimsState:
-    """Return the claims after a published epoch.
+def ledger_after(publication: Publication, epoch: PublishedEpoch, reward_root: bytes) -> Ledger:
+    """Return the ledger after a published epoch.
 
     Raises:
-        InvalidInput: If they are not those of the report on chain.
-        NotFound: If they are not published.
+        InvalidInput: If its claims are not those of the report on chain.
+        NotFound: If claims or memory are not published.
     """
     claims = ClaimsState.decode(publication.get(epoch.claims))
     if claims.reward_root != reward_root:
         raise InvalidInput("claims", "they do not have the reward root on chain")
-    return claims
+    memory = Memory() if claims.memory is None else Memory.decode(publication.get(claims.memory))
+    return Ledger(claims, memory)
 
 
 def resumable(
     publication: Publication, reports: Sequence[AcceptedReport]
-) -> tuple[list[PublishedEpoch], ClaimsState]:
-    """Return the epochs that need no work any more, with the claims after the last; none where they are damaged."""
+) -> tuple[list[PublishedEpoch], Ledger]:
+    """Return the epochs that need no work any more, with the ledger after the last; none where they are damaged."""
     published = published_epochs(publication, reports)
     if not published:
-        return [], ClaimsState.empty()
+        return [], Ledger.empty()
     try:
         root = reports[len(published) - 1].reward_root
-        return published, claims_after(publication, published[-1], root)
+        return published, ledger_after(publication, published[-1], root)
     except (InvalidInput, NotFound, StorageFailure) as problem:
         log.warning("our publication is damaged, everything is worked again: %s", problem)
-        return [], ClaimsState.empty()
+        return [], Ledger.empty()
 
 
-def claims_of_others(directories: Iterable[Path], report: AcceptedReport) -> ClaimsState | None:
-    """Return the claims after a report that we had no part in, from any publication that has them; else None."""
+def ledger_of_others(directories: Iterable[Path], report: AcceptedReport) -> Ledger | None:
+    """Return the ledger after a report that we had no part in, from any publication that has them; else None."""
     for directory in directories:
         if not (directory / "epochs").is_dir():
             continue
         publication = Publication(directory)
         try:
-            return claims_after(publication, _published(publication, report), report.reward_root)
+            return ledger_after(publication, _published(publication, report), report.reward_root)
         except (NotFound, InvalidInput, StorageFailure):
             continue  # whoever publishes nonsense is passed over: the root on chain decides
     return None

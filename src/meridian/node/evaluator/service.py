@@ -338,10 +338,10 @@ class EvaluatorService:
 
     def _resume(self) -> list[PublishedEpoch]:
         """Take up what we had published before, so that only the rest is worked again."""
-        published, claims = resumable(self._publication, self._news.reports)
+        published, ledger = resumable(self._publication, self._news.reports)
         if published:
             numbers = [epoch.header.epoch for epoch in published]
-            self._settlement.resume(numbers, published[-1].report_hash, claims)
+            self._settlement.resume(numbers, published[-1].report_hash, ledger)
             self._accepted.settled = len(published)
         for epoch in published:
             number = epoch.header.epoch

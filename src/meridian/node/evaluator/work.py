@@ -111,6 +111,7 @@ def prepare(
         rule=view.rule(epoch),
         pay=PayTerms(*view.pay_terms(epoch)[1:]),
         aggregators=(commitment.aggregator,),
+        annotation=commitment.annotation,
     )
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
     return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)

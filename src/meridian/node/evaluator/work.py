@@ -82,9 +82,6 @@ def prepare(
     if problems:
         raise InvalidInput("commitment", "; ".join(str(problem) for problem in problems[:3]))
     _check_payees(nodes, view)
-    members = view.committee(epoch)
-    if not members:
-        raise NotFound(f"epoch {epoch} is not open: its members are not fixed")
     digests = {entry.name: entry.digest for entry in manifest.inputs}
     header = RowHeader(
         network=network,
@@ -102,7 +99,23 @@ def prepare(
         jobs=jobs,
         inputs={name: checked(digest) for name, digest in digests.items()},
     )
-    terms = EpochTerms(
+    terms = _terms(header, commitment, parameters, nodes, view)
+    names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
+    return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)
+
+
+def _terms(
+    header: RowHeader,
+    commitment: Commitment,
+    parameters: EvaluationParameters,
+    nodes: Nodes,
+    view: ChainView,
+) -> EpochTerms:
+    epoch = commitment.epoch
+    members = view.committee(epoch)
+    if not members:
+        raise NotFound(f"epoch {epoch} is not open: its members are not fixed")
+    return EpochTerms(
         header=header,
         members=members,
         parameters=parameters,
@@ -113,8 +126,6 @@ def prepare(
         aggregators=(commitment.aggregator,),
         annotation=commitment.annotation,
     )
-    names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
-    return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)
 
 
 def _check_payees(nodes: Nodes, view: ChainView) -> None:

@@ -28,6 +28,7 @@ SATURN_TYPES = {
     "client_id": pa.string(),
 }
 SECOND_NS = 10**9
+SHARED = ("engine.py", "function.py", "jobs.py", "judging.py")
 
 
 def request(node: str, job: str, **changes: Any) -> dict[str, Any]:
@@ -424,7 +425,7 @@ def test_the_digest_covers_the_source_that_computes_the_weights(name: str) -> No
     assert function.digest == digest_of(function.bundle)
     assert (bundle["name"], bundle["version"]) == (name, 1)
     assert bundle["engine"].startswith("duckdb ")
-    assert set(bundle["sources"]) == {"function.py", "judging.py", f"functions/{name}.py"}
+    assert set(bundle["sources"]) == {*SHARED, f"functions/{name}.py"}
     assert f"`{name}`".encode() in bundle["sources"][f"functions/{name}.py"]
     assert function_with_digest(function.digest) is function
 

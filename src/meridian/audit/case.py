@@ -12,6 +12,7 @@ from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import Committed, EvidenceSource, Reported, Schedule, StoredReport
 from meridian.ephemera.block import Block
 from meridian.ephemera.context import Context
+from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
@@ -36,6 +37,7 @@ class Case:
     schedule: Schedule  # function
     function: EvaluationFunction  # function
     parameters: EvaluationParameters  # parameters
+    layers: tuple[ActiveLayer, ...]  # parameters
     inputs: Mapping[str, bytes]  # inputs
     input: EpochInput  # evaluation
     header: RowHeader  # inputs

@@ -13,9 +13,11 @@ from meridian.audit.objects import fetch
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.function import EpochInput, Evaluation
 from meridian.evaluate.inputs import inputs_root_of
+from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_with_digest
 from meridian.evaluate.row import Row, RowHeader
+from meridian.evaluate.shipped_layers import active_layers
 from meridian.primitives import dagcbor
 from meridian.primitives.ids import NodeKey, address_text
 
@@ -49,8 +51,10 @@ def check_function(case: Case) -> Finding:
 def check_parameters(case: Case) -> Finding:
     """Check that the published parameters are those of the schedule, name the manifest's schema, and suit the function.
 
+    Fraud layers that do not ship are read from their published bytes.
+
     Raises:
-        Broken: If a copy is another.
+        Broken: If a copy is another, or a layer is not published.
     """
     data = fetch(case.source, case.schedule.parameters, "the parameters")
     parameters = EvaluationParameters.decode(data)
@@ -58,9 +62,16 @@ def check_parameters(case: Case) -> Finding:
         raise Broken("the manifest has another schema than the scheduled parameters name")
     case.function.check(parameters.function)
     case.parameters = parameters
+    case.layers = active_layers(
+        parameters.layers, lambda digest: fetch(case.source, digest, "a fraud layer")
+    )
     return Finding(
         f"average {parameters.aggregate}, allocation {parameters.allocation}, "
-        f"function parameters {parameters.function or 'none'}"
+        f"function parameters {parameters.function or 'none'}, {len(case.layers)} fraud layers",
+        tuple(
+            f"layer {use.layer.name} version {use.layer.version}: {dict(use.values) or 'no parameters'}"
+            for use in case.layers
+        ),
     )
 
 
@@ -100,7 +111,7 @@ def evaluate(case: Case) -> Evaluation:
         jobs=case.jobs,
         inputs=case.inputs,
     )
-    return case.function.evaluate(case.input, case.parameters.function)
+    return evaluate_layered(case.function, case.input, case.parameters.function, case.layers)
 
 
 def check_evaluation(case: Case) -> Finding:

@@ -1,8 +1,11 @@
 """One member's own view of an epoch: the row that it contributes, and the trace behind it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
+from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader
 
@@ -22,13 +25,22 @@ def observe(
     epoch: EpochInput,
     function: EvaluationFunction,
     parameters: EvaluationParameters,
+    layers: Sequence[ActiveLayer] = (),
     threads: int = 1,
 ) -> Observation:
     """Evaluate an epoch.
 
+    Args:
+        header: What is evaluated.
+        epoch: Its jobs, nodes and inputs.
+        function: The function of the schedule.
+        parameters: Those of the schedule.
+        layers: The fraud layers that the parameters name.
+        threads: May change the speed and nothing else.
+
     Raises:
-        InvalidInput: If the function refuses the parameters or an input.
+        InvalidInput: If the function or a layer refuses the parameters or an input.
     """
-    evaluation = function.evaluate(epoch, parameters.function, threads=threads)
+    evaluation = evaluate_layered(function, epoch, parameters.function, layers, threads=threads)
     row = Row.of(header, epoch, evaluation)
     return Observation(row, row.encode(), evaluation)

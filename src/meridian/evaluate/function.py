@@ -15,9 +15,9 @@ from importlib import resources
 from typing import Any, Final, Protocol
 
 import duckdb
-import pyarrow as pa
 
 from meridian.errors import InvalidInput
+from meridian.evaluate.jobs import Jobs
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address
@@ -30,6 +30,8 @@ REASONS_MAX: Final = 256
 
 WEIGHT_END: Final = 1 << 128
 """Weights are below this: they stand as u128 in rows."""
+
+_SHARED_SOURCES: Final = ("engine.py", "function.py", "jobs.py", "judging.py")
 
 Parameters = Mapping[str, Any]
 """A function's own parameters: integers, booleans, text, lists and maps of these."""
@@ -44,8 +46,8 @@ class EpochInput:
     """The committed nodes, sorted by node key."""
     node_keys: tuple[bytes, ...]
     payees: tuple[Address, ...]
-    jobs: pa.Table
-    """The segment columns and an integer column ``node``, the index into `node_ids`."""
+    jobs: Jobs
+    """The segment columns and an integer column ``node``, the index into `node_ids`; a Table is one (`meridian.evaluate.jobs`)."""
     inputs: Mapping[str, bytes]
     """Auxiliary inputs by name, as they stand under the inputs root."""
 
@@ -103,7 +105,7 @@ def bundle_of(name: str, version: int) -> bytes:
     are normalised, as a checkout may change them.
     """
     package = resources.files("meridian.evaluate")
-    paths = ("function.py", "judging.py", f"functions/{name}.py")
+    paths = (*_SHARED_SOURCES, f"functions/{name}.py")
     sources = {
         path: package.joinpath(*path.split("/")).read_bytes().replace(b"\r\n", b"\n")
         for path in paths

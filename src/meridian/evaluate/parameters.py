@@ -17,9 +17,13 @@ from meridian.primitives.hashing import DIGEST_BYTES
 ALLOCATIONS: Final = ("largest_remainder", "floor")
 """The rules of `meridian.reward.allocation`, which this layer may not import."""
 
+LAYERS_MAX: Final = 32
+
 _KEYS: Final = frozenset(
     {"function", "aggregate", "allocation", "schema", "reliability", "economy"}
 )
+_OPTIONAL: Final = frozenset({"layers"})
+"""Keys that are left out where they are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,11 @@ class EvaluationParameters:
     economy: dict[str, Any] = field(default_factory=dict)
     """Growth pool, collateral and what is owed (`meridian.reward.economy`, which this layer may not import)."""
 
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    """The fraud layers in the order in which they decide: each a map of ``layer``, a digest, and ``parameters``."""
+
     def __post_init__(self) -> None:
+        _check_layers(self.layers)
         if not isinstance(self.function, dict):
             raise InvalidInput("function", "its parameters are not a map")
         if not isinstance(self.economy, dict):
@@ -55,7 +63,10 @@ class EvaluationParameters:
 
     def encode(self) -> bytes:
         """Return the artefact (DAG-CBOR)."""
-        return dagcbor.encode({name: getattr(self, name) for name in _KEYS})
+        value = {name: getattr(self, name) for name in _KEYS | _OPTIONAL}
+        return dagcbor.encode(
+            {name: item for name, item in value.items() if item or name not in _OPTIONAL}
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -65,11 +76,26 @@ class EvaluationParameters:
             InvalidInput: If it is not exactly what `encode` writes.
         """
         value = dagcbor.decode(data)
-        if not isinstance(value, dict) or set(value) != _KEYS:
+        if not isinstance(value, dict) or set(value) - _OPTIONAL != _KEYS:
             raise InvalidInput("parameters", f"are not a map of {', '.join(sorted(_KEYS))}")
+        for name in sorted(_OPTIONAL & set(value)):
+            if not value[name]:
+                raise InvalidInput(name, "is empty, and so must be left out")
         return cls(**value)
 
     @property
     def digest(self) -> bytes:
         """The content address that the schedule holds."""
         return digest_of(self.encode())
+
+
+def _check_layers(layers: Any) -> None:
+    if not isinstance(layers, list) or len(layers) > LAYERS_MAX:
+        raise InvalidInput("layers", f"are not a list of at most {LAYERS_MAX}")
+    for use in layers:
+        if not isinstance(use, dict) or set(use) != {"layer", "parameters"}:
+            raise InvalidInput("layers", "one is not a map of `layer` and `parameters`")
+        if not isinstance(use["layer"], bytes) or len(use["layer"]) != DIGEST_BYTES:
+            raise InvalidInput("layers", "a layer is not named by a digest of 32 bytes")
+        if not isinstance(use["parameters"], dict):
+            raise InvalidInput("layers", "the parameters of one are not a map")

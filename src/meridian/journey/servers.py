@@ -219,6 +219,7 @@ class Fleet:
             "schema": definition.schema.encode(),
             "parameters": definition.parameters.encode(),
             "function": definition.evaluation_function.bundle,
+            **{f"layer-{name}": data for name, data in definition.layer_bundles.items()},
         }
         for name, data in artefacts.items():
             write_durably(directory / f"{name}.cbor", data)
@@ -226,7 +227,9 @@ class Fleet:
         config = MeasureConfig(
             network=network.network,
             schema_file=directory / "schema.cbor",
-            artefact_files=(directory / "parameters.cbor", directory / "function.cbor"),
+            artefact_files=tuple(
+                directory / f"{name}.cbor" for name in artefacts if name != "schema"
+            ),
             data_dir=directory,
             key_file=self._layout.key("aggregator"),
             log_key_file=self._layout.key("epoch-log"),

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from meridian.errors import InvalidInput
+from meridian.evaluate.flagging import ActiveLayer, check_columns
 from meridian.evaluate.function import EvaluationFunction
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
+from meridian.evaluate.shipped_layers import layer_named
+from meridian.measure.columns import segment_columns
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.ids import Address
 from meridian.reward.economy import Economy
@@ -32,6 +35,8 @@ class NetworkDefinition:
     function: str
     """The name of a shipped function."""
     function_parameters: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Names of shipped fraud layers in the order in which they decide -> their parameters."""
     aggregate: str = "wmedian"
     allocation: str = "largest_remainder"
     description: str = ""
@@ -47,6 +52,9 @@ class NetworkDefinition:
         Economy.of(self.economy)
         if self.economy and self.reward_rule:
             raise InvalidInput("economy", "the contracts recompute this network's rewards")
+        uses = [(layer_named(name), values) for name, values in self.layers.items()]
+        active = [ActiveLayer(layer, layer.values(values)) for layer, values in uses]
+        check_columns(active, segment_columns(self.schema))
 
     @property
     def evaluation_function(self) -> EvaluationFunction:
@@ -60,7 +68,7 @@ class NetworkDefinition:
         1, the number of jobs, where that is the function; else 0, not at all: the function reads more than the
         annotation holds.
         """
-        return int(self.function == "count" and not self.function_parameters)
+        return int(self.function == "count" and not self.function_parameters and not self.layers)
 
     @property
     def parameters(self) -> EvaluationParameters:
@@ -72,7 +80,16 @@ class NetworkDefinition:
             self.schema.digest,
             dict(self.reliability),
             dict(self.economy),
+            [
+                {"layer": layer_named(name).digest, "parameters": dict(values)}
+                for name, values in self.layers.items()
+            ],
         )
+
+    @property
+    def layer_bundles(self) -> dict[str, bytes]:
+        """The artefacts of the fraud layers by name, to be published beside the parameters."""
+        return {name: layer_named(name).encode() for name in self.layers}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

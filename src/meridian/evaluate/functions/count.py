@@ -7,6 +7,7 @@ not. Without ``success`` every job counts.
 from typing import Final
 
 from meridian.errors import InvalidInput
+from meridian.evaluate.engine import quoted
 from meridian.evaluate.function import (
     EpochInput,
     Evaluation,
@@ -15,7 +16,7 @@ from meridian.evaluate.function import (
     bundle_of,
     refuse_unknown,
 )
-from meridian.evaluate.judging import evaluation, judge, quoted
+from meridian.evaluate.judging import evaluation, judge
 
 NAME: Final = "count"
 VERSION: Final = 1

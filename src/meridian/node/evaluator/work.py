@@ -16,6 +16,7 @@ from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_with_digest
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.shipped_layers import active_layers
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
 from meridian.measure.manifest import Manifest, Nodes
@@ -101,7 +102,9 @@ def prepare(
     )
     terms = _terms(header, commitment, parameters, nodes, view)
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
-    return EpochWork(commitment, terms, observe(header, epoch_input, function, parameters), names)
+    layers = active_layers(parameters.layers, checked)
+    observation = observe(header, epoch_input, function, parameters, layers)
+    return EpochWork(commitment, terms, observation, names)
 
 
 def _terms(

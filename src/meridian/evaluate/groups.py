@@ -1,0 +1,156 @@
+"""The groups of several layers as one plan: equal groups are made once, and only what somebody needs is made.
+
+A group by node, of jobs or of another group by node, is *per node*: it can be made from the jobs of whole nodes, some
+nodes at a time. Per-node groups that only other per-node groups need are never kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from meridian.evaluate.engine import quoted
+from meridian.evaluate.expressions import parse
+from meridian.evaluate.jobs import NODE
+from meridian.evaluate.layer import JOBS, KINDS, NODE_COLUMNS, Group, Layer
+
+
+@dataclass(slots=True)
+class GroupTable:
+    """One grouping, whichever layers asked for it."""
+
+    name: str
+    parent: "GroupTable | None"
+    """None: made of jobs."""
+    by: tuple[str, ...]
+    """SQL over the parent."""
+    where: str
+    keys: tuple[str, ...]
+    """SQL over the jobs, for joining."""
+    per_node: bool
+    values: dict[str, str] = field(default_factory=dict)
+    """SQL of an aggregate -> the column of the value."""
+    children: list["GroupTable"] = field(default_factory=list)
+    joined: bool = False
+    """Whether a verdict needs it."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is made as a table; else it stands within the queries of its children."""
+        return self.joined or any(not child.per_node for child in self.children)
+
+    def join(self) -> str:
+        """Return the SQL that puts it beside the jobs ``j``; a job of no group gets nulls."""
+        pairs = [f"{key} = {self.name}.k{at}" for at, key in enumerate(self.keys)]
+        return f"LEFT JOIN {self.name} ON {' AND '.join(pairs) or 'true'}"
+
+
+_Key = tuple[str, tuple[str, ...], str]
+
+
+class Plan:
+    """The groups and parameters of the layers that were added."""
+
+    def __init__(self, fields: set[str]) -> None:
+        self._fields: Final = fields
+        self._tables: Final[dict[_Key, GroupTable]] = {}
+        self._values: Final[dict[tuple[type, Any], str]] = {}
+
+    def add(self, layer: Layer, values: Mapping[str, int | bool | str]) -> str:
+        """Add a layer's groups, and return the SQL of its verdict over ``j`` and the joined groups."""
+        columns = {name: self._column(layer, name) for name in layer.job_columns}
+
+        def parameter(name: str) -> str:
+            known = self._values.setdefault(
+                (type(values[name]), values[name]), f"p{len(self._values)}"
+            )
+            return f"CAST(${known} AS {KINDS[layer.parameters[name].type]})"
+
+        names: dict[str, dict[str, str]] = {JOBS: columns}
+        tables: dict[str, GroupTable] = {}
+        for group in layer.groups:
+            tables[group.name] = table = self._table(
+                group, tables.get(group.of), names[group.of], columns, parameter
+            )
+            source = names[group.of]
+
+            def within(ref: tuple[str, ...], source: Mapping[str, str] = source) -> str:
+                return source[ref[0]]
+
+            known = {name: f"k{at}" for at, name in enumerate(group.by)}
+            for name, sql in group.values.items():
+                text = parse(sql).rewritten(within, parameter)
+                known[name] = table.values.setdefault(text, f"v{len(table.values)}")
+            names[group.name] = known
+
+        def reference(name: tuple[str, ...]) -> str:
+            if len(name) == 1:
+                return columns[name[0]]
+            table = tables[name[0]]
+            table.joined = True
+            return f"{table.name}.{names[name[0]][name[1]]}"
+
+        return parse(layer.verdict).rewritten(reference, parameter)
+
+    def _column(self, layer: Layer, name: str) -> str:
+        if name in NODE_COLUMNS:
+            return f"j.{quoted(name)}"
+        column = layer.columns[name]
+        if column.field in self._fields:
+            return f"j.{quoted(column.field)}"
+        return f"CAST(NULL AS {KINDS[column.type]})"
+
+    def _table(
+        self,
+        group: Group,
+        parent: GroupTable | None,
+        source: Mapping[str, str],
+        columns: Mapping[str, str],
+        parameter: Any,
+    ) -> GroupTable:
+        by = tuple(source[name] for name in group.by)
+        where = parse(group.where).rewritten(lambda ref: source[ref[0]], parameter)
+        key = (parent.name if parent else JOBS, by, where)
+        if key not in self._tables:
+            table = GroupTable(
+                name=f"g{len(self._tables)}",
+                parent=parent,
+                by=by,
+                where=where,
+                keys=tuple(columns[name] for name in group.by),
+                per_node=NODE in group.by and (parent is None or parent.per_node),
+            )
+            self._tables[key] = table
+            if parent:
+                parent.children.append(table)
+        return self._tables[key]
+
+    @property
+    def kept(self) -> list[GroupTable]:
+        """The groups that are made as tables, parents first."""
+        return [table for table in self._tables.values() if table.is_kept]
+
+    @property
+    def joined(self) -> list[GroupTable]:
+        """The groups that a verdict needs."""
+        return [table for table in self._tables.values() if table.joined]
+
+    def query(self, table: GroupTable) -> str:
+        """Return the SQL of a group's rows, from ``jobs`` or from a table of the plan."""
+        keys = [f"{sql} AS k{at}" for at, sql in enumerate(table.by)]
+        values = [f"{sql} AS {name}" for sql, name in table.values.items()]
+        if table.parent is None:
+            source = "jobs AS j"
+        elif table.parent.is_kept and not table.per_node:
+            source = table.parent.name
+        else:
+            source = f"({self.query(table.parent)})"
+        wanted = [table.where, *(f"{sql} IS NOT NULL" for sql in table.by)]
+        grouped = f"GROUP BY {', '.join(table.by)}" if table.by else ""
+        return (
+            f"SELECT {', '.join([*keys, *values])} FROM {source} "  # noqa: S608
+            f"WHERE {' AND '.join(wanted)} {grouped}"
+        )
+
+    def bound(self, query: str) -> dict[str, Any]:
+        """Return the values of the parameters that a query has."""
+        return {name: value for (_, value), name in self._values.items() if f"${name} " in query}

@@ -28,7 +28,7 @@ from meridian.ephemera.messages import (
     settings,
     store_channel,
 )
-from meridian.evaluate import aggregate, function, inputs, row
+from meridian.evaluate import aggregate, function, inputs, parameters, row
 from meridian.evaluate.registry import FUNCTIONS
 from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
 from meridian.node import link_connection, link_frames, network_file
@@ -207,7 +207,8 @@ def first_codes(number: int, heading: str, header: str) -> set[str]:
 def test_keys_of_artefacts():
     assert first_codes(3, "The manifest", "key") == manifest._KEYS
     assert dagcbor.decode(MANIFEST.encode()).keys() == manifest._KEYS
-    assert first_codes(5, "Parameters", "key") == dagcbor.decode(PARAMETERS.encode()).keys()
+    named = dagcbor.decode(PARAMETERS.encode()).keys() | parameters._OPTIONAL
+    assert first_codes(5, "Parameters", "key") == named
     bundle = dagcbor.decode(FUNCTIONS["count"].bundle)
     assert first_codes(5, "Functions", "key") == bundle.keys()
     outcome = dagcbor.decode(examples("07-report-and-claims.md")["outcome"].data)

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -80,14 +81,34 @@ def watch(
         **values,
     )
     tell = _tell_json if as_json else _tell_text
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher = Watcher(options, tell)
-    tell("ready", {"reason": f"watching {data_dir} as 0x{watcher.address.hex()}"})
-    with contextlib.closing(watcher), contextlib.suppress(KeyboardInterrupt):
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        contextlib.closing(watcher),
+        _ended_by_signals(watcher.stop),
+    ):
+        tell("ready", {"reason": f"watching {data_dir} as 0x{watcher.address.hex()}"})
         if once:
             watcher.round()
         else:
             watcher.run()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the command at once, as something that it is meant to do: exit code 0."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        # The exception ends a wait; where Python swallows it (in a finaliser), `stop` ends the loop all the same.
+        stop()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell_json(event: str, fields: dict[str, Any]) -> None:
@@ -112,7 +133,7 @@ def event_text(event: str, fields: dict[str, Any]) -> str:
             return f"{head}report 0x{fields['report'].hex()[:16]}: {_found(fields['faults'])}"
         case "accusation":
             guilty = ", ".join("0x" + one.hex() for one in fields["guilty"])
-            return f"{head}{fields['kind']} against {guilty}: {_result(fields)}"
+            return f"{head}{fields['kind']} against {guilty}: {_result(fields)}{_next(fields)}"
         case "resolved":
             return f"{head}nobody answered the challenge: {_result(fields)}"
         case "renewed":
@@ -126,6 +147,13 @@ def _found(faults: Sequence[str]) -> str:
         return "nothing is wrong"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return faults[0] + more
+
+
+def _next(fields: dict[str, Any]) -> str:
+    """Return what a person can do about an accusation that was not sent, on lines of its own."""
+    if "file" not in fields:
+        return ""
+    return f"\n  the accusation stands in {fields['file']}\n  {fields['next']}"
 
 
 def _result(fields: dict[str, Any]) -> str:

@@ -172,6 +172,13 @@ class Sender:
             last = journal.latest(purpose)
         return None if last is None or last.state in DEAD else last
 
+    def unsettled(self) -> list[str]:
+        """Return the purposes that are in no block yet, after bringing them to the chain again; raises as `submit`."""
+        with self._lock:
+            journal = self._open()
+            self._bring(journal, journal.unsettled())
+            return [one.purpose for one in journal.unsettled()]
+
     def next_nonce(self) -> int:
         """Return the nonce that the account's next transaction would get if nobody else used the key."""
         with self._lock:

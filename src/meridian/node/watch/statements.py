@@ -44,8 +44,8 @@ class PublishedEvidence:
         for directory in self._directories:
             for path in sorted((directory / FOLDER).glob("*.json")):
                 if path not in self._seen:
-                    self._seen.add(path)
                     accusation = self._read(path)
+                    self._seen.add(path)
                     if accusation is not None:
                         yield accusation
 

@@ -6,10 +6,10 @@ still be disputed once more, and comes to the same accusations.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable
+from typing import Final
 
-from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch, find_faults
 from meridian.disputes.promises import (
     Promise,
@@ -19,34 +19,26 @@ from meridian.disputes.promises import (
     omission,
 )
 from meridian.disputes.report_faults import find_report_faults
-from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.errors import InvalidInput, NotFound, Overloaded, RemoteFault
 from meridian.measure.schema import NetworkSchema
-from meridian.node.chain.rpc import Rpc
+from meridian.node.chain.rpc import ChainClient, Rpc
 from meridian.node.chain_news import ChainNews, NewsReader
 from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.keystore import load_or_create_key
 from meridian.node.network_file import NetworkFile
-from meridian.node.watch.court import CHALLENGED, PROVEN, Court, Verdict
+from meridian.node.watch.court import Court
+from meridian.node.watch.docket import Docket, Tell
 from meridian.node.watch.options import WatchOptions
 from meridian.node.watch.promises import GatewayPromises
-from meridian.node.watch.published import accused_of, missing_row, published_epoch
+from meridian.node.watch.published import missing_row, published_epoch
 from meridian.node.watch.reports import PublishedReports, judged
 from meridian.node.watch.statements import PublishedEvidence
 from meridian.primitives.ids import ZERO_ADDRESS, Address
-from meridian.primitives.quorum import quorum
 from meridian.reward.report import NO_REPORT
 
 DUPLICATE_EPOCHS: Final = 8
 """A job is looked for in so many earlier epochs of the same aggregator."""
-SAID_MAX: Final = 1 << 16
-"""Things said once that are remembered."""
-
-CLOCKS_S: Final = 2
-"""How far the next block's time may be behind our clock."""
-
-Tell = Callable[[str, dict[str, Any]], None]
-"""Called with the name of an event and its fields."""
 
 
 class Watcher:
@@ -55,44 +47,48 @@ class Watcher:
     Args:
         options: What to watch and what it may cost.
         tell: Hears what happens.
+        client: The chain; None: the endpoint that the network file names.
+        now_s: The clock, seconds since the Unix epoch.
 
     Raises:
         NotFound: If there is no network, or one without disputes.
     """
 
-    def __init__(self, options: WatchOptions, tell: Tell) -> None:
-        self._options, self._tell = options, tell
+    def __init__(
+        self,
+        options: WatchOptions,
+        tell: Tell,
+        *,
+        client: ChainClient | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._options, self._tell, self._now_s = options, tell, now_s
         self._network = network = NetworkFile.load(options.data_dir)
         if network.contracts.disputes == ZERO_ADDRESS:
             raise NotFound(
                 f"{network.network!r} has no contract that judges: nothing can be disputed"
             )
         options.state_dir.mkdir(parents=True, exist_ok=True)
-        self._rpc = Rpc(network.rpc_url)
-        self._view = ChainView(self._rpc, network.contracts, network.deploy_block)
+        self._rpc = Rpc(network.rpc_url) if client is None else None
+        chain = client or self._rpc
+        assert chain is not None
+        self._view = ChainView(chain, network.contracts, network.deploy_block)
         self._reader = NewsReader(self._view, network.deploy_block)
-        self._court = Court(
-            network,
-            self._rpc,
-            load_or_create_key(options.key_file),
-            options.state_dir / "transactions.sqlite",
-            bond_max_atto=options.bond_max_atto,
-            dry_run=options.dry_run,
-        )
+        self._court = Court(network, chain, load_or_create_key(options.key_file), options)
+        self._docket = Docket(self._court, self._view, tell)
         directories = network.directories(options.data_dir)
         self._artefacts = ArtefactClient(network.measure_url, directories)
         self._reports = PublishedReports(directories, self._artefacts.fetch)
         domain = network.domain(network.contracts.evaluations)
         self._evidence = PublishedEvidence(directories, network.network_id, domain, self._view)
         self._gateway: GatewayPromises | None = None
-        self._pending: list[Promise] = []
+        self._pending: deque[Promise] = deque()
         self._published: dict[tuple[int, Address], PublishedEpoch] = {}
         self._sorted: dict[tuple[int, Address], SortedEpoch] = {}
         self._checked: set[tuple[int, bytes]] = set()
         self._missing_since_s: dict[tuple[int, bytes], float] = {}
         self._judged: set[bytes] = set()
-        self._said: set[str] = set()
-        self._unbrought: list[list[Accusation]] = []
+        self._stopping = False
 
     @property
     def address(self) -> Address:
@@ -102,16 +98,22 @@ class Watcher:
     def close(self) -> None:
         """Close journal and connection."""
         self._court.close()
-        self._rpc.close()
+        if self._rpc is not None:
+            self._rpc.close()
+
+    def stop(self) -> None:
+        """Have `run` end after the round at work, or before the next; may be called from a signal's handler."""
+        self._stopping = True
 
     def run(self) -> None:
-        """Look until interrupted; a chain that is away is waited for."""
-        while True:
+        """Look until stopped or interrupted; a chain that is away is waited for."""
+        while not self._stopping:
             try:
                 self.round()
-            except RemoteFault as fault:
-                self._say_once("waiting", reason=str(fault))
-            time.sleep(self._options.poll_s)
+            except (RemoteFault, Overloaded) as fault:
+                self._docket.say_once("waiting", reason=str(fault))
+            if not self._stopping:
+                time.sleep(self._options.poll_s)
 
     def round(self) -> None:
         """Look once at everything that is new.
@@ -120,24 +122,18 @@ class Watcher:
             RemoteFault: If the chain cannot be reached.
         """
         news = self._reader.news()
-        unbrought, self._unbrought = self._unbrought, []
-        for place, accusations in enumerate(unbrought):
-            try:
-                self._accuse(accusations)
-            except RemoteFault:
-                self._unbrought += unbrought[place + 1 :]
-                raise
+        self._docket.bring_waiting()
         for number, epoch in sorted(news.epochs.items()):
             for commitment in epoch.standing:
                 self._look_at_commitment(number, commitment)
         self._look_at_promises()
         self._look_at_receipts()
         for accusation in self._evidence.new():
-            self._accuse([accusation])
+            self._docket.accuse([accusation])
         for report in news.reports:
             self._look_at_report(report, news)
-        self._renew(news)
-        self._resolve()
+        self._docket.renew(news)
+        self._docket.resolve(self._now_s())
 
     # -- commitments ------------------------------------------------------------------------------
 
@@ -162,7 +158,7 @@ class Watcher:
             },
         )
         if faults:
-            self._accuse(faults)
+            self._docket.accuse(faults)
             return
         place = number, commitment.aggregator
         self._published[place] = epoch
@@ -174,13 +170,13 @@ class Watcher:
         """Wait for artefacts that are not published; challenge their aggregator when patience ends."""
         now_s = time.monotonic()
         since_s = self._missing_since_s.setdefault(key, now_s)
-        self._say_once("unpublished", epoch=commitment.epoch, reason=problem)
+        self._docket.say_once("unpublished", epoch=commitment.epoch, reason=problem)
         if now_s < since_s + self._options.patience_s:
             return
         self._checked.add(key)
         if not self._view.is_unlocked(commitment.epoch):
             wanted = missing_row(commitment, self._network.schema_digest, self._artefacts.fetch)
-            self._accuse([wanted])
+            self._docket.accuse([wanted])
 
     def _look_for_duplicates(self, place: tuple[int, Address]) -> None:
         number, aggregator = place
@@ -189,7 +185,7 @@ class Watcher:
             if first is not None:
                 found = list(duplicates(first, self._sorted[place], self._network.calendar))
                 if found:
-                    self._accuse(found[:1])
+                    self._docket.accuse(found[:1])
                     return
 
     # -- promises ---------------------------------------------------------------------------------
@@ -206,18 +202,19 @@ class Watcher:
             self._gateway = GatewayPromises(
                 directory, schema, self._network.calendar, self._options.node_id
             )
-        self._pending += self._gateway.new()
-        waiting = []
-        for promise in self._pending:
+        self._pending.extend(self._gateway.new())
+        for _ in range(len(self._pending)):
+            promise = (
+                self._pending.popleft()
+            )  # an accusation that cannot be sent now waits on the docket
             of_aggregator = promise.receipt.receipt.aggregator
             epochs = {n: one for (n, who), one in self._sorted.items() if who == of_aggregator}
             if any(number not in epochs for number in promise.epochs(self._network.calendar)):
-                waiting.append(promise)
+                self._pending.append(promise)
                 continue
             accusation = omission(promise, epochs, self._network.calendar)
-            if accusation is not None and self._accuse([accusation]):
+            if accusation is not None and self._docket.accuse([accusation]):
                 self._forget(accusation.epoch, of_aggregator)
-        self._pending = waiting
 
     def _forget(self, number: int, aggregator: Address) -> None:
         """A commitment was voided: what it held is not promised any more."""
@@ -230,9 +227,9 @@ class Watcher:
         for receipts in self._gateway.receipts.values():
             if len(receipts) > 1:
                 accusation = double_receipt(receipts[0], receipts[1])
-                del receipts[1:]
                 if accusation is not None and not self._court.has_slashed(accusation.guilty[0]):
-                    self._accuse([accusation])
+                    self._docket.accuse([accusation])
+                del receipts[1:]
 
     # -- reports ----------------------------------------------------------------------------------
 
@@ -256,7 +253,7 @@ class Watcher:
             case = judged(report, previous, epoch, self._reports, self._view)
             faults = list(find_report_faults(case))
         except (NotFound, InvalidInput) as problem:
-            self._say_once("unpublished", epoch=report.epoch, reason=str(problem))
+            self._docket.say_once("unpublished", epoch=report.epoch, reason=str(problem))
             return
         self._judged.add(report.report_hash)
         self._tell(
@@ -268,83 +265,4 @@ class Watcher:
             },
         )
         if faults:
-            self._accuse(faults)
-
-    # -- verdicts ---------------------------------------------------------------------------------
-
-    def _accuse(self, accusations: Iterable[Accusation]) -> bool:
-        """Bring accusations of one thing until one is accepted; return whether one was.
-
-        Raises:
-            RemoteFault: If the chain cannot be reached; the next round goes on with the accusations that are left.
-        """
-        waiting = list(accusations)
-        for place, accusation in enumerate(waiting):
-            try:
-                verdict = self._court.bring(accusation)
-            except RemoteFault:
-                # What they are about is marked as looked at, so nothing else would bring them again.
-                self._unbrought.append(waiting[place:])
-                raise
-            self._tell_verdict(accusation, verdict)
-            if verdict.what in {PROVEN, CHALLENGED}:
-                return True
-        return False
-
-    def _tell_verdict(self, accusation: Accusation, verdict: Verdict) -> None:
-        self._tell(
-            "accusation",
-            {
-                "epoch": accusation.epoch,
-                "kind": accusation.function,
-                "guilty": list(accusation.guilty),
-                "reason": accusation.reason,
-                "result": verdict.what,
-                "detail": verdict.detail,
-                "gas": verdict.gas,
-                "stake_atto": verdict.stake_atto,
-            },
-        )
-
-    def _renew(self, news: ChainNews) -> None:
-        """Have the members of unreported epochs replaced where too few of them are left."""
-        slashed = {address for address, one in news.evaluators.items() if one.is_slashed}
-        if not slashed:
-            return
-        reported = {report.epoch for report in news.reports}
-        for number in sorted(news.commitments.keys() - reported - news.abandoned):
-            members = self._view.committee(number)
-            if len(set(members) - slashed) < quorum(len(members)):
-                verdict = self._court.call("Evaluations", "renew", (number,))
-                self._say_once("renewed", epoch=number, result=verdict.what, detail=verdict.detail)
-
-    def _resolve(self) -> None:
-        """End our challenges that nobody answered in time."""
-        for event in self._court.open_challenges():
-            if time.time() < event.args["until"] + CLOCKS_S:
-                continue
-            wanted = event.args["epoch"], event.args["aggregator"]
-            for commitment in self._view.committed():
-                if (commitment.epoch, commitment.aggregator) == wanted:
-                    arguments = (
-                        accused_of(commitment).words,
-                        event.args["node_index"],
-                        event.args["job_index"],
-                        event.args["of_job"],
-                    )
-                    verdict = self._court.call("Disputes", "resolve", arguments)
-                    self._say_once(
-                        "resolved",
-                        epoch=commitment.epoch,
-                        aggregator=commitment.aggregator,
-                        result=verdict.what,
-                        detail=verdict.detail,
-                        gas=verdict.gas,
-                        stake_atto=verdict.stake_atto,
-                    )
-
-    def _say_once(self, event: str, **fields: Any) -> None:
-        key = f"{event} {fields}"
-        if key not in self._said and len(self._said) < SAID_MAX:
-            self._said.add(key)
-            self._tell(event, fields)
+            self._docket.accuse(faults)

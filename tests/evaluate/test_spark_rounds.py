@@ -145,7 +145,7 @@ def test_a_full_group_takes_no_further_task_and_repeats_are_named_so() -> None:
     order = sorted(range(6), key=lambda at: spark_plain.sha256_number(instant_text(times[at])))
     task = np.zeros(6, dtype=np.int64)
     task[order] = [7, 3, 7, 5, 3, 5]
-    codes = chosen(np.zeros(6, dtype=np.int64), task, np.array(times), per_node=2)
+    codes = chosen(np.zeros(6, int), task, np.array(times), np.zeros(6, int), per_node=2)
     assert codes[order].tolist() == [
         verdicts.REWARDED,
         verdicts.REWARDED,

@@ -3,10 +3,14 @@
 The oracle of the differential test. It shares no code with `meridian.evaluate.spark`.
 """
 
+import base64
 import hashlib
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta
+
+from eth_utils import is_checksum_address, to_checksum_address
 
 ABSENT = object()
 BURNER = "0x000000000000000000000000000000000000dEaD"
@@ -182,3 +186,91 @@ def evaluate(line):
         "scores": scores_of(paid),
         "committee_decisions": decisions,
     }
+
+
+# --- raw records
+
+
+def date(value):
+    """The milliseconds of a date text, None where it is none."""
+    try:
+        return (datetime.fromisoformat(value) - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(
+            milliseconds=1
+        )
+    except (TypeError, ValueError):
+        return None
+
+
+def address(text):
+    """A participant's address, None where the text names none."""
+    delegated = re.fullmatch("[ft]410f([a-z2-7]{39})", text)
+    if delegated:
+        data = base64.b32decode(delegated[1].upper() + "=")
+        checksum = hashlib.blake2b(b"\x04\x0a" + data[:20], digest_size=4).digest()
+        return to_checksum_address(data[:20]) if data[20:] == checksum else None
+    if not re.fullmatch("0x[0-9a-fA-F]{40}", text):
+        return None
+    digits = text[2:]
+    alike = digits in (digits.lower(), digits.upper())
+    return text if alike or is_checksum_address(text) else None
+
+
+def retrieval(raw):
+    """What a retrieval came to."""
+    status = raw["status_code"]
+    if raw["indexer_result"] not in ("OK", "HTTP_NOT_ADVERTISED"):
+        return "IPNI_" + ("null" if raw["indexer_result"] is None else raw["indexer_result"])
+    if raw["timeout"]:
+        return "TIMEOUT"
+    if raw["car_too_large"]:
+        return "CAR_TOO_LARGE"
+    if status is None:
+        return "UNKNOWN_ERROR"
+    if 700 <= status < 800:
+        return "UNSUPPORTED_MULTIADDR_FORMAT"
+    named = {
+        600: "UNKNOWN_FETCH_ERROR",
+        801: "HOSTNAME_DNS_ERROR",
+        802: "CONNECTION_REFUSED",
+        901: "UNSUPPORTED_CID_HASH_ALGO",
+        902: "CONTENT_VERIFICATION_FAILED",
+        903: "UNEXPECTED_CAR_BLOCK",
+        904: "CANNOT_PARSE_CAR_FILE",
+    }
+    if status in named:
+        return named[status]
+    if status >= 300:
+        return f"HTTP_{status}" if raw["protocol"] == "http" else f"LASSIE_{status}"
+    return "OK" if status >= 200 and isinstance(raw["end_at"], str) else "UNKNOWN_ERROR"
+
+
+def preprocess(raw):
+    """A raw record (with all its keys) as a measurement of a line, None where it is dropped."""
+    measurement = {
+        "cid": raw["cid"],
+        "minerId": raw["miner_id"],
+        "providerId": raw["provider_id"],
+        "stationId": raw["station_id"],
+        "participantAddress": address(raw["participant_address"]),
+        "inet_group": raw["inet_group"],
+        "finished_at": date(raw["finished_at"]),
+        "provider_address": raw["provider_address"],
+        "protocol": raw["protocol"] and raw["protocol"].lower(),
+        "byte_length": raw["byte_length"],
+        "indexerResult": raw["indexer_result"],
+        "carChecksum": raw["car_checksum"],
+        "retrievalResult": retrieval(raw),
+    }
+    if measurement["participantAddress"] is None or measurement["finished_at"] is None:
+        return None
+    if not measurement["indexerResult"]:
+        return None
+    if not re.fullmatch("[0-9a-fA-F]{88}", measurement["stationId"]):
+        return None
+    if measurement["retrievalResult"] == "OK":
+        start, first, end = (date(raw[key]) for key in ("start_at", "first_byte_at", "end_at"))
+        if not start or not first or not end or not 0 < start <= first <= end:
+            return None
+        if (raw["head_status_code"] is not None) != (measurement["protocol"] == "http"):
+            return None
+    return measurement

@@ -98,14 +98,19 @@ class EvaluationFunction:
         return digest_of(self.bundle)
 
 
-def bundle_of(name: str, version: int) -> bytes:
+def bundle_of(name: str, version: int, *modules: str) -> bytes:
     """Return the bundle of the shipped function in module ``functions/<name>.py``.
 
     The shared modules that its result depends on are part of it, and so is the version of the SQL engine. Line ends
     are normalised, as a checkout may change them.
+
+    Args:
+        name: Of the function.
+        version: Of the function.
+        modules: Further modules that it is made of, as paths within this package.
     """
     package = resources.files("meridian.evaluate")
-    paths = (*_SHARED_SOURCES, f"functions/{name}.py")
+    paths = (*_SHARED_SOURCES, f"functions/{name}.py", *modules)
     sources = {
         path: package.joinpath(*path.split("/")).read_bytes().replace(b"\r\n", b"\n")
         for path in paths

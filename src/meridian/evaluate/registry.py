@@ -4,10 +4,11 @@ from typing import Final
 
 from meridian.errors import NotFound
 from meridian.evaluate.function import EvaluationFunction
-from meridian.evaluate.functions import attestation, count, saturn
+from meridian.evaluate.functions import attestation, count, saturn, spark
 
 FUNCTIONS: Final = {
-    function.name: function for function in (count.FUNCTION, attestation.FUNCTION, saturn.FUNCTION)
+    function.name: function
+    for function in (count.FUNCTION, attestation.FUNCTION, saturn.FUNCTION, spark.FUNCTION)
 }
 
 

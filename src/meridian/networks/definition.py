@@ -41,6 +41,8 @@ class NetworkDefinition:
     allocation: str = "largest_remainder"
     description: str = ""
     """One line for people."""
+    scores: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None
+    """How the network itself shows what its participants earned, from their weights; None where weights say it all."""
 
     reliability: Mapping[str, int] = field(default_factory=dict)
     """How evaluators' reliability is learnt; empty: all count the same for ever."""

@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import Final
 
 from meridian.errors import InvalidInput, NotFound
-from meridian.networks import attestation, saturn, worldcup
+from meridian.networks import attestation, saturn, spark, worldcup
 from meridian.networks.definition import JobSource, NetworkDefinition
 
 NETWORKS: Final[Mapping[str, NetworkDefinition]] = MappingProxyType(
-    {module.DEFINITION.name: module.DEFINITION for module in (saturn, attestation, worldcup)}
+    {module.DEFINITION.name: module.DEFINITION for module in (saturn, spark, attestation, worldcup)}
 )
 
 
@@ -47,5 +47,8 @@ def load(network: str, paths: Sequence[Path], *, epoch_seconds: int | None = Non
     if definition is saturn.DEFINITION:
         length = saturn.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
         return saturn.load(paths, epoch_seconds=length)
+    if definition is spark.DEFINITION:
+        length = spark.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
+        return spark.load(paths, epoch_seconds=length)
     length = worldcup.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
     return worldcup.load(paths, epoch_seconds=length)

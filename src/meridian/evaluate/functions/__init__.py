@@ -1,1 +1,1 @@
-"""The evaluation functions that ship, one module each: `count`, `attestation`, `saturn`."""
+"""The evaluation functions that ship, one module each: `count`, `attestation`, `saturn`, `spark`."""

@@ -10,7 +10,8 @@ In reading order:
 - `scores`: shares of the scale 10^15, the remainder to the burner.
 - `javascript`: what JSON values mean to the original: its numbers, texts, instants and comparisons.
 - `round_lines`: rounds of JSON lines, as the reference programme's vectors have them.
-- `preprocess`: raw measurement records: addresses, retrieval results, and what is dropped.
+- `preprocess`: the fields of raw records: addresses, dates, retrieval results, and why a record is dropped.
+- `job_columns`: sealed jobs turned into the columns of a round.
 
 Source: CheckerNetwork/spark-evaluate, commit 0b13688.
 """

@@ -1,8 +1,8 @@
 """Inet groups: of each subnet, one measurement for each task and at most so many tasks.
 
 Which one is chosen must be fair and repeatable, and addresses cost nothing to make up; so measurements of a group are
-taken in the order of the SHA-256 of when they were finished. Those of one millisecond stay in the order in which they
-came, which is the one place where the original depends on the order of its input.
+taken in the order of the SHA-256 of when they were finished. The original leaves those of one millisecond in the order
+in which they came, which is the one place where it depends on the order of its input: so that order is given here.
 """
 
 import hashlib
@@ -43,20 +43,21 @@ def time_ranks(finished_ms: Integers) -> Integers:
     return ranks[inverse]
 
 
-def chosen(group: Integers, task: Integers, finished_ms: Integers, per_node: int) -> Codes:
+def chosen(
+    group: Integers, task: Integers, finished_ms: Integers, rank: Integers, per_node: int
+) -> Codes:
     """Return for each measurement `REWARDED` (so far), `DUP_INET_GROUP` or `TOO_MANY_TASKS`.
 
     Args:
         group: Numbers of inet groups.
         task: Numbers of tasks.
         finished_ms: When it was finished.
+        rank: Its place among those of one group and one millisecond.
         per_node: How many tasks a group may have.
     """
     if not len(group):
         return np.zeros(0, dtype=np.uint8)
-    order = np.lexsort(
-        (time_ranks(finished_ms), group)
-    )  # stable: ties stay in the order of the input
+    order = np.lexsort((rank, time_ranks(finished_ms), group))
     groups = group[order]
     pairs = groups * (int(task.max()) + 1) + task[order]
     _, first_at, which = np.unique(pairs, return_index=True, return_inverse=True)

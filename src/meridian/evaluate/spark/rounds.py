@@ -72,15 +72,20 @@ class RoundVerdicts:
 
 
 def evaluate_round(
-    details: RoundDetails, tasking: Tasking, columns: Columns, votes: Votes
+    details: RoundDetails,
+    tasking: Tasking,
+    columns: Columns,
+    votes: Votes,
+    ranks: Callable[[Integers], Integers] = lambda rows: rows,
 ) -> RoundVerdicts:
     """Give every measurement of a round its verdict.
 
     Args:
         details: The round.
         tasking: Made of `details`; the numbers of tasks are its.
-        columns: The measurements, in the order that breaks ties.
+        columns: The measurements.
         votes: Asked once, for the rows that sit in committees.
+        ranks: Rows -> their places among those of one group and one millisecond; as they came, where not given.
     """
     codes = np.full(len(columns.task), REWARDED, dtype=np.uint8)
     codes[columns.task == NOT_IN_ROUND] = TASK_NOT_IN_ROUND
@@ -96,6 +101,7 @@ def evaluate_round(
         columns.group[rows],
         _seen_as(tasking)[columns.task[rows]],
         columns.finished_ms[rows],
+        ranks(rows),
         details.tasks_per_node,
     )
     rows = rows[codes[rows] == REWARDED]

@@ -62,12 +62,12 @@ def test_an_unknown_network_is_not_found_and_the_known_ones_are_named(
     result = meridian("run", "--network", "nope", "--jobs", tmp_path / "x", "--data-dir", tmp_path)
     assert result.exit_code == 3
     assert result.stderr == (
-        "meridian: no network 'nope'; known are attestation, saturn, worldcup\n"
+        "meridian: no network 'nope'; known are attestation, saturn, spark, worldcup\n"
     )
     assert not runs.asked
 
 
-@pytest.mark.parametrize("network", ["saturn", "attestation", "worldcup"])
+@pytest.mark.parametrize("network", ["saturn", "spark", "attestation", "worldcup"])
 def test_a_missing_file_is_not_found(runs: Runs, tmp_path: Path, network: str) -> None:
     missing, home = tmp_path / "missing", tmp_path / "home"
     result = meridian("run", "--network", network, "--jobs", missing, "--data-dir", home)
@@ -76,7 +76,7 @@ def test_a_missing_file_is_not_found(runs: Runs, tmp_path: Path, network: str) -
     assert not home.exists(), "nothing is made before the input is good"
 
 
-@pytest.mark.parametrize("network", ["saturn", "attestation", "worldcup"])
+@pytest.mark.parametrize("network", ["saturn", "spark", "attestation", "worldcup"])
 @pytest.mark.parametrize("content", [b"", b"no jobs\n", b"{}\n", b"\x1f\x8bnot gzip", b"\xff\x00"])
 def test_a_file_without_jobs_of_the_network_is_bad_input(
     runs: Runs, tmp_path: Path, network: str, content: bytes

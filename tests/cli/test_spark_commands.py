@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from meridian.cli.main import main
+from meridian.networks.sources import load
 
 
 def evaluate_rounds(*arguments: object) -> Result:
@@ -100,3 +101,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     result = evaluate_rounds(broken)
     assert result.exit_code == 2
     assert "cannot be read" in result.stderr
+
+
+def test_generated_files_are_read_as_the_network_reads_them(tmp_path: Path) -> None:
+    small = ("--stations", "31", "--measurements", "64", "--rounds", "2")
+    result = CliRunner().invoke(main, ["spark", "generate", str(tmp_path / "new"), *small])
+    assert result.exit_code == 0, result.stderr
+    rounds, measurements = map(Path, result.stdout.splitlines())
+    assert len(rounds.read_text().splitlines()) == 2
+    source = load("spark", [measurements, rounds])
+    assert (source.jobs, source.n_epochs) == (64, 2)

@@ -124,7 +124,7 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--network", required=True, help="saturn, attestation or worldcup.")
+@click.option("--network", required=True, help="saturn, spark, attestation or worldcup.")
 @click.option(
     "--jobs",
     "paths",
@@ -168,6 +168,13 @@ def run(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where everything is kept.  [default: a new temporary directory]",
 )
+@click.option(
+    "--network",
+    type=click.Choice(["saturn", "spark"]),
+    default="saturn",
+    show_default=True,
+    help="Whose jobs are made up.",
+)
 @click.option("--jobs", "jobs", default=200_000, show_default=True, help="Jobs to generate.")
 @click.option("--nodes", default=300, show_default=True, help="Nodes to generate.")
 @click.option("--epochs", default=3, show_default=True, help="Epochs to generate.")
@@ -175,6 +182,7 @@ def run(
 @_shared
 def demo(
     data_dir: Path | None,
+    network: str,
     jobs: int,
     nodes: int,
     epochs: int,
@@ -182,10 +190,12 @@ def demo(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Show the whole system on generated Saturn-like jobs, with some fraud and some missing data."""
-    from meridian.networks.generator import Traffic, generate
+    """Show the whole system on generated jobs, with some fraud and some missing data."""
+    from meridian.networks import generator, spark_generator
+    from meridian.networks.generator import Traffic
 
-    source = generate(Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
+    made_up = {"saturn": generator.generate, "spark": spark_generator.generate}
+    source = made_up[network](Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
     directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     try:
         _run(source, _options(directory, **values), as_json=as_json)

@@ -43,6 +43,26 @@ def evaluate_rounds(file: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(evaluated.document(), separators=(",", ":")))
 
 
+@spark.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--stations", default=60, show_default=True, help="30 or more, or nobody is paid.")
+@click.option("--measurements", default=6_000, show_default=True, help="Over all rounds.")
+@click.option("--rounds", default=2, show_default=True, help="Of 20 minutes each.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the generator.")
+def generate(directory: Path, stations: int, measurements: int, rounds: int, seed: int) -> None:
+    """Write made-up raw measurements and rounds to DIRECTORY, as `meridian run --network spark` reads them."""
+    from meridian.networks.generator import Traffic
+    from meridian.networks.spark_generator import is_round, lines
+
+    traffic = Traffic(seed=seed, jobs=measurements, nodes=stations, epochs=rounds)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = directory / "rounds.ndjson", directory / "measurements.ndjson"
+    with paths[0].open("wb") as told, paths[1].open("wb") as measured:
+        for line in lines(traffic):
+            (told if is_round(line) else measured).write(line + b"\n")
+    click.echo("\n".join(map(str, paths)))
+
+
 def _evaluated(file: Path) -> Iterator[tuple[int, "EvaluatedRound"]]:
     from meridian.errors import InvalidInput
     from meridian.evaluate.spark.round_lines import evaluate, read_round

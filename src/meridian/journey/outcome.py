@@ -1,6 +1,7 @@
 """The result of a run, read back from what was published and from the chain, never from the run's own memory."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from meridian.node.chain_view import AcceptedReport, ChainView, Claimed, Commitm
 from meridian.node.network_file import NetworkFile
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
-from meridian.primitives.ids import Address, NodeKey
+from meridian.primitives.ids import Address, NodeKey, address_text
 from meridian.reward.claims import ClaimsState
 from meridian.reward.ledger import Ledger
 from meridian.reward.members import PayTerms
@@ -42,6 +43,7 @@ class PublishedEpoch:
     """The verdicts that there are, ``ok`` first."""
     summary: dict[str, int]
     """Jobs for each verdict, and the function's totals."""
+    payees: dict[NodeKey, Address] = field(default_factory=dict)
 
 
 class Publications:
@@ -122,6 +124,7 @@ def read_epoch(
         seed_result=publications.object(record.result),
         reasons=tuple(verdicts["reasons"]),
         summary=dict(verdicts["summary"]),
+        payees=payees,
     )
 
 
@@ -136,7 +139,10 @@ def _ledger(publications: Publications, claims_digest: bytes | None) -> Ledger:
 
 
 def run_result(
-    client: ChainClient, network: NetworkFile, epochs: list[PublishedEpoch]
+    client: ChainClient,
+    network: NetworkFile,
+    epochs: list[PublishedEpoch],
+    scores: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """Return the result document of the epochs, in their order.
 
@@ -144,6 +150,7 @@ def run_result(
         client: For receipts and claims.
         network: Where the contracts are.
         epochs: All reported epochs.
+        scores: The network's own view of what payees earned; its ``scores`` stand in the entries where there is one.
     """
     view = ChainView(client, network.contracts, network.deploy_block)
     claims = view.claims()
@@ -161,8 +168,22 @@ def run_result(
             gas=_gas(client, item, claims),
             node_ids=item.node_ids,
         )
-        entries.append(epoch_result(facts, item.outcome))
+        entry = epoch_result(facts, item.outcome)
+        if scores is not None:
+            shown = scores(_weights_by_payee(item))
+            entry["scores"] = {name: str(score) for name, score in shown.items()}
+        entries.append(entry)
     return {"epochs": entries}
+
+
+def _weights_by_payee(item: PublishedEpoch) -> dict[str, int]:
+    """Return the sum of the weights of each payee's nodes, where there is one."""
+    sums: dict[str, int] = {}
+    for key, weight in zip(item.outcome.node_keys, item.outcome.weights, strict=True):
+        if weight:
+            payee = address_text(item.payees[key])
+            sums[payee] = sums.get(payee, 0) + weight
+    return sums
 
 
 def paid_by_epoch(epochs: list[PublishedEpoch], claims: list[Claimed]) -> dict[int, int]:

@@ -109,7 +109,7 @@ class Journey:
             with self._step("publish"):
                 epochs = self._await_publications()
             result = RunResult(
-                run_result(self._rpc, self._network, epochs),
+                run_result(self._rpc, self._network, epochs, self._source.definition.scores),
                 ingested,
                 epochs,
                 self._seconds,

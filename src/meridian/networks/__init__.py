@@ -3,8 +3,8 @@
 In reading order:
 
 - `definition`: what a network is, and what a loader returns.
-- `saturn`, `attestation`, `worldcup`: the networks, with loaders for the real files of their systems.
-- `generator`: made-up Saturn traffic of any size, the same bytes on every machine.
+- `saturn`, `spark`, `attestation`, `worldcup`: the networks, with loaders for the real files of their systems.
+- `generator`, `spark_generator`: made-up Saturn traffic and SPARK rounds of any size, the same bytes on every machine.
 - `sources`: the networks by name, and the jobs of their files.
 - `files`, `lines`: reading input files; writing records in the seed's data model.
 """

@@ -42,7 +42,8 @@ class NetworkDefinition:
     description: str = ""
     """One line for people."""
     scores: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None
-    """How the network itself shows what its participants earned, from their weights; None where weights say it all."""
+    """How the network shows what payees earned, from the sums of their nodes' weights (above 0, by the payee's address in
+    lower case); None where weights say it all."""
 
     reliability: Mapping[str, int] = field(default_factory=dict)
     """How evaluators' reliability is learnt; empty: all count the same for ever."""

@@ -11,7 +11,7 @@ letter case are one account. Three kinds of NDJSON lines are read:
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +41,7 @@ from meridian.evaluate.spark.job_columns import (
 )
 from meridian.evaluate.spark.preprocess import is_address, parsed_instant, participant_address
 from meridian.evaluate.spark.rounds import REQUIRED_COMMITTEE_SIZE
-from meridian.evaluate.spark.scores import scores
+from meridian.evaluate.spark.scores import BURNER, scores
 from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.measure.times import format_time, parse_time
 from meridian.networks.definition import BATCH_RECORDS, JobSource, NetworkDefinition
@@ -90,13 +90,19 @@ SCHEMA: Final = NetworkSchema(
     lanes=Lanes(LaneKind.PAIR_U64, (BYTE_LENGTH,)),
 )
 
+
+def participant_scores(weights: Mapping[str, int]) -> dict[str, int]:
+    """Return each participant's part of 10^15, from the sum of its stations' weights; all addresses in lower case."""
+    return scores(weights, BURNER.lower())
+
+
 DEFINITION: Final = NetworkDefinition(
     name="spark",
     schema=SCHEMA,
     function="spark",
     function_parameters={"committee_size": REQUIRED_COMMITTEE_SIZE},
     description="SPARK: checks of retrievals, paid by what SPARK's fraud rules reward",
-    scores=scores,
+    scores=participant_scores,
 )
 
 _RAW_NAMES: Final = {

@@ -180,6 +180,11 @@ def lines(traffic: Traffic) -> Iterator[bytes]:
         yield from _measurements(traffic, draws, told, jobs)
 
 
+def is_round(line: bytes) -> bool:
+    """Tell whether a line of `lines` is a round; the others are measurements."""
+    return line.startswith(b'{"randomness"')
+
+
 def generate(traffic: Traffic) -> JobSource:
     """Return a source of made-up SPARK measurements, spread evenly over the rounds."""
     numbered = enumerate(lines(traffic), 1)

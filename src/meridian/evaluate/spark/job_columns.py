@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from meridian.errors import InvalidInput
+from meridian.evaluate.jobs import NODE, Jobs
 from meridian.evaluate.spark.preprocess import (
     DROPPED,
     STATION_ID,
@@ -57,7 +58,7 @@ class JobColumns:
     """The jobs of an epoch as columns of integers.
 
     Args:
-        jobs: The table; its columns ``node``, ``job_id``, ``ended_us`` and the fields above.
+        jobs: Their columns ``node``, ``job_id``, ``ended_us`` and the fields above.
         node_ids: Of the stations, by the numbers in ``node``.
         tasking: Of the round.
 
@@ -69,12 +70,12 @@ class JobColumns:
     """0, or the place of the reason in `DROPPED`, counted from 1."""
     columns: Columns
 
-    def __init__(self, jobs: pa.Table, node_ids: Sequence[str], tasking: Tasking) -> None:
+    def __init__(self, jobs: Jobs, node_ids: Sequence[str], tasking: Tasking) -> None:
         for name in (*_TEXTS, *_NUMBERS, *_FLAGS):
             if name not in jobs.column_names:
                 raise InvalidInput("jobs", f"have no field {name!r}")
         self._jobs = jobs
-        self._node = np.asarray(jobs.column("node").to_numpy(), dtype=np.int64)
+        self._node = np.asarray(jobs.column(NODE).to_numpy(), dtype=np.int64)
         self._codes: dict[str, Integers] = {}
         self._values: dict[str, list[Any]] = {}
         for name in (*_TEXTS, STATUS, BYTE_LENGTH):
@@ -162,7 +163,7 @@ class JobColumns:
         )
 
     def ranks(self, rows: Integers) -> Integers:
-        """Return the places of rows in the canonical order: by node, then by job key; the order of the table means nothing."""
+        """Return the places of rows in the canonical order: by node, then by job key; the order of the rows means nothing."""
         names = self._jobs.column("job_id").take(pa.array(rows)).to_pylist()
         keys = np.frombuffer(b"".join(map(job_key, names)), dtype=">u8").reshape(-1, 4)
         order = np.lexsort((*keys.astype(np.uint64).T[::-1], self._node[rows]))

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from meridian import __version__, errors
 from meridian.cli.main import EPILOG, main
 
+CONTEXT = click.Context(main)
+
 
 def meridian(*arguments: object) -> Result:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -24,7 +26,9 @@ def meridian(*arguments: object) -> Result:
 def commands(group: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
     yield path
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        for name in group.list_commands(CONTEXT):
+            command = group.get_command(CONTEXT, name)
+            assert command is not None
             yield from commands(command, *path, name)
 
 
@@ -38,7 +42,8 @@ def test_every_command_has_help_that_says_something(path: tuple[str, ...]) -> No
     command: click.Command = main
     for name in path:
         assert isinstance(command, click.Group)
-        command = command.commands[name]
+        command = command.get_command(CONTEXT, name) or command
+        assert command.name == name
     assert command.help
     assert command.help.split()[0] in result.stdout
     for option in command.params:

@@ -13,6 +13,7 @@ from markdown_pages import ROOT, documents, fenced, spans, without_blocks
 
 from meridian.cli.main import EPILOG, main
 
+CONTEXT = click.Context(main)
 SHELLS = ("sh", "shell", "bash", "console")
 FRONT = re.compile(r"^(?:\$ )?(?P<front>\./dev|(?:\.venv/bin/)?meridian)(?P<rest>(?: .*)?)$")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*|N")
@@ -58,9 +59,10 @@ def walk(words: list[str], *, whole: bool) -> None:
                 raise Wrong(f"{' '.join(path)} needs a command")
             return
         name = rest.pop(0)
-        if name not in command.commands:
+        found = command.get_command(CONTEXT, name)
+        if found is None:
             raise Wrong(f"{' '.join(path)} has no command {name!r}")
-        command = command.commands[name]
+        command = found
         path.append(name)
     check(command, rest, " ".join(path), whole=whole)
 
@@ -180,7 +182,8 @@ def test_a_wrong_command_is_found(line, reason):
 
 def test_every_command_has_help():
     def below(command: click.Command) -> list[click.Command]:
-        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        names = command.list_commands(CONTEXT) if isinstance(command, click.Group) else ()
+        inner = [command.get_command(CONTEXT, name) for name in names]
         return [command, *(item for part in inner for item in below(part))]
 
     for command in below(main):

@@ -83,7 +83,13 @@ def _text_of(file: Path) -> str:
 
 
 @click.command(name="attack-sim", epilog=ATTACK_EPILOG)
-@click.option("--trials", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    help="Trials of each attack.",
+)
 @click.option(
     "--evaluators",
     type=click.IntRange(1, 127),

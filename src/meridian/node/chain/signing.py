@@ -1,16 +1,16 @@
 """EIP-1559 transactions: their fields, their signature, and the address of a contract that they create."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import rlp
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
 
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
-_PARITY = 1 << 255
+_TYPE: Final = b"\x02"
+_PARITY: Final = 1 << 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,25 @@ class Call:
 def sign_transaction(
     key: PrivateKey, call: Call, *, chain_id: int, nonce: int, gas: int, fees: Fees
 ) -> tuple[bytes, bytes]:
-    """Return hash and raw bytes of a signed type 2 transaction; the same arguments give the same bytes."""
-    fields: dict[str, Any] = {
-        "type": 2,
-        "chainId": chain_id,
-        "nonce": nonce,
-        "gas": gas,
-        "maxFeePerGas": fees.max_fee_wei,
-        "maxPriorityFeePerGas": fees.tip_wei,
-        "value": call.value_atto,
-        "data": call.data,
-        "accessList": [],
-    }
-    if call.to is not None:
-        fields["to"] = bytes(call.to)
-    signature = key.sign(bytes(TypedTransaction.from_dict(fields).hash()))
+    """Return hash and raw bytes of a signed type 2 transaction; the same arguments give the same bytes.
+
+    Source: EIP-1559 (0x02, then the RLP list of the fields; without the three of the signature it is what is signed).
+    """
+    fields = [
+        chain_id,
+        nonce,
+        fees.tip_wei,
+        fees.max_fee_wei,
+        gas,
+        b"" if call.to is None else bytes(call.to),
+        call.value_atto,
+        call.data,
+        [],  # the access list
+    ]
+    signature = key.sign(keccak(_TYPE + rlp.encode(fields)))
     packed = int.from_bytes(signature[32:], "big")
-    signed = {
-        "v": packed >> 255,
-        "r": int.from_bytes(signature[:32], "big"),
-        "s": packed & ~_PARITY,
-    }
-    raw = bytes(TypedTransaction.from_dict(fields | signed).encode())
+    signed = [packed >> 255, int.from_bytes(signature[:32], "big"), packed & ~_PARITY]
+    raw = _TYPE + bytes(rlp.encode(fields + signed))
     return keccak(raw), raw
 
 

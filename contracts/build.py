@@ -58,12 +58,19 @@ def _outputs(name: str, *formats: str) -> dict[str, Any]:
     return dict(compile_from_file_input(source, input_bundle=bundle, output_formats=list(formats)))
 
 
+def _experimental(name: str) -> bool:
+    return "# pragma experimental-codegen\n" in (SOURCES / f"{name}.vy").read_text()
+
+
 def compile_contract(name: str) -> dict[str, Any]:
     """Compile one contract; the EVM version and the optimisation are pragmas of the source."""
-    output = _outputs(name, "abi", "bytecode", "layout")
-    # In a run of its own: the experimental code generator changes what it has worked on, so a second
-    # code from one run is not the one inside the first.
-    output |= _outputs(name, "bytecode_runtime")
+    output = _outputs(
+        name, "abi", "bytecode", "layout", *[] if _experimental(name) else ["bytecode_runtime"]
+    )
+    if _experimental(name):
+        # In a run of its own: the experimental code generator changes what it has worked on, so a
+        # second code from one run is not the one inside the first.
+        output |= _outputs(name, "bytecode_runtime")
     return {
         "name": name,
         "abi": output["abi"],

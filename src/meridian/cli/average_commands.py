@@ -107,7 +107,7 @@ def _text_of(file: Path) -> str:
     show_default=True,
     help="Histories of the sleeper attack for each size; 0 leaves it out.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def attack_sim(
     trials: int,

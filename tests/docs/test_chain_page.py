@@ -4,28 +4,47 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from markdown_pages import ROOT, fenced
 
 from cli.chain_process import KEYS, write_keys
 from meridian.cli.main import main
+from meridian.contracts.artefact import load
 from meridian.disputes.promises import double_receipt
+from meridian.journey.chain_setup import operator_key
+from meridian.journey.layout import Layout
 from meridian.measure.receipt import Receipt, SignedReceipt
 from meridian.node.accusation_file import file_of
+from meridian.node.chain.contract import Contract
 from meridian.node.chain.rpc import Rpc
 from meridian.node.deployment_file import Deployment
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.fil_address import fil_text
-from meridian.primitives.ids import address_text
+from meridian.primitives.fil_address import fil_text, parse_account
+from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text
+from meridian.primitives.keys import PrivateKey
 
 PAGE = (ROOT / "docs" / "chain.md").read_text()
 SHOWN_URL = "http://127.0.0.1:8545"
 AGGREGATOR = KEYS["operator"]
 EXPECTED_CODE = {"chain withdraw evaluator": 7}
+
+
+NODES = ("NODE", "NODE_B", "NODE_C", "NODE_D")
+ELSEWHERE = "f410f2oekwcmo2pueydmaq53eic2i62crtbeyuzx2gmy"
+
+
+def relayer() -> PrivateKey:
+    return PrivateKey(bytes.fromhex(Path("demo/keys/relayer.key").read_text()))
+
+
+def node_of(word: str) -> str:
+    text = next(Path("demo/results").glob("*.json")).read_text()
+    return str(json.loads(text)["payees"][NODES.index(word)]["node_id"])
 
 
 def commands() -> list[list[str]]:
@@ -38,7 +57,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.url = ""
-        self.chain: subprocess.Popen[str] | None = None
+        self.chains: list[subprocess.Popen[str]] = []
         self.ran = 0
         files = write_keys(Path())
         files["poor"].rename("operator.key")
@@ -52,19 +71,62 @@ class Reader:
         for word in words[:2]:
             if word in prepare:
                 prepare[word]()
-        arguments = [self._real(word) for word in words]
+        result = self.invoke([self.real(word) for word in words])
+        wanted = EXPECTED_CODE.get(" ".join(words[:3]), 0)
+        assert result.exit_code == wanted, f"{' '.join(words)}\n{result.output}"
+        if words[0] == "demo":
+            self._demo_up()
+        self.ran += 1
+
+    @staticmethod
+    def invoke(arguments: list[str]) -> Result:
         result = CliRunner().invoke(main, arguments)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
-        wanted = EXPECTED_CODE.get(" ".join(words[:3]), 0)
-        assert result.exit_code == wanted, f"{' '.join(words)}\n{result.output}"
-        self.ran += 1
+        return result
 
-    def _real(self, word: str) -> str:
-        if word == "NODE":
-            text = next(Path("demo/results").glob("*.json")).read_text()
-            return str(json.loads(text)["payees"][0]["node_id"])
+    def real(self, word: str) -> str:
+        if word in NODES:
+            return node_of(word)
+        if word == "RELAYER":
+            return address_text(relayer().address)
+        if word == "PAYEE_C":
+            return address_text(self.payee("c").address)
         return word.replace(SHOWN_URL, self.url)
+
+    @staticmethod
+    def payee(letter: str) -> PrivateKey:
+        return PrivateKey(bytes.fromhex(Path(f"payee-{letter}.key").read_text()))
+
+    @staticmethod
+    def as_relayer() -> list[str]:
+        return ["--data-dir", "demo", "--key", "demo/keys/relayer.key", "--yes"]
+
+    @staticmethod
+    def on_net() -> list[str]:
+        return ["--data-dir", "net", "--key", "operator.key", "--yes"]
+
+    def demo_rewards(self) -> Contract:
+        deployment = Deployment.load(Path("demo"))
+        return Contract(Rpc(deployment.rpc_url), deployment.contracts.rewards, load("Rewards"))
+
+    def balance(self, account: Address) -> int:
+        return self._number("eth_getBalance", account)
+
+    def sent_by(self, account: Address) -> int:
+        return self._number("eth_getTransactionCount", account)
+
+    def _number(self, method: str, account: Address) -> int:
+        return int(self.demo_rewards().rpc.call(method, address_text(account), "latest"), 16)
+
+    def _demo_up(self) -> None:
+        """Keep the demo's chain up, so that not every command has to serve it; and give payees their keys."""
+        port = Deployment.load(Path("demo")).rpc_url.rsplit(":", 1)[1]
+        self._start(["chain", "up", "--data-dir", "demo", "--port", port])
+        for word in NODES[1:]:
+            path = Path(f"payee-{word[-1].lower()}.key")
+            path.write_text(operator_key(Layout(Path("demo")), node_of(word)).secret.hex())
+            path.chmod(0o600)
 
     def _up(self, words: list[str]) -> None:
         accounts = {
@@ -72,10 +134,14 @@ class Reader:
             "EVALUATOR": address_text(KEYS["evaluator"].address),
         }
         arguments = [accounts.get(word, word) for word in words]
-        command = [sys.executable, "-m", "meridian.cli.main", *arguments, "--port", "0"]
-        self.chain = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.chain.stdout is not None
-        self.url = json.loads(self.chain.stdout.readline())["url"]
+        self.url = self._start([*arguments, "--port", "0"])
+
+    def _start(self, arguments: list[str]) -> str:
+        command = [sys.executable, "-m", "meridian.cli.main", *arguments]
+        chain = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.chains.append(chain)
+        assert chain.stdout is not None
+        return str(json.loads(chain.stdout.readline())["url"])
 
     def _parameters(self) -> None:
         block = next(one for one in fenced(PAGE, "json") if "epoch_seconds" in one)
@@ -108,26 +174,97 @@ class Reader:
         Path("accusation.json").write_bytes(file.encode())
 
     def close(self) -> None:
-        if self.chain is not None:
-            self.chain.kill()
-            self.chain.wait()
-            assert self.chain.stdout is not None
-            self.chain.stdout.close()
+        for chain in self.chains:
+            chain.kill()
+            chain.wait()
+            assert chain.stdout is not None
+            chain.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """The directory of somebody who has run every command of the page, with the demo's chain up."""
+    root = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
+        found = Reader()
+        try:
+            for words in commands():
+                found.run(words)
+            yield found
+        finally:
+            found.close()
 
 
 @pytest.mark.journey
-def test_every_command_of_the_page_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    reader = Reader()
-    try:
-        for words in commands():
-            reader.run(words)
-    finally:
-        reader.close()
+def test_every_command_of_the_page_runs(reader):
     assert reader.ran == len(commands()) - 1  # all but the chain itself
     deployment = Deployment.load(Path("net"))
     assert deployment.network == "bazaar"
+
+
+@pytest.mark.journey
+def test_payees_without_coins_were_paid_where_they_wanted_it(reader):
+    rewards = reader.demo_rewards()
+    b, c = reader.payee("b"), reader.payee("c")
+    [paid] = rewards.events("FeePaid")
+    assert paid.args["fee"] == 5 * 10**17
+    claimed = {one.args["payee"]: one.args["amount"] for one in rewards.events("Claimed")}
+    spent = 2  # setting and clearing its delegate
+    assert claimed[b.address] - 5 * 10**17 > reader.balance(b.address) > 0
+    assert reader.sent_by(b.address) == spent
+    assert reader.balance(c.address) == 0
+    assert reader.balance(parse_account(ELSEWHERE)) == claimed[c.address] > 0
+    changes = [one.args["delegate"] for one in rewards.events("DelegateSet")]
+    assert [one == ZERO_ADDRESS for one in changes] == [False, False, True]
+
+
+@pytest.mark.journey
+def test_a_signed_claim_that_cannot_be_sent_says_why_and_costs_nothing(reader):
+    before = reader.sent_by(relayer().address)
+    send = ["chain", "claim-signed", "send", "claim.json", *reader.as_relayer()]
+    again = reader.invoke([*send, "--json"])
+    assert again.exit_code == 0
+    answer = json.loads(again.stdout)
+    [paid] = reader.demo_rewards().events("FeePaid")
+    assert (answer["sent"], answer["tx_hash"]) == (False, "0x" + paid.tx_hash.hex())
+    elsewhere = reader.invoke([*send, "--journal-dir", "elsewhere", "--json"])  # another relayer
+    assert json.loads(elsewhere.stdout) == answer
+
+    whole = json.loads(Path("claim.json").read_text())
+    for change, reason in (
+        ({"signer": "0x" + "12" * 20}, "signature"),
+        ({"chain_id": 1}, "signature"),
+        ({"contract": "0x" + "12" * 20}, "signature"),
+        ({"node": "another"}, "node"),
+        ({"kind": "delegate"}, "kind"),
+        ({"version": 2}, "version"),
+        ({"statement": {**whole["statement"], "fee_max_atto": "1"}}, "signature"),
+        ({"statement": {**whole["statement"], "more": 1}}, "statement.more"),
+    ):
+        Path("changed.json").write_text(json.dumps({**whole, **change}))
+        refused = reader.invoke([*send[:3], "changed.json", *send[4:]])
+        assert refused.exit_code == 2
+        assert f"changed.json: {reason}" in refused.output
+
+    sign = ["chain", "claim-signed", "sign", "--data-dir", "demo", "--node"]
+    for options, reason in (
+        ([reader.real("NODE_C"), "--key", "payee-c.key", "--nonce", "0"], "used by another"),
+        ([reader.real("NODE_C"), "--key", "payee-c.key", "--nonce", "2"], "is not the next"),
+        ([reader.real("NODE_C"), "--key", "payee-c.key", "--deadline", "9"], "deadline"),
+        ([reader.real("NODE_D"), "--key", "payee-c.key"], "not by the node's payee"),
+    ):
+        assert reader.invoke([*sign, *options, "--out", "other.json"]).exit_code == 0
+        refused = reader.invoke([*send[:3], "other.json", *send[4:]])
+        assert refused.exit_code == 2
+        assert reason in refused.output
+    drawn = reader.invoke([*sign, *options[:1], "--key", "payee-d.key", "--out", "other.json"])
+    assert drawn.exit_code == 0
+    foreign = reader.invoke(["chain", "claim-signed", "send", "other.json", *reader.on_net()])
+    assert foreign.exit_code == 2
+    assert "network" in foreign.output
+    assert reader.sent_by(relayer().address) == before
 
 
 def test_the_run_on_another_chain_is_run_elsewhere():
@@ -147,6 +284,5 @@ def test_the_page_shows_every_command():
     for name, command in chain.commands.items():
         inner = getattr(command, "commands", {})
         assert f"chain {name}" in PAGE, name
-        if name == "dispute":
-            for one in inner:
-                assert one in PAGE, one
+        for one in inner if name not in {"stake", "leave", "withdraw"} else ():
+            assert one in PAGE, one

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from meridian.cli.chain_claim_commands import claim, claim_signed, delegate
 from meridian.cli.chain_dispute_commands import dispute
 from meridian.cli.chain_key_commands import key
 from meridian.cli.chain_member_commands import leave, stake, withdraw
-from meridian.cli.chain_money_commands import claim, fund
+from meridian.cli.chain_money_commands import fund
 from meridian.cli.chain_session import (
     ACCOUNT,
     COINS,
@@ -34,7 +35,9 @@ def chain() -> None:
     """
 
 
-for command in (key, stake, leave, withdraw, fund, claim, dispute):
+for command in (
+    key, stake, leave, withdraw, fund, claim, claim_signed, delegate, dispute,
+):  # fmt: skip
     chain.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`meridian chain fund | claim` and `meridian reward`: money into a network, and out of it.
+"""`meridian chain fund` and `meridian reward`: money into a network.
 
 `reward` takes the call of the original design as a file, ``{"evaluation_contract": "f4…", "fil_for_epoch": "2000"}``.
 It names no epoch; so the first run fixes one (the next without funds, or ``--epoch``) and a second run of the same file
@@ -55,60 +55,6 @@ def fund(data_dir: Path, first: int, epochs: int, each: int, again: str, sending
                 ),
                 title=f"Fund epochs {first} to {last} with {format_fil(each)} each",
                 facts={"first": str(first), "last": str(last), "each": format_fil(each)},
-            )
-        )
-
-
-@click.command()
-@data_dir_option
-@click.option("--node", "node_id", required=True, metavar="ID", help="The node's id.")
-@click.option(
-    "--epoch",
-    type=click.IntRange(min=0),
-    help="Claim under this epoch's report.  [default: the newest that is unlocked]",
-)
-@sending_options
-def claim(data_dir: Path, node_id: str, epoch: int | None, sending: Sending) -> None:
-    """Draw what a node has earned so far, from the published claims; anyone may send it, its payee gets it."""
-    from meridian.audit.proof_building import claim_proof
-    from meridian.contracts.calldata import Claim
-    from meridian.errors import NotFound
-    from meridian.node.audit_sources import source_on
-    from meridian.node.network_file import NetworkFile
-    from meridian.primitives.amounts import format_fil
-
-    with open_session(data_dir, sending) as (session, deployment):
-        view = chain_view(session, deployment)
-        if epoch is None:
-            unlocked = [
-                one.epoch for one in reversed(view.reported()) if view.is_unlocked(one.epoch)
-            ]
-            if not unlocked:
-                raise NotFound("no report is unlocked yet")
-            epoch = unlocked[0]
-        source = source_on(data_dir, NetworkFile.load(data_dir), session.rpc)
-        file = claim_proof(source, epoch, node_id)
-        proof = file.proof
-        due = proof.cumulative - view.rewards.read("claimed", proof.node_key)
-        facts = {"node": file.node_id, "epoch": str(epoch), "payee": session.account(proof.payee)}
-        if due <= 0:
-            session.say_done(f"node {file.node_id} has drawn everything up to epoch {epoch}", facts)
-            return
-        arguments = Claim(
-            epoch=epoch,
-            node_key=proof.node_key,
-            payee=proof.payee,
-            cumulative_atto=proof.cumulative,
-            index=proof.index,
-            size=proof.size,
-            path=proof.path,
-        ).arguments
-        session.perform(
-            Action(
-                purpose=f"claim/{view.rewards.address.hex()}/{epoch}/{proof.node_key.hex()}/{proof.cumulative}",
-                call=Call(view.rewards.address, view.rewards.encode("claim", *arguments)),
-                title=f"Claim {format_fil(due)} for node {file.node_id}",
-                facts={**facts, "amount": format_fil(due)},
             )
         )
 

@@ -4,8 +4,9 @@ Each is an EIP-712 struct in the domain of the contract that checks it; field or
 hash. `Report` and `Receipt` are defined beside the code that makes them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from meridian.primitives.eip712 import Domain, StructType, digest, keccak
 from meridian.primitives.ids import Address, NodeKey
@@ -250,3 +251,65 @@ class Delegate:
             domain,
             DELEGATE.hash(self.network, self.payee, self.delegate, self.nonce, self.deadline_s),
         )
+
+
+class RuledCommitment(NamedTuple):
+    """A standing commitment that a ruling finds wrong: the fields by which the contracts know it, in their order."""
+
+    epoch: int
+    aggregator: Address
+    root: bytes
+    n_nodes: int
+    annotation: bytes
+    """Count and sums of the whole epoch, 24 bytes."""
+    manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a referee finds in one case: checked by Referees, signed by a quorum of referees."""
+
+    network: bytes
+    case_id: int
+    epoch: int
+    """The case's, as Referees stores it."""
+    accusation: bytes
+    """The case's digest."""
+    guilty: tuple[Address, ...]
+    """Members of the epoch."""
+    wrong: tuple[RuledCommitment, ...]
+    """Their aggregators are guilty."""
+    voids: bool
+    """Whether the epoch's report is void."""
+
+    @property
+    def list_hashes(self) -> tuple[bytes, bytes]:
+        """The Keccak-256 of the ABI encodings of `guilty` and `wrong`: what is signed of them."""
+        return (
+            _list_hash([bytes(12) + account for account in self.guilty]),
+            _list_hash(
+                [
+                    one.epoch.to_bytes(32, "big")
+                    + bytes(12)
+                    + one.aggregator
+                    + one.root
+                    + one.n_nodes.to_bytes(32, "big")
+                    + one.annotation
+                    + bytes(8)
+                    + one.manifest
+                    for one in self.wrong
+                ]
+            ),
+        )
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the referee signs."""
+        guilty, wrong = self.list_hashes
+        fields = (self.case_id, self.epoch, self.accusation, guilty, wrong, int(self.voids))
+        return digest(domain, RULING.hash(self.network, *fields))
+
+
+def _list_hash(items: Sequence[bytes]) -> bytes:
+    """Return the Keccak-256 of the ABI encoding of a list of items without dynamic parts."""
+    head = (32).to_bytes(32, "big") + len(items).to_bytes(32, "big")
+    return keccak(head + b"".join(items))

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, StorageFailure
 from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
+from meridian.node.measure.answering import Answering
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.openapi import document
@@ -51,6 +52,14 @@ class Face:
     requests_max: int
     network: str
     first_epoch: int
+    answering: Answering | None = None
+    """None: there is no chain on which anybody could be challenged."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why a thread has stopped by itself, if one has: nothing more may be promised then."""
+        answering = None if self.answering is None else self.answering.failure
+        return self.intake.failure or self.settling.failure or answering
 
 
 class MeasureHttp:
@@ -234,7 +243,7 @@ class MeasureHttp:
     async def get_health(self, _request: web.Request) -> web.StreamResponse:
         """Tell whether jobs are admitted."""
         face = self._face
-        failed = face.intake.failure is not None or face.settling.failure is not None
+        failed = face.failure is not None
         return web.json_response(
             {
                 "status": "failed" if failed else "ok",

@@ -25,6 +25,7 @@ from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
 from meridian.node.durable_file import read_whole
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
+from meridian.node.measure.answering import Answering
 from meridian.node.measure.config import MeasureConfig
 from meridian.node.measure.http import Face, MeasureHttp
 from meridian.node.measure.intake import Aggregator, Intake
@@ -54,13 +55,20 @@ WATCH_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class _Outside:
-    """Registrations and commitments."""
+    """Registrations and commitments, and challenges where somebody can give them."""
 
     nodes: NodeSource
     ledger: Ledger
+    answering: Answering | None = None
 
 
-def _outside(config: MeasureConfig, key: PrivateKey, stack: contextlib.ExitStack) -> _Outside:
+def _outside(
+    config: MeasureConfig,
+    key: PrivateKey,
+    publication: Publication,
+    schema: NetworkSchema,
+    stack: contextlib.ExitStack,
+) -> _Outside:
     """Return what the configuration names: contracts on a chain, or files."""
     chain = config.chain
     if chain is None:
@@ -76,14 +84,29 @@ def _outside(config: MeasureConfig, key: PrivateKey, stack: contextlib.ExitStack
     )
     reading = Rpc(chain.rpc_url, DIRECTORY_TIMEOUT_S)
     sending = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
+    following = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
     sender = Sender(sending, key, config.data_dir / "sender.sqlite")
-    for close in (reading.close, sending.close, sender.close):
+    for close in (reading.close, sending.close, following.close, sender.close):
         stack.callback(close)
     contract = Contract(sending, addresses.commitments, load("Commitments"))
     view = ChainView(reading, addresses, chain.deploy_block)
-    return _Outside(
-        ChainNodes(view, chain.deploy_block), ChainLedger(sender, contract, chain.deploy_block)
+    answering = Answering(
+        commitments=Contract(following, addresses.commitments, load("Commitments")),
+        deploy_block=chain.deploy_block,
+        sender=sender,
+        publication=publication,
+        schema=schema,
+        on_event=_tell,
     )
+    return _Outside(
+        ChainNodes(view, chain.deploy_block),
+        ChainLedger(sender, contract, chain.deploy_block),
+        answering,
+    )
+
+
+def _tell(event: str, fields: dict[str, Any]) -> None:
+    event_line(event, **fields)
 
 
 async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
@@ -95,7 +118,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     publication = Publication(config.public_dir)
     for path in (config.schema_file, *config.artefact_files):
         publication.put(read_whole(path))
-    outside = _outside(config, key, stack)
+    outside = _outside(config, key, publication, schema, stack)
     directory = NodeDirectory(outside.nodes)
     with contextlib.suppress(MeridianError):
         await asyncio.to_thread(directory.refresh)
@@ -120,7 +143,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         ledger=outside.ledger,
         log_origin=config.origin,
         log_seed=load_or_create_secret(config.log_key_file),
-        on_event=lambda event, fields: event_line(event, **fields),
+        on_event=_tell,
     )
     aggregator = Aggregator(
         network_id=network_id(config.network),
@@ -136,6 +159,9 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     settling.start()
     stack.callback(intake.stop)
     intake.start()
+    if outside.answering is not None:
+        stack.callback(outside.answering.stop)
+        outside.answering.start()
     return Face(
         intake=intake,
         journal=journal,
@@ -146,6 +172,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         requests_max=config.requests_max,
         network=config.network,
         first_epoch=config.first_epoch,
+        answering=outside.answering,
     )
 
 
@@ -181,12 +208,12 @@ async def serve(config: MeasureConfig) -> None:
         vkey = verifier_of(config.origin, load_or_create_secret(config.log_key_file)).text
         ready_line(url=url, aggregator=address_text(key.address), log_vkey=vkey)
         pruned_before = config.first_epoch
-        while intake.failure is None and settling.failure is None:
+        while face.failure is None:
             await asyncio.sleep(WATCH_S)
             if settling.settled_before > pruned_before:
                 pruned_before = settling.settled_before
                 await asyncio.wrap_future(intake.prune(pruned_before))
-        failure = intake.failure or settling.failure
+        failure = face.failure
         if isinstance(failure, MeridianError):
             raise failure
         raise StorageFailure(f"a thread has stopped: {failure!r}")

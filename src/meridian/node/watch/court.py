@@ -13,12 +13,12 @@ from meridian.contracts.artefact import load
 from meridian.disputes.accusation import Accusation
 from meridian.errors import Reverted
 from meridian.node.accusation_file import file_of
+from meridian.node.bonds import Bonds
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.rpc import ChainClient, RpcError
 from meridian.node.chain.sender import Sender
 from meridian.node.durable_file import write_durably
 from meridian.node.network_file import NetworkFile
-from meridian.node.watch.bonds import Bonds
 from meridian.node.watch.options import WatchOptions
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, address_text

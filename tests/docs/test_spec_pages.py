@@ -211,6 +211,12 @@ def test_keys_of_artefacts():
     assert first_codes(5, "Parameters", "key") == named
     bundle = dagcbor.decode(FUNCTIONS["count"].bundle)
     assert first_codes(5, "Functions", "key") == bundle.keys()
+    own = {"name", "version", "verdict", "weight", "totals", "source"}
+    own |= {"kind", "engine", "columns", "inputs", "reasons", "parameters"}
+    assert first_codes(5, "Own functions", "key") | {"name", "version"} >= own - {
+        "weight",
+        "totals",
+    }
     outcome = dagcbor.decode(examples("07-report-and-claims.md")["outcome"].data)
     assert first_codes(7, "The outcome artefact", "key") == outcome.keys()
     described = next(

@@ -15,7 +15,7 @@ from meridian.evaluate.function import EpochInput, Evaluation
 from meridian.evaluate.inputs import inputs_root_of
 from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
-from meridian.evaluate.registry import function_with_digest
+from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import Row, RowHeader
 from meridian.evaluate.shipped_layers import active_layers
 from meridian.primitives import dagcbor
@@ -23,18 +23,22 @@ from meridian.primitives.ids import NodeKey, address_text
 
 
 def check_function(case: Case) -> Finding:
-    """Check that the function of the schedule is code that this installation runs.
+    """Check that the function of the schedule is code that this installation has, or a published bundle that it can run.
 
     Raises:
         Broken: If it is not, or if a published copy of its code is another.
     """
     case.schedule = case.source.chain.schedule(case.epoch)
     digest = case.schedule.function
+
+    def published(wanted: bytes) -> bytes:
+        return fetch(case.source, wanted, "the function that the schedule names")
+
     try:
-        case.function = function_with_digest(digest)
-    except NotFound:
+        case.function = resolve(digest, published, case.source.run_python)
+    except NotFound as error:
         raise Broken(
-            f"the schedule names function {digest.hex()}, which is not code that this installation runs"
+            f"the schedule names function {digest.hex()}, which cannot be run here", [str(error)]
         ) from None
     copies = case.source.object(digest)
     require(

@@ -18,6 +18,7 @@ from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import ChainView, Copy, EvidenceSource, LogCopy, Network, Pointer
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.evaluate.function import OK
+from meridian.evaluate.own_functions import RunPython
 from meridian.evaluate.verdicts import verdicts_by_node
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import LATE_FLAG
@@ -49,6 +50,11 @@ class GoodCopies:
     def chain(self) -> ChainView:
         """The chain."""
         return self._source.chain
+
+    @property
+    def run_python(self) -> RunPython | None:
+        """The sandbox for functions in Python."""
+        return self._source.run_python
 
     def object(self, digest: bytes) -> list[Copy]:
         """Return the copies with the right bytes."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from meridian.evaluate.own_functions import RunPython
 from meridian.primitives.ids import Address
 from meridian.reward.members import PayTerms
 
@@ -268,6 +269,10 @@ class EvidenceSource(Protocol):
     @property
     def chain(self) -> ChainView:
         """The chain."""
+
+    @property
+    def run_python(self) -> RunPython | None:
+        """The sandbox for functions in Python; None: such an epoch cannot be evaluated here."""
 
     def object(self, digest: bytes) -> Sequence[Copy]:
         """Return the copies of an object, one for each publication that has it; they may be anything."""

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "ephemera": "ephemera_commands.ephemera",
     "serve": "serve_commands.serve",
     "sim": "sim_commands.sim",
+    "function": "function_commands.function",
     "aggregate": "average_commands.aggregate",
     "attack-sim": "average_commands.attack_sim",
 }

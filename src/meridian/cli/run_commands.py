@@ -5,12 +5,14 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from meridian.cli.chain_session import passphrase_option, read_passphrase
+from meridian.cli.function_commands import json_map
 from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
@@ -141,6 +143,13 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
     help="Where everything is kept; resumes what is there.",
 )
 @click.option("--epoch-seconds", type=int, help="Length of an epoch.  [default: the network's own]")
+@click.option(
+    "--function",
+    "own",
+    type=click.Path(path_type=Path, exists=True),
+    help="Evaluate with a function of one's own: folder or bundle (meridian function --help).",
+)
+@click.option("--function-parameters", default="{}", help="Its parameters, JSON.")
 @_shared
 def run(
     network: str,
@@ -148,6 +157,8 @@ def run(
     more: tuple[Path, ...],
     data_dir: Path,
     epoch_seconds: int | None,
+    own: Path | None,
+    function_parameters: str,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -159,6 +170,13 @@ def run(
     from meridian.networks.sources import load
 
     source = load(network, [*paths, *more], epoch_seconds=epoch_seconds)
+    if own is not None:
+        from meridian.networks.function_folder import read_bundle
+
+        bundle = read_bundle(own).encode()
+        parameters = json_map(function_parameters, "--function-parameters")
+        definition = source.definition.with_function(bundle, parameters)
+        source = replace(source, definition=definition)
     _run(source, _options(data_dir, **values), as_json=as_json)
 
 

@@ -5,17 +5,20 @@ stand in the layers below.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from meridian.errors import InvalidInput
+from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.flagging import ActiveLayer, check_columns
 from meridian.evaluate.function import EvaluationFunction
+from meridian.evaluate.own_functions import function_of
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
 from meridian.evaluate.shipped_layers import layer_named
 from meridian.measure.columns import segment_columns
 from meridian.measure.schema import NetworkSchema
+from meridian.node.sandbox.runner import PythonSandbox
 from meridian.primitives.ids import Address
 from meridian.reward.economy import Economy
 
@@ -33,7 +36,9 @@ class NetworkDefinition:
     name: str
     schema: NetworkSchema
     function: str
-    """The name of a shipped function."""
+    """The name of a shipped function, or of the bundle's."""
+    bundle: bytes | None = None
+    """A function that the network wrote itself (`evaluate.bundle`)."""
     function_parameters: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Names of shipped fraud layers in the order in which they decide -> their parameters."""
@@ -62,7 +67,28 @@ class NetworkDefinition:
     @property
     def evaluation_function(self) -> EvaluationFunction:
         """The function itself."""
-        return function_named(self.function)
+        if self.bundle is None:
+            return function_named(self.function)
+        return function_of(Bundle.decode(self.bundle), PythonSandbox())
+
+    def with_function(self, bundle: bytes, parameters: Mapping[str, Any]) -> "NetworkDefinition":
+        """Return the same network with a function of its own.
+
+        Raises:
+            InvalidInput: If the bundle is no function, reads a field that the records do not have, or refuses the
+                parameters.
+        """
+        function = Bundle.decode(bundle)
+        fields = {"node_id", "job_id", "started_us", "ended_us"}
+        fields |= {
+            one.name for one in (*self.schema.evaluation_fields, *self.schema.additional_fields)
+        }
+        for name, field_name in function.columns.items():
+            if field_name not in fields:
+                raise InvalidInput(f"columns.{name}", f"the records have no field {field_name!r}")
+        return replace(
+            self, function=function.name, bundle=bundle, function_parameters=dict(parameters)
+        )
 
     @property
     def reward_rule(self) -> int:
@@ -71,7 +97,8 @@ class NetworkDefinition:
         1, the number of jobs, where that is the function; else 0, not at all: the function reads more than the
         annotation holds.
         """
-        return int(self.function == "count" and not self.function_parameters and not self.layers)
+        own = self.bundle is not None or self.function_parameters or self.layers
+        return int(self.function == "count" and not own)
 
     @property
     def parameters(self) -> EvaluationParameters:

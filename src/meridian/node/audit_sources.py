@@ -17,10 +17,12 @@ import msgspec
 from meridian.audit import source as plain
 from meridian.audit.source import Committed, Copy, LogCopy, Pointer, standing_commitments
 from meridian.errors import InvalidInput, MeridianError, RemoteFault
+from meridian.evaluate.own_functions import RunPython
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.node.measure.publication import read_log_entries
 from meridian.node.network_file import NetworkFile
+from meridian.node.sandbox.runner import PythonSandbox
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.primitives.ids import parse_digest
 
@@ -62,6 +64,11 @@ class PublishedSource:
     def chain(self) -> plain.ChainView:
         """The chain."""
         return self._chain
+
+    @property
+    def run_python(self) -> RunPython | None:
+        """The sandbox for functions in Python."""
+        return PythonSandbox()
 
     def object(self, digest: bytes) -> list[Copy]:
         """Return the copies of an object, one for each publication that has it."""

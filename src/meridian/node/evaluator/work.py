@@ -14,7 +14,7 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.parameters import EvaluationParameters
-from meridian.evaluate.registry import function_with_digest
+from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import RowHeader
 from meridian.evaluate.shipped_layers import active_layers
 from meridian.measure.commitment import load_epoch, verify_epoch
@@ -22,6 +22,7 @@ from meridian.measure.epoch import Calendar
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.node.chain_view import ChainView, Commitment
+from meridian.node.sandbox.runner import PythonSandbox
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address, NodeKey, address_text, network_id
 from meridian.reward.members import PayTerms
@@ -69,7 +70,7 @@ def prepare(
             "manifest", "root, nodes or annotation differ from the commitment on chain"
         )
     function_digest, parameters_digest = view.schedule(epoch)
-    function = function_with_digest(function_digest)
+    function = resolve(function_digest, fetch, PythonSandbox())
     parameters = EvaluationParameters.decode(_checked(fetch, parameters_digest, "parameters"))
     if manifest.schema != parameters.schema:
         raise InvalidInput("schema", "it is not the one that the scheduled parameters name")

@@ -16,7 +16,6 @@ from meridian.evaluate.function import EpochInput
 from meridian.evaluate.own_functions import PYTHON_ENGINE, SQL_ENGINE, function_of
 from meridian.evaluate.python_subset import check_source
 from meridian.evaluate.registry import FUNCTIONS, resolve
-from meridian.evaluate.sql_subset import check_expression
 from meridian.networks.function_folder import read_bundle, write_folder
 from meridian.networks.sources import NETWORKS
 from meridian.node.sandbox.runner import PythonSandbox
@@ -35,7 +34,7 @@ SHARED = {
 SQL: dict[str, Any] = SHARED | {
     "kind": "sql",
     "engine": SQL_ENGINE,
-    "verdict": "CASE WHEN size > most THEN 1 WHEN list_contains(names, client) THEN 2 ELSE 0 END",
+    "verdict": "CASE WHEN size > $most THEN 1 WHEN list_contains($names, client) THEN 2 ELSE 0 END",
     "weight": "coalesce(sum(size) FILTER (WHERE code = 0), 0)",
     "totals": {"largest": "max(size)"},
 }
@@ -123,30 +122,27 @@ def test_parameters_are_checked(parameters: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "why"),
+    ("key", "sql", "why"),
     [
-        ("random()", "random"),
-        ("now()", "now"),
-        ("first(size)", "first"),
-        ("avg(size)", "avg"),
-        ("size / 2", "divide integers with //"),
-        ("CAST(size AS DOUBLE)", "DOUBLE"),
-        ("1e3", "1e3"),
-        ("(SELECT 1)", "SELECT"),
-        ("read_text('/etc/passwd')", "read_text"),
-        ("0; DROP TABLE jobs", ";"),
-        ("0 -- all", "neither"),
-        ('"size"', '"'),
-        ("$most", r"\$"),
-        ("other", "other"),
-        ("(size", "not closed"),
-        ("size)", "closes nothing"),
-        ("", "empty"),
+        ("verdict", "random()", "random"),
+        ("verdict", "size / 2", "/"),
+        ("verdict", "(SELECT 1)", "subquery"),
+        ("verdict", "0; DROP TABLE jobs", "Only SELECT"),
+        ("verdict", "other", "other"),
+        ("verdict", "$other", r"\$other"),
+        ("verdict", "sum(size)", "sums up jobs"),
+        ("verdict", "code", "code"),
+        ("weight", "size", "does not sum up"),
+        ("weight", "avg(size)", "avg"),
+        ("weight", "first(size)", "first"),
+        ("totals", {"ok": "sum(size)"}, "counted anyway"),
+        ("totals", {"x": 1}, r"totals\.x"),
+        ("inputs", ["x"], "inputs"),
     ],
 )
-def test_sql_beyond_the_subset_is_refused(sql: str, why: str) -> None:
+def test_sql_that_is_not_exact_is_refused(key: str, sql: object, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
-        check_expression(sql, {"size"}, "verdict")
+        function_of(Bundle.of(SQL | {key: sql}), None)
 
 
 def test_weights_and_verdicts_must_be_what_they_should_be(epoch: EpochInput) -> None:

@@ -14,8 +14,6 @@ from typing import Any, Final, Self
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.function import REASONS_MAX, Parameters
-from meridian.evaluate.sql_subset import FUNCTIONS as SQL_FUNCTIONS
-from meridian.evaluate.sql_subset import KEYWORDS, TYPES
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 
@@ -29,7 +27,8 @@ KINDS: Final = ("sql", "python")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_RESERVED: Final = KEYWORDS | TYPES | SQL_FUNCTIONS | {"code", "node", "row"}
+_RESERVED: Final = frozenset({"code", "node", "row"})
+"""Columns that are there anyway."""
 
 _KINDS: Final[dict[str, tuple[type, str, Any]]] = {
     "integer": (int, "BIGINT", 0),

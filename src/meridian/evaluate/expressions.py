@@ -20,6 +20,7 @@ SQL_BYTES_MAX: Final = 4_096
 SCALARS: Final = frozenset(
     {"+", "-", "*", "//", "%", "~~", "!~~", "abs", "sign", "least", "greatest", "nullif", "if"}
     | {"length", "strlen", "lower", "upper", "contains", "starts_with", "ends_with", "list_sort"}
+    | {"list_contains"}
 )
 """Operators and functions from values to a value."""
 

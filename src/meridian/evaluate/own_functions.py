@@ -3,25 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import duckdb
 import pyarrow as pa
 
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.bundle import Bundle
+from meridian.evaluate.engine import ENGINE, quoted
+from meridian.evaluate.expressions import Expression, parse
 from meridian.evaluate.function import (
     REASONS_MAX,
     WEIGHT_END,
     EpochInput,
+    Evaluate,
     Evaluation,
     EvaluationFunction,
     Parameters,
 )
-from meridian.evaluate.judging import evaluation, judge, quoted
+from meridian.evaluate.jobs import Jobs
+from meridian.evaluate.judging import evaluation, judge
 from meridian.evaluate.python_subset import check_source
-from meridian.evaluate.sql_subset import check_expression
 from meridian.primitives import dagcbor
 
-SQL_ENGINE: Final = f"duckdb {duckdb.__version__}"
+SQL_ENGINE: Final = ENGINE
 PYTHON_ENGINE: Final = "python-subset 1"
 """The subset of Python that the sandbox runs; every Python from 3.11 on gives the same integers."""
 
@@ -49,8 +51,7 @@ def function_of(bundle: Bundle, run_python: RunPython | None) -> EvaluationFunct
     if bundle.engine != engine:
         raise NotFound(f"function {bundle.name!r} needs {bundle.engine!r}, this is {engine!r}")
     if bundle.kind == "sql":
-        _check_sql(bundle)
-        evaluate = _sql_evaluate(bundle)
+        evaluate = _sql_evaluate(bundle, _expressions(bundle))
     else:
         if not isinstance(bundle.code["source"], str):
             raise InvalidInput("source", "is not text")
@@ -61,63 +62,77 @@ def function_of(bundle: Bundle, run_python: RunPython | None) -> EvaluationFunct
     return EvaluationFunction(bundle.name, bundle.version, bundle.encode(), evaluate, bundle.check)
 
 
-def _check_sql(bundle: Bundle) -> None:
-    columns = {*bundle.columns, *bundle.parameters}
+def _expressions(bundle: Bundle) -> dict[str, str]:
+    """Return the checked SQL of a bundle by the key where it stands, parameters as typed places.
+
+    Raises:
+        InvalidInput: Naming the key.
+    """
     verdict, weight, totals = (bundle.code[name] for name in ("verdict", "weight", "totals"))
     if not isinstance(totals, dict) or len(totals) > TOTALS_MAX:
         raise InvalidInput("totals", f"is not a map of at most {TOTALS_MAX}")
     if bundle.inputs:
         raise InvalidInput("inputs", "a function in SQL reads jobs and parameters only")
-    expressions = {"verdict": verdict, "weight": weight}
-    expressions |= {f"totals.{name}": sql for name, sql in totals.items()}
-    for field, sql in expressions.items():
-        if not isinstance(sql, str):
-            raise InvalidInput(field, "is not text")
-        check_expression(sql, columns | (set() if field == "verdict" else {"code"}), field)
     for name in totals:
         if name in {"jobs", "nodes", *bundle.reasons}:
             raise InvalidInput(f"totals.{name}", "is counted anyway")
+    texts = {"verdict": verdict, "weight": weight}
+    texts |= {f"totals.{name}": sql for name, sql in totals.items()}
+    return {field: _expression(bundle, field, sql) for field, sql in texts.items()}
 
 
-def _columns_of(bundle: Bundle, jobs: pa.Table) -> None:
+def _expression(bundle: Bundle, field: str, sql: Any) -> str:
+    if not isinstance(sql, str):
+        raise InvalidInput(field, "is not text")
+    try:
+        parsed: Expression = parse(sql)
+    except InvalidInput as error:
+        raise InvalidInput(field, error.reason) from error
+    if parsed.aggregates == (field == "verdict"):
+        what = "sums up jobs" if parsed.aggregates else "does not sum up a node's jobs"
+        raise InvalidInput(field, f"{what}: {sql!r}")
+    columns = {*bundle.columns} | (set() if field == "verdict" else {"code"})
+    for name in parsed.names:
+        if name[0] not in columns or len(name) > 1:
+            raise InvalidInput(field, f"{'.'.join(name)!r} is no column")
+    for place in parsed.parameters:
+        if place.name[0] not in bundle.parameters:
+            raise InvalidInput(field, f"${place.name[0]} is no parameter")
+    return parsed.rewritten(
+        ".".join, lambda name: f"CAST(${name} AS {bundle.parameters[name].sql_type})"
+    )
+
+
+def _columns_of(bundle: Bundle, jobs: Jobs) -> None:
     for name, field in bundle.columns.items():
         if field not in jobs.column_names:
             raise InvalidInput(f"columns.{name}", f"the jobs have no field {field!r}")
 
 
-def _sql_evaluate(bundle: Bundle) -> Any:
+def _sql_evaluate(bundle: Bundle, sql: Mapping[str, str]) -> Evaluate:
+    names = list(bundle.code["totals"])
+    aggregates = [sql["weight"], *(sql[f"totals.{name}"] for name in names)]
+    verdict = f"coalesce({sql['verdict']}, {NO_VERDICT})"
+
     def evaluate(epoch: EpochInput, parameters: Parameters, *, threads: int = 1) -> Evaluation:
         values = bundle.check(parameters)
         _columns_of(bundle, epoch.jobs)
         columns = {name: quoted(field) for name, field in bundle.columns.items()}
-        # Parameters are columns too, so that no expression of a network's own needs bound places.
-        columns |= {
-            name: f"CAST(${name} AS {rule.sql_type})" for name, rule in bundle.parameters.items()
-        }
-        totals = bundle.code["totals"]
-        expressions = [bundle.code["weight"], *totals.values()]
-        codes, sums = judge(
-            epoch.jobs,
-            columns,
-            f"coalesce(({bundle.code['verdict']}), {NO_VERDICT})",
-            expressions,
-            values,
-            threads,
-        )
+        codes, sums = judge(epoch.jobs, columns, verdict, aggregates, values, threads)
         weights = [
             _weight(sums[node][0], name) if node in sums else None
             for node, name in enumerate(epoch.node_ids)
         ]
         own = {
             name: sum(_integer(row[at], f"totals.{name}") for row in sums.values())
-            for at, name in enumerate(totals, 1)
+            for at, name in enumerate(names, 1)
         }
         return evaluation(weights, _known(codes, bundle), bundle.reasons, own)
 
     return evaluate
 
 
-def _python_evaluate(bundle: Bundle, run_python: RunPython) -> Any:
+def _python_evaluate(bundle: Bundle, run_python: RunPython) -> Evaluate:
     def evaluate(epoch: EpochInput, parameters: Parameters, *, threads: int = 1) -> Evaluation:
         del threads  # one process, one thread
         values = bundle.check(parameters)

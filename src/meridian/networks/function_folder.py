@@ -39,10 +39,10 @@ minimum = 1
 
 _SQL: Final = '''
 [sql]
-# One code for each job. Expressions only; integers, booleans and text; divide with //.
+# One code for each job. Expressions only; integers, booleans and text; divide with //; $name is a parameter.
 verdict = """CASE
     WHEN status >= 400 THEN 1
-    WHEN ttfb IS NULL OR ttfb > slow_ms THEN 2
+    WHEN ttfb IS NULL OR ttfb > $slow_ms THEN 2
     ELSE 0 END"""
 # One integer for each node, from its jobs and their codes.
 weight = "coalesce(sum(bytes) FILTER (WHERE code = 0), 0)"

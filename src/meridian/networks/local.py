@@ -60,5 +60,6 @@ def _input(source: JobSource, epoch: int, jobs: pa.Table) -> EpochInput:
 def scrambled(epoch: EpochInput, seed: int) -> tuple[EpochInput, list[int]]:
     """Return an epoch with its jobs in another order, and the place that each row had before."""
     order = np.random.default_rng(seed).permutation(epoch.jobs.num_rows)
-    jobs = epoch.jobs.take(pa.array(order, pa.int64()))
+    table = pa.Table.from_batches(epoch.jobs.to_batches(), schema=epoch.jobs.schema)
+    jobs = table.take(pa.array(order, pa.int64()))
     return replace(epoch, jobs=jobs), order.tolist()

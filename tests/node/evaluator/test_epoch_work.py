@@ -294,7 +294,9 @@ def test_a_function_that_this_version_does_not_have_is_not_guessed(
     monkeypatch.setattr(
         "meridian.node.chain_view.ChainView.schedule", lambda _self, _epoch: schedule
     )
-    with pytest.raises(NotFound):
+    with pytest.raises(
+        RemoteFault, match="1313"
+    ):  # nobody publishes a bundle of that digest either
         world.prepare(world.said_of(world.publish(EPOCH)))
 
 

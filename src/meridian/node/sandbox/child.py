@@ -10,8 +10,6 @@ import json
 import sys
 from typing import Any, Final
 
-import lockdown  # type: ignore[import-not-found]  # the folder of this script is on its path
-
 NAME: Final = "function"
 
 
@@ -25,6 +23,7 @@ def main() -> None:
         return modules[name]
 
     allowed["__import__"] = from_import
+    lockdown = importlib.import_module("lockdown")  # the folder of this script is on its path
     sys.stdin.close()
     lockdown.limit(request["memory_bytes"], request["cpu_seconds"])
     lockdown.close_all_calls()

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks import agreement_latency
+from benchmarks import agreement_latency, spark_rounds
 from benchmarks.agreement_latency import CASES, Case, Result, measure
 
 ALTERNATIVES: dict[str, dict[str, bool]] = {
@@ -48,7 +48,20 @@ def main() -> None:
     latency.add_argument("--profile", type=int, default=0, help="epochs under the sampler, apart")
     latency.add_argument("--functions", action="store_true", help="print the sampled functions")
     latency.add_argument("--json", action="store_true")
+    rounds = commands.add_parser("spark", help=spark_rounds.__doc__)
+    rounds.add_argument("--measurements", type=int, default=1_000_000)
+    rounds.add_argument("--stations", type=int, default=20_000)
+    rounds.add_argument("--tasks", type=int, default=1_000)
+    rounds.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.name == "spark":
+        result = spark_rounds.measure(arguments.measurements, arguments.stations, arguments.tasks)
+        print(json.dumps(result, indent=1)) if arguments.json else spark_rounds.report(result)
+        return
+    _agreement_latency(arguments)
+
+
+def _agreement_latency(arguments: argparse.Namespace) -> None:
     results: list[Result] = []
     if not arguments.json:
         print(HEAD)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,6 @@ from meridian.primitives import dagcbor
 from meridian.primitives.ids import job_key, node_key, parse_address
 from oracle import spark_plain
 
-GENESIS_MS = 1_721_639_730_000
 TASKS = [{"cid": f"baf{number}", "minerId": "f01"} for number in range(6)]
 DELEGATED = "f410ftgmzttyqi3ti4nxbvixa4byql3o5d4eo3jtc43i"
 CHECKSUMMED = "0x999999cf1046e68e36E1aA2E0E07105eDDD1f08E"
@@ -257,6 +257,15 @@ def test_parameters_and_fields_are_checked() -> None:
     )  # fmt: skip
     with pytest.raises(InvalidInput, match="protocol"):
         evaluated(without)
+
+
+def test_the_benchmark_finds_its_three_ways_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    from benchmarks import spark_rounds
+
+    result = spark_rounds.measure(measurements=900, stations=60, tasks=30)
+    assert result["plain_measurements"] == 900
+    assert result["verdicts"]["ok"] > 80
 
 
 # --- facts of preprocessing

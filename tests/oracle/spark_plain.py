@@ -57,14 +57,19 @@ def answer(measurement, keys):
     return stringify({key: measurement[key] for key in keys if key in measurement})
 
 
-def allowed_tasks(station_id, details, randomness):
-    station = sha256_number(station_id)
-
-    def distance(task):
-        return station ^ sha256_number("\n".join([task["cid"], task["minerId"], randomness]))
-
-    closest = sorted(details["retrievalTasks"], key=distance)
-    return closest[: max(0, int(details["maxTasksPerNode"]))]
+def allowed_tasks(measurements, details, randomness):
+    """The tasks of each station."""
+    tasks = [
+        (sha256_number("\n".join([task["cid"], task["minerId"], randomness])), task)
+        for task in details["retrievalTasks"]
+    ]
+    allowed = {}
+    for station_id in {measurement["stationId"] for measurement in measurements}:
+        station = sha256_number(station_id)
+        closest = sorted(tasks, key=lambda keyed, station=station: station ^ keyed[0])
+        places = max(0, int(details["maxTasksPerNode"]))
+        allowed[station_id] = [task for _, task in closest[:places]]
+    return allowed
 
 
 def is_task(measurement, tasks):
@@ -86,13 +91,14 @@ def usable(measurement):
 def tasking_verdicts(measurements, details, randomness):
     """The first verdict of each, None for those that are not usable; groups are walked in the order of the hashes."""
     verdicts = [None] * len(measurements)
+    allowed = allowed_tasks(filter(usable, measurements), details, randomness)
     groups = {}
     for at, measurement in enumerate(measurements):
         if not usable(measurement):
             continue
         if not is_task(measurement, details["retrievalTasks"]):
             verdicts[at] = "TASK_NOT_IN_ROUND"
-        elif not is_task(measurement, allowed_tasks(measurement["stationId"], details, randomness)):
+        elif not is_task(measurement, allowed[measurement["stationId"]]):
             verdicts[at] = "TASK_WRONG_NODE"
         elif abs(measurement["finished_at"]) <= 8.64e15:
             groups.setdefault(measurement["inet_group"], []).append(at)

@@ -274,7 +274,8 @@ def test_functions_averages_and_allocations():
     }
     assert listed == {name: module.REASONS for name, module in modules.items()}
     saturn = modules["saturn"]
-    parameters = {*saturn._DEFAULTS, saturn._NULL_IS_MISS, saturn._FLAGGED, saturn.HEALTH_CHECKS}
+    parameters = {*saturn._DEFAULTS, *saturn._QUANTILES, saturn._NULL_IS_MISS, saturn._FLAGGED}
+    parameters |= {saturn.HEALTH_CHECKS}
     (sentence,) = re.findall(r"^- `saturn`: (.*)$", page(5), re.MULTILINE)
     assert set(spans(sentence)[1:]) == parameters
     assert set(table(page(5), "Averages", "rule").codes()) == aggregate.AGGREGATES.keys()

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from evaluate.epoch_builder import NO_INPUTS, input_of_jobs, payee
 from meridian.errors import InvalidInput, NotFound
+from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation
 from meridian.evaluate.functions import attestation, count, saturn
-from meridian.evaluate.judging import judge
+from meridian.evaluate.judging import exact_quantiles, judge
+from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.registry import FUNCTIONS, function_named, function_with_digest
+from meridian.evaluate.shipped_layers import layer_named
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import address_text
@@ -159,12 +162,8 @@ def test_attestation_needs_the_field_and_no_parameters() -> None:
         ({"status code": 400}, "error"),
         ({"status code": None}, "ok"),
         ({"status code": 502, "ttfb_ms": None}, "error"),
-        ({"client_id": "n"}, "self_request"),
-        ({"client_id": "n", "status code": 502}, "self_request"),
         ({"client_id": None}, "ok"),
         ({"num_bytes_sent": 1_250_000_000}, "ok"),
-        ({"num_bytes_sent": 1_250_000_001}, "too_fast"),
-        ({"request_duration_sec": 0}, "too_fast"),
         ({"request_duration_sec": 0, "num_bytes_sent": 0}, "ok"),
         ({"num_bytes_sent": -1}, "impossible"),
         ({"num_bytes_sent": None}, "impossible"),
@@ -180,6 +179,12 @@ def test_saturn_gives_each_job_exactly_one_reason(changes: dict[str, Any], reaso
     assert sum(result.summary[name] for name in saturn.REASONS) == 1
 
 
+def with_layers(epoch: EpochInput, *names: str) -> Evaluation:
+    """Evaluate behind shipped layers with their default parameters."""
+    layers = [ActiveLayer(layer_named(name), layer_named(name).values({})) for name in names]
+    return evaluate_layered(saturn.FUNCTION, epoch, {}, layers)
+
+
 def test_saturn_weight_by_hand() -> None:
     """8 bytes-bearing jobs, 5 of 7 measured ones good, an error is a miss, uptime 2/3; fraud counts for nothing."""
     jobs = [request("n", f"ok{index}") for index in range(5)]
@@ -192,7 +197,7 @@ def test_saturn_weight_by_hand() -> None:
     ]
     checks = {saturn.HEALTH_CHECKS: dagcbor.encode({"n": [40, 60], "other": [1, 1]})}
     epoch = input_of_jobs(jobs, SATURN_TYPES, inputs=checks)
-    result = saturn.evaluate(epoch, {})
+    result = with_layers(epoch, "self-requests", "fast-requests")
     served = 7 * 1_000_000
     assert result.weights == (isqrt(served * 10**36) * 5**2 * 40**2 // (7**2 * 60**2),)
     assert result.summary["bytes"] == served
@@ -213,6 +218,36 @@ def test_saturn_error_without_ttfb_is_a_miss_unless_the_parameters_say_otherwise
 def test_saturn_node_whose_speed_was_never_measured_weighs_nothing_but_does_not_abstain() -> None:
     epoch = input_of_jobs([request("n", "1", ttfb_ms=None)], SATURN_TYPES)
     assert saturn.evaluate(epoch, {}).weights == (0,)
+
+
+def test_saturn_limits_may_be_exact_quantiles_of_the_epoch_if_these_are_smaller() -> None:
+    jobs = [request("n", str(index), ttfb_ms=10 * index) for index in range(1, 11)]
+    jobs += [request("n", "error", ttfb_ms=1, **{"status code": 502})]
+    jobs += [request("n", "unmeasured", ttfb_ms=None)]
+    epoch = input_of_jobs(jobs, SATURN_TYPES)
+    for ppm, ok in ((1, 1), (100_000, 1), (100_001, 2), (500_000, 5), (999_999, 10), (10**6, 10)):
+        result = saturn.evaluate(epoch, {"ttfb_quantile_ppm": ppm})
+        assert (result.summary["ok"], result.summary["slow_ttfb"]) == (ok, 10 - ok)
+    both = {"ttfb_quantile_ppm": 900_000, "ttfb_limit_ms": 51}
+    assert saturn.evaluate(epoch, both).summary["ok"] == 5
+    slow = saturn.evaluate(epoch, {"duration_quantile_ppm": 500_000})
+    assert slow.summary["ok"] == 10  # all took as long as the one in the middle
+    assert saturn.evaluate(input_of_jobs([], SATURN_TYPES), both).weights == ()
+
+
+def test_quantiles_are_the_values_of_their_exact_ranks() -> None:
+    dice = random.Random(3)
+    for size in (1, 2, 3, 7, 10, 64, 999):
+        values = [
+            dice.choice([dice.randrange(-9, 9), dice.randrange(1 << 62)]) for _ in range(size)
+        ]
+        jobs = pa.table({"node": [0] * (size + 1), "x": pa.array([*values, None], pa.int64())})
+        ppms = [1, *(at * 10**6 // size for at in range(1, size + 1, max(1, size // 20))), 10**6]
+        wanted = {f"q{at}": ("x", ppm) for at, ppm in enumerate(ppms)}
+        found = exact_quantiles(jobs, {"x": "x"}, wanted, {}, 2)
+        ranks = [max(1, -(-ppm * size // 10**6)) for ppm in ppms]
+        assert list(found.values()) == [sorted(values)[rank - 1] for rank in ranks]
+    assert exact_quantiles(jobs.slice(0, 0), {"x": "x"}, {"q": ("x", 1)}, {}, 1) == {"q": None}
 
 
 @pytest.mark.parametrize("flag", ["bad", address_text(payee("bad"))])
@@ -243,6 +278,8 @@ def test_saturn_works_without_optional_columns() -> None:
         {"flagged": "n"},
         {"flagged": [1]},
         {"null_ttfb_error_is_miss": 1},
+        {"ttfb_quantile_ppm": 1_000_001},
+        {"bytes_per_s_max": 1},  # of version 1; now of the layer fast-requests
     ],
 )
 def test_saturn_refuses_bad_parameters(parameters: dict[str, Any]) -> None:
@@ -320,7 +357,7 @@ def test_saturn_agrees_with_the_rules_written_record_by_record(
     named = [job | {"job_id": str(index)} for index, job in enumerate(jobs)]
     inputs = {saturn.HEALTH_CHECKS: dagcbor.encode({"a": [up, 60]})}
     epoch = input_of_jobs(named, SATURN_TYPES, inputs=inputs)
-    result = saturn.evaluate(epoch, {})
+    result = with_layers(epoch, "self-requests", "fast-requests")
     assert weight_of(result, epoch) == naive_saturn(named, {"a": (up, 60)})
     assert len(result.verdicts) == len(named)
 
@@ -425,7 +462,7 @@ def test_the_digest_covers_the_source_that_computes_the_weights(name: str) -> No
     function = function_named(name)
     bundle = dagcbor.decode(function.bundle)
     assert function.digest == digest_of(function.bundle)
-    assert (bundle["name"], bundle["version"]) == (name, 1)
+    assert (bundle["name"], bundle["version"]) == (name, {"saturn": 2}.get(name, 1))
     assert bundle["engine"].startswith("duckdb ")
     own = {path for path in bundle["sources"] if path.startswith(f"{name}/")}
     assert set(bundle["sources"]) == {*SHARED, f"functions/{name}.py"} | own

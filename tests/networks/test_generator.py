@@ -7,6 +7,7 @@ import pytest
 from evaluate.epoch_builder import input_of_table, tables_by_epoch
 from meridian.errors import InvalidInput
 from meridian.evaluate.functions.saturn import HEALTH_CHECKS, health_checks
+from meridian.evaluate.layered import evaluate_layered
 from meridian.networks.definition import BATCH_RECORDS, JobSource
 from meridian.networks.generator import Draws, Traffic, generate
 
@@ -49,16 +50,23 @@ def test_the_default_traffic_has_fraud_errors_gaps_and_absent_nodes() -> None:
     for epoch, table in tables_by_epoch(source).items():
         prepared = input_of_table(table, epoch, source.inputs[epoch])
         results = [
-            definition.evaluation_function.evaluate(
-                prepared, definition.function_parameters, threads=t
+            evaluate_layered(
+                definition.evaluation_function,
+                prepared,
+                definition.function_parameters,
+                definition.active_layers,
+                threads=t,
             )
             for t in (1, 4)
         ]
         assert results[0] == results[1]
         counts = results[0].summary
-        for reason in ("ok", "no_ttfb", "slow_ttfb", "error", "self_request", "too_fast"):
+        frauds = ("layer self-requests", "fast-requests: cache_hit", "fast-requests: cache_miss")
+        for reason in ("ok", "no_ttfb", "slow_ttfb", "error", *frauds):
             assert counts[reason] > 100, reason
         assert counts["impossible"] == counts["flagged"] == 0
+        flagged_by_two = counts["layer self-requests"] + counts["layer fast-requests"]
+        assert counts["abuse"] == flagged_by_two  # made-up clients and contents are all alike
         assert counts["ok"] > counts["jobs"] // 2
         seen_nodes.append(set(prepared.node_ids))
         away = {name for name, (up, _) in health_checks(source.inputs[epoch]).items() if up == 0}

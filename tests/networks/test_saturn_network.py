@@ -10,6 +10,7 @@ import pytest
 from evaluate.epoch_builder import first_records, input_of_table, tables_by_epoch
 from meridian.errors import InvalidInput
 from meridian.evaluate.functions.saturn import REASONS
+from meridian.evaluate.layered import evaluate_layered
 from meridian.measure.record import decode_ndjson
 from meridian.networks.definition import BATCH_RECORDS
 from meridian.networks.saturn import DEFINITION, SCHEMA, load
@@ -32,7 +33,12 @@ def test_the_real_rows_are_evaluated_as_their_fields_say(shared_dir: Path) -> No
     logs = [json.loads(line) for line in log_file(shared_dir).read_text().splitlines()]
     assert (source.jobs, len(source.nodes), source.n_epochs) == (100, 1, 1)
     epoch = input_of_table(tables_by_epoch(source)[source.first_epoch])
-    result = DEFINITION.evaluation_function.evaluate(epoch, DEFINITION.function_parameters)
+    result = evaluate_layered(
+        DEFINITION.evaluation_function,
+        epoch,
+        DEFINITION.function_parameters,
+        DEFINITION.active_layers,
+    )
     good = [log for log in logs if log["httpStatusCode"] < 400]
     served = sum(log["numBytesSent"] for log in good)
     ok = sum(log["ttfbMs"] < 5_000 and log["requestDurationSec"] < 10 for log in good)

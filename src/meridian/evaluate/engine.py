@@ -6,6 +6,7 @@ wrong number. Nothing depends on threads: what comes back carries the number of 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -40,15 +41,10 @@ def quoted(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
-def connect(threads: int) -> duckdb.DuckDBPyConnection:
-    """Return a locked engine.
-
-    Raises:
-        InvalidInput: If the number of threads is impossible.
-    """
-    if not 1 <= threads <= THREADS_MAX:
-        raise InvalidInput("threads", f"{threads} is not in 1..{THREADS_MAX}")
-    connection = duckdb.connect(
+@cache
+def _database(threads: int) -> duckdb.DuckDBPyConnection:
+    """Return an empty, locked database: to open one takes longer than most epochs."""
+    database = duckdb.connect(
         ":memory:",
         config={
             "threads": threads,
@@ -57,18 +53,22 @@ def connect(threads: int) -> duckdb.DuckDBPyConnection:
         },
     )
     for setting in _SETTINGS:
-        connection.execute(setting)
-    return connection
+        database.execute(setting)
+    return database
 
 
 @contextmanager
 def engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a locked engine for a block.
+    """Open the engine for a block: its tables are temporary, and nobody else's.
+
+    SQL that others wrote must have passed `meridian.evaluate.expressions.parse`.
 
     Raises:
         InvalidInput: If the number of threads is impossible, or the SQL or a sum fails within the block.
     """
-    connection = connect(threads)
+    if not 1 <= threads <= THREADS_MAX:
+        raise InvalidInput("threads", f"{threads} is not in 1..{THREADS_MAX}")
+    connection = _database(threads).cursor()
     try:
         yield connection
     except (duckdb.DataError, duckdb.ProgrammingError) as error:  # others are faults of the machine

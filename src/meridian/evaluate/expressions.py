@@ -7,13 +7,11 @@ subqueries, no windows, no clock, no chance, and no aggregate whose result depen
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
-import duckdb
-
 from meridian.errors import InvalidInput
-from meridian.evaluate.engine import connect
+from meridian.evaluate.engine import engine
 
 SQL_BYTES_MAX: Final = 4_096
 
@@ -102,10 +100,9 @@ def parse(sql: str) -> Expression:
     """
     if not sql.isascii() or not 1 <= len(sql) <= SQL_BYTES_MAX:
         raise InvalidInput("sql", f"is not 1..{SQL_BYTES_MAX} ASCII characters")
-    cursor = _parser().cursor()
-    row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": _HEAD + sql}).fetchone()
-    assert row is not None
-    tree = json.loads(row[0])
+    with engine(1) as connection:
+        rows = connection.execute("SELECT json_serialize_sql($sql)", {"sql": _HEAD + sql})
+        tree = json.loads(rows.fetchall()[0][0])
     if tree["error"]:
         raise InvalidInput("sql", f"{tree.get('error_message', 'cannot be read')}: {sql!r}")
     node = tree["statements"][0]["node"]
@@ -125,12 +122,6 @@ def parse(sql: str) -> Expression:
     bound = [_place(p, (p["identifier"],)) for p in parts if p["class"] == "PARAMETER"]
     aggregates = bool(AGGREGATES & set(functions))
     return Expression(sql, tuple(columns), tuple(bound), aggregates)
-
-
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    """Return the engine that parses; to open one takes longer than a hundred expressions."""
-    return connect(1)
 
 
 def _parts(tree: Any) -> Iterator[dict[str, Any]]:

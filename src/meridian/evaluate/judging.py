@@ -6,13 +6,16 @@ mentions, batch after batch, so that the epoch need not fit in memory.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from meridian.evaluate.engine import ROW, engine, quoted, refuse_floats, row_codes
 from meridian.evaluate.function import OK, REASONS_MAX, Evaluation
 from meridian.evaluate.jobs import NODE, Jobs, mentioned, reader
+
+MILLION: Final = 1_000_000
+"""Parts per million of all."""
 
 
 def column_or_null(jobs: Jobs, column: str, sql_type: str) -> str:
@@ -59,6 +62,48 @@ def judge(
         connection.register("jobs", reader(jobs, _fields(jobs, query), {"code": codes}))
         sums = connection.execute(query, _bound(values, query)).fetchall()
     return codes.tobytes(), {node: tuple(rest) for node, *rest in sums}
+
+
+def exact_quantiles(
+    jobs: Jobs,
+    columns: Mapping[str, str],
+    wanted: Mapping[str, tuple[str, int]],
+    values: Mapping[str, Any],
+    threads: int,
+) -> dict[str, int | None]:
+    """Return quantiles over all jobs: of n values in ascending order, the one with number ceil(ppm * n / 10^6).
+
+    Args:
+        jobs: The jobs.
+        columns: As of `judge`.
+        wanted: Name -> SQL of an integer, null for a job that has none, and the quantile in parts per million.
+        values: As of `judge`.
+        threads: Threads of the engine.
+
+    Returns:
+        Name -> the quantile, None where no job has a value.
+
+    Raises:
+        InvalidInput: If a column is missing or a float.
+    """
+    if not wanted:
+        return {}
+    refuse_floats(jobs)
+    with engine(threads) as connection:
+
+        def one_row(selected: Iterable[str]) -> tuple[Any, ...]:
+            text = ", ".join(selected)
+            query = f"SELECT {text} FROM (SELECT {NODE}{_named(columns, text)} FROM jobs)"  # noqa: S608
+            connection.register("jobs", reader(jobs, _fields(jobs, query), {}))
+            return connection.execute(query, _bound(values, query)).fetchall()[0]
+
+        counts = one_row(f"count({sql})" for sql, _ in wanted.values())
+        parts = []
+        for (sql, ppm), count in zip(wanted.values(), counts, strict=True):
+            rank = max(1, -(-ppm * count // MILLION))
+            # The middle of what rounds to this rank: no rounding of the engine can change it.
+            parts.append(f"quantile_disc({sql}, {(2 * rank - 1) / (2 * max(count, 1))!r})")
+        return dict(zip(wanted, one_row(parts), strict=True))
 
 
 def _named(columns: Mapping[str, str], sql: str) -> str:

@@ -60,9 +60,7 @@ class NetworkDefinition:
         Economy.of(self.economy)
         if self.economy and self.reward_rule:
             raise InvalidInput("economy", "the contracts recompute this network's rewards")
-        uses = [(layer_named(name), values) for name, values in self.layers.items()]
-        active = [ActiveLayer(layer, layer.values(values)) for layer, values in uses]
-        check_columns(active, segment_columns(self.schema))
+        check_columns(self.active_layers, segment_columns(self.schema))
 
     @property
     def evaluation_function(self) -> EvaluationFunction:
@@ -115,6 +113,12 @@ class NetworkDefinition:
                 for name, values in self.layers.items()
             ],
         )
+
+    @property
+    def active_layers(self) -> tuple[ActiveLayer, ...]:
+        """The fraud layers, ready to run."""
+        uses = [(layer_named(name), values) for name, values in self.layers.items()]
+        return tuple(ActiveLayer(layer, layer.values(values)) for layer, values in uses)
 
     @property
     def layer_bundles(self) -> dict[str, bytes]:

@@ -5,12 +5,16 @@
   without a measured TTFB stands outside both counts; an error without one is still a miss (a parameter).
 - u: share of passed health checks, from the input artefact ``health-checks``; 1/1 where the node is not in it.
 
+The limits are fixed ones, or exact quantiles of the epoch's own measured requests, or whichever of both is smaller: a
+node can be scored against the others.
+
 The weight is ``isqrt(b * 10^36) * ok^2 * up^2 // (requests^2 * checks^2)``: b^0.5 with 18 decimals, and one floor at the
 end. A node whose speed was never measured has weight 0: it has jobs, so it does not abstain.
 
-Public fraud rules, cheapest first; a fraudulent job counts for nothing, and so do all jobs of a flagged operator, who is
-excluded entirely. Every job gets exactly one reason, the first that applies. Source of formula and rules:
-protocol/cel-retrieval, saturn-aliens (2022); the limits of the live system were never published, so they are parameters.
+Fraud is the business of layers (`meridian.evaluate.layers`): what they flag never comes here. A job with impossible
+numbers counts for nothing, and so do all jobs of a flagged operator, who is excluded entirely. Every job gets exactly one
+reason, the first that applies. Source of the formula: protocol/cel-retrieval, saturn-aliens (2022); the limits of the
+live system were never published, so they are parameters.
 """
 
 from collections.abc import Mapping
@@ -27,12 +31,13 @@ from meridian.evaluate.function import (
     integer_parameter,
     refuse_unknown,
 )
-from meridian.evaluate.judging import column_or_null, evaluation, judge
+from meridian.evaluate.jobs import Jobs
+from meridian.evaluate.judging import MILLION, column_or_null, evaluation, exact_quantiles, judge
 from meridian.primitives import dagcbor
 from meridian.primitives.ids import address_text
 
 NAME: Final = "saturn"
-VERSION: Final = 1
+VERSION: Final = 2
 HEALTH_CHECKS: Final = "health-checks"
 FLAGGED_MAX: Final = 100_000
 CHECKS_MAX: Final = (1 << 32) - 1
@@ -43,18 +48,13 @@ REASONS: Final = (
     "slow_ttfb",
     "slow_duration",
     "error",
-    "self_request",
-    "too_fast",
     "impossible",
     "flagged",
 )
 
-# Durations come as nanoseconds (decimal seconds with nine places), so bytes per second are bytes * 10^9 / duration.
 _VERDICT: Final = """CASE
-    WHEN node IN (SELECT unnest(CAST($flagged AS BIGINT[]))) THEN 8
-    WHEN bytes IS NULL OR duration_ns IS NULL OR bytes < 0 OR duration_ns < 0 OR ttfb_ms < 0 THEN 7
-    WHEN client = node_id THEN 5
-    WHEN bytes * 1000000000 > duration_ns * CAST($bytes_per_s_max AS HUGEINT) THEN 6
+    WHEN node IN (SELECT unnest(CAST($flagged AS BIGINT[]))) THEN 6
+    WHEN bytes IS NULL OR duration_ns IS NULL OR bytes < 0 OR duration_ns < 0 OR ttfb_ms < 0 THEN 5
     WHEN status >= $error_status_min THEN 4
     WHEN ttfb_ms IS NULL THEN 1
     WHEN ttfb_ms >= $ttfb_limit_ms THEN 2
@@ -70,9 +70,13 @@ _TOTALS: Final = (
 _DEFAULTS: Final = {
     "ttfb_limit_ms": 5_000,
     "duration_limit_ns": 10_000_000_000,
-    "bytes_per_s_max": 1_250_000_000,  # the 10 Gbit/s link that a Saturn L1 node had to have
     "error_status_min": 400,
 }
+_QUANTILES: Final = {
+    "ttfb_quantile_ppm": "ttfb_limit_ms",
+    "duration_quantile_ppm": "duration_limit_ns",
+}
+"""Parts per million, 0 for none -> the limit that becomes one above that quantile where this is smaller."""
 _NULL_IS_MISS: Final = "null_ttfb_error_is_miss"
 _FLAGGED: Final = "flagged"
 
@@ -95,10 +99,14 @@ def _flagged(parameters: Parameters) -> frozenset[str]:
 
 def _check(parameters: Parameters) -> tuple[dict[str, int], bool, frozenset[str]]:
     """Return limits, the rule for errors without TTFB, and the flagged names."""
-    refuse_unknown(parameters, frozenset({*_DEFAULTS, _NULL_IS_MISS, _FLAGGED}))
+    refuse_unknown(parameters, frozenset({*_DEFAULTS, *_QUANTILES, _NULL_IS_MISS, _FLAGGED}))
     limits = {
         name: integer_parameter(parameters, name, default) for name, default in _DEFAULTS.items()
     }
+    for name in _QUANTILES:
+        limits[name] = integer_parameter(parameters, name, 0)
+        if limits[name] > MILLION:
+            raise InvalidInput(name, f"{limits[name]} parts per million are more than all")
     null_is_miss = parameters.get(_NULL_IS_MISS, True)
     if not isinstance(null_is_miss, bool):
         raise InvalidInput(_NULL_IS_MISS, f"{null_is_miss!r} is not a boolean")
@@ -141,14 +149,13 @@ def evaluate(epoch: EpochInput, parameters: Parameters, *, threads: int = 1) -> 
     ]
     jobs = epoch.jobs
     columns = {
-        "node_id": "node_id",
-        "bytes": column_or_null(jobs, "num_bytes_sent", "HUGEINT"),
-        "duration_ns": column_or_null(jobs, "request_duration_sec", "HUGEINT"),
+        "bytes": column_or_null(jobs, "num_bytes_sent", "BIGINT"),
+        "duration_ns": column_or_null(jobs, "request_duration_sec", "BIGINT"),
         "ttfb_ms": column_or_null(jobs, "ttfb_ms", "BIGINT"),
         "status": column_or_null(jobs, "status code", "BIGINT"),
-        "client": column_or_null(jobs, "client_id", "VARCHAR"),
         "null_is_miss": "CAST($null_is_miss AS BOOLEAN)",
     }
+    limits = _relative_limits(jobs, columns, limits, threads)
     values = {**limits, "null_is_miss": null_is_miss, "flagged": flagged_nodes}
     codes, sums = judge(jobs, columns, _VERDICT, _TOTALS, values, threads)
     weights: list[int | None] = [None] * len(epoch.node_ids)
@@ -156,6 +163,31 @@ def evaluate(epoch: EpochInput, parameters: Parameters, *, threads: int = 1) -> 
         up, checks = uptime.get(epoch.node_ids[node], (1, 1))
         weights[node] = weight_of(served_bytes, ok, requests, up, checks)
     return evaluation(weights, codes, REASONS, {"bytes": sum(total for total, *_ in sums.values())})
+
+
+def _relative_limits(
+    jobs: Jobs, columns: Mapping[str, str], limits: Mapping[str, int], threads: int
+) -> dict[str, int]:
+    """Return the limits with those that a quantile of the epoch's requests lowers.
+
+    A request at the quantile is still fast: a limit is the first value that is too slow. Only requests that were served,
+    with a measured TTFB, have a speed.
+    """
+    served = (
+        "ttfb_ms >= 0 AND duration_ns >= 0 AND NOT coalesce(status >= $error_status_min, false)"
+    )
+    measured = {"ttfb_quantile_ppm": "ttfb_ms", "duration_quantile_ppm": "duration_ns"}
+    wanted = {
+        name: (f"CASE WHEN {served} THEN {column} END", limits[name])
+        for name, column in measured.items()
+        if limits[name]
+    }
+    found = exact_quantiles(jobs, columns, wanted, limits, threads)
+    lowered = dict(limits)
+    for name, value in found.items():
+        if value is not None:
+            lowered[_QUANTILES[name]] = min(lowered[_QUANTILES[name]], value + 1)
+    return lowered
 
 
 FUNCTION: Final = EvaluationFunction(NAME, VERSION, bundle_of(NAME, VERSION), evaluate, _check)

@@ -204,7 +204,8 @@ def test_rounds_are_inputs_of_the_epoch_in_which_they_start() -> None:
     ("values", "reason"),
     [
         ([], "no line of the files is a measurement"),
-        ([raw()], "the details of a round"),
+        ([raw()], "no line of the files is a round"),
+        ([told() | {"measurements": []}], "line 1: measurements"),
         ([raw(), told(), told(4_111_112)], "two start within"),
         ([raw(finished_at="2024-07-22T09:35:30Z"), told()], "none holds 2024-07-22T09:35:30"),
         ([raw(finished_at="2024-07-22T09:15:29Z"), told()], "none holds 2024-07-22T09:15:29"),

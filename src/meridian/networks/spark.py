@@ -194,6 +194,8 @@ def _from_record(record: dict[str, Any], text: str) -> _Placed | None:
 
 def _round(value: dict[str, Any]) -> tuple[int, dict[str, bytes]]:
     details = value.get("round_details")
+    if "measurements" in value:
+        raise InvalidInput("measurements", "stand on lines of their own, as raw records")
     if not isinstance(details, dict):
         raise InvalidInput("round_details", "is not an object")
     start = details.get("startEpoch")
@@ -286,7 +288,10 @@ def source_of(
     if not contents.placed:
         raise InvalidInput("paths", "no line of the files is a measurement or a record")
     if not contents.rounds:
-        raise InvalidInput("paths", "no line of the files has the details of a round")
+        raise InvalidInput(
+            "paths",
+            'no line of the files is a round: {"randomness": "…", "round_details": {"startEpoch": …}}',
+        )
     placed = sorted(contents.placed, key=lambda record: record.ended_us)
     genesis_s = min(start for start, _ in contents.rounds)
     inputs: dict[int, dict[str, bytes]] = {}

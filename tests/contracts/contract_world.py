@@ -16,7 +16,7 @@ from meridian.contracts.calldata import (
     ascending_words,
     signature_words,
 )
-from meridian.contracts.deployment import DisputeTerms, Parameters, Terms, plan
+from meridian.contracts.deployment import DisputeTerms, Parameters, Step, Terms, plan
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode, Transmission
 from meridian.primitives import sumtree
 from meridian.primitives.eip712 import Domain, StructType, digest, keccak
@@ -256,19 +256,30 @@ class World:
         )
         self.parameters = replace(self.parameters, **changes)
         deployer = account("deployer")
-        self.addresses, steps = plan(self.parameters, deployer, 0)
-        self.deploy_gas = {}
-        contracts = []
-        for step in steps[: len(NAMES)]:
-            address = self.deploy(step.name, *step.arguments, sender=deployer)
-            assert address == step.address
-            contracts.append(Contract(self, step.name, address))
+        self.addresses, self.steps = plan(self.parameters, deployer, 0)
+        self.deploy_gas: dict[str, Outcome] = {}
+        self.by_address: dict[Address, Contract] = {}
+        contracts = self.deploy_steps(self.steps[: len(NAMES)])
         self.registry, self.commitments, self.evaluations, self.rewards = contracts
-        self.by_address = {contract.address: contract for contract in contracts}
         self.members: list[PrivateKey] = []
         self.judge = self.addresses.disputes
 
     # ---- the machine
+
+    def deploy_steps(self, steps: Sequence[Step]) -> list[Contract]:
+        """Deploy the next contracts of the plan."""
+        made = []
+        for step in steps:
+            address = self.deploy(step.name, *step.arguments, sender=account("deployer"))
+            assert address == step.address
+            made.append(Contract(self, step.name, address))
+        self.by_address |= {contract.address: contract for contract in made}
+        return made
+
+    def deploy_judges(self) -> None:
+        """Deploy the contracts that judge, after the core."""
+        judges = self.deploy_steps(self.steps[len(NAMES) :])
+        self.disputes, self.commitment_proofs, self.report_proofs, self.referees = judges
 
     def deploy(self, name: str, *args: Any, sender: Address | None = None) -> Address:
         artefact = load(name)

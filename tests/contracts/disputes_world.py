@@ -12,7 +12,6 @@ from contract_world import (
     FIRST,
     GENESIS_S,
     NETWORK,
-    Contract,
     Outcome,
     World,
     account,
@@ -20,9 +19,8 @@ from contract_world import (
 )
 from eth_abi import encode
 
-from meridian.contracts.artefact import NAMES
 from meridian.contracts.calldata import ascending_words, signature_words
-from meridian.contracts.deployment import Terms, plan
+from meridian.contracts.deployment import Terms
 from meridian.contracts.statements import RULING
 from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch
@@ -75,14 +73,7 @@ class DisputesWorld(World):
         changes.setdefault("aggregator_stake_min_atto", AGGREGATOR_STAKE)
         changes.setdefault("terms", Terms(rule=1))
         super().__init__(aggregators, disputes=self.dispute_terms, **changes)
-        _, steps = plan(self.parameters, account("deployer"), 0)
-        judges = []
-        for step in steps[len(NAMES) :]:
-            address = self.deploy(step.name, *step.arguments, sender=account("deployer"))
-            assert address == step.address
-            judges.append(Contract(self, step.name, address))
-        self.disputes, self.commitment_proofs, self.report_proofs, self.referees = judges
-        self.by_address |= {contract.address: contract for contract in judges}
+        self.deploy_judges()
         self.by_name = {contract.name: contract for contract in self.by_address.values()}
         self.hunter = account("hunter")
         self.give(self.hunter, 10**18)

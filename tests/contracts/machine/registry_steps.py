@@ -3,12 +3,11 @@
 from contract_world import EXIT_DELAY_S, account
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from machine.scene import (
+from machine.actors import (
     AGGREGATORS,
     NODES,
     OPERATORS,
     PAYEES,
-    Scene,
     anybody,
     member,
     mostly,
@@ -16,6 +15,7 @@ from machine.scene import (
     node,
     operator,
 )
+from machine.scene import Scene
 from model.rule_state import Reenters
 
 from meridian.primitives.ids import node_key

@@ -3,36 +3,46 @@
 from dataclasses import replace
 from typing import Any
 
-from contract_world import EPOCH_S, FIRST, NETWORK, ClaimTree, Report, account
+from contract_world import FIRST, NETWORK, ClaimTree, Report, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from machine.scene import (
-    AGGREGATOR_STAKE,
+from machine.actors import (
     AGGREGATORS,
-    CHALLENGE_S,
     KEYS,
     MEMBER_KEYS,
-    MEMBERS,
     NAME_OF,
     NODES,
     PAYEES,
-    Scene,
-    Sent,
     anybody,
     mostly,
     near,
     node,
 )
+from machine.scene import AGGREGATOR_STAKE, Scene, Sent
+from machine.small_epochs import (
+    FALSE,
+    PROMISED,
+    PROMISED_KEY,
+    UNSEEN,
+    Made,
+    payee_of,
+    promised_row,
+    small_epoch,
+)
 from model.rule_state import Answer
+from published_epochs import batch, matrix
 
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import SelfCommit, Transmission
-from meridian.primitives.hashing import sha256
-from meridian.primitives.ids import node_key
+from meridian.disputes.promises import Promise
+from meridian.disputes.ways import claim_row_tree
+from meridian.primitives.hashing import REWARD_ROOT, sha256, tagged
+from meridian.primitives.ids import Address, node_key
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.quorum import quorum
 
-LIES = ("move", "inflate", "total", "lower", "garbage")
+LIES = ("move", "inflate", "total", "lower", "garbage", "disorder", "payee")
+PPM = 10**6
 REPORT_FLAWS = (
     "network",
     "commitment",
@@ -55,20 +65,64 @@ class ReportSteps(Scene):
     @rule(
         who=st.sampled_from(AGGREGATORS),
         flaw=mostly("good", "empty", "order", "stranger"),
-        salt=st.integers(0, 1),
+        variant=mostly("plain", "more", *FALSE, *UNSEEN),
     )
-    def commit(self, who: str, flaw: str, salt: int) -> None:
-        self.commit_next(who, flaw, salt)
+    def commit(self, who: str, flaw: str, variant: str) -> None:
+        """Who lies commits to anything, others to what is right."""
+        self.commit_next(who, flaw, variant if who in self.liars else "plain")
 
-    def commit_next(self, who: str, flaw: str = "good", salt: int = 0) -> Answer | str:
-        turn = self.rules.commitments.state.aggregators[account(who)].turn or FIRST
-        by = "someone" if flaw == "stranger" else who
-        content = self.content(salt, 0 if flaw == "empty" else 5)
-        return self.call("commitments", "commit", turn + (flaw == "order"), *content, by=by)
+    def commit_next(self, who: str, flaw: str = "good", variant: str = "plain") -> Answer | str:
+        by = account(who)
+        turn = (self.rules.commitments.state.aggregators[by].turn or FIRST) + (flaw == "order")
+        made = small_epoch(turn, by, variant)
+        content = list(made.content)
+        content[1] *= flaw != "empty"
+        sender = "someone" if flaw == "stranger" else who
+        answer = self.call("commitments", "commit", turn, *content, by=sender)
+        self.note_commitment(answer, turn, by, made)
+        return answer
 
-    def content(self, salt: int, n_nodes: int = 5) -> tuple[bytes, int, bytes, bytes]:
-        """Hash of the tree, number of nodes, annotation, manifest."""
-        return sha256(b"tree", bytes((salt,))), n_nodes, bytes((salt,)) * 24, sha256(b"manifest")
+    def note_commitment(self, answer: Answer | str, epoch: int, by: Address, made: Made) -> None:
+        if not isinstance(answer, str):
+            self.made[epoch, by] = made
+            self.note_what_is_broken(by)
+
+    @rule(who=st.sampled_from(AGGREGATORS), ahead=st.integers(-1, 1), late=st.integers(0, 1))
+    def promise(self, who: str, ahead: int, late: int) -> None:
+        """An aggregator gives a receipt for a job that ended in an epoch near its next one."""
+        by = account(who)
+        epoch = (self.rules.commitments.state.aggregators[by].turn or FIRST) + ahead
+        if epoch >= FIRST and not (
+            self.is_broken(epoch, by, epoch + late) and who not in self.liars
+        ):
+            self.promises.add((epoch, by, epoch + late))
+            self.note_what_is_broken(by)
+
+    def promised(self, epoch: int, by: Address, deadline: int) -> Promise:
+        """The receipt, with the job's way to it."""
+        jobs = {PROMISED: [promised_row(epoch)], NODES[0]: [promised_row(epoch + 1)]}
+        domain = self.rules.domain("commitments")
+        given = batch(jobs, KEYS[NAME_OF[by]], domain, NETWORK, deadline, epoch)
+        return Promise(given.receipt, PROMISED_KEY, given.proofs[PROMISED, promised_row(epoch)])
+
+    def is_broken(self, epoch: int, by: Address, deadline: int) -> bool:
+        """Whether all epochs up to the deadline are committed, and none has the promised row."""
+        due = [self.made.get((at, by)) for at in range(epoch, deadline + 1)]
+        row = promised_row(epoch)
+        return all(due) and not any(
+            row in [one.tobytes() for table in made.shown.job_rows for one in table]
+            for made in due
+            if made
+        )
+
+    def note_what_is_broken(self, by: Address) -> None:
+        """Whoever committed to a falsehood, counted a job twice or broke a promise is not a correct party."""
+        mine = {at: made for (at, one), made in self.made.items() if one == by}
+        lied = any(made.variant in FALSE for made in mine.values())
+        twice = any(mine[at].variant == "twice" and at - 1 in mine for at in mine)
+        broken = any(self.is_broken(*one) for one in self.promises if one[1] == by)
+        if lied or twice or broken:
+            self.false.add(by)
 
     @rule(
         who=st.one_of(st.sampled_from(AGGREGATORS), anybody),
@@ -104,17 +158,37 @@ class ReportSteps(Scene):
         chain = self.rules.evaluations.state.chain
         return self.rules.rewards.state.records[chain[-1]].reward_root if chain else b""
 
+    def standing(self, epoch: int) -> list[Made]:
+        """The commitments of an epoch that are not void."""
+        made = self.rules.commitments.state.made
+        return [
+            one
+            for (at, by), one in self.made.items()
+            if at == epoch and made[at, by].fate == "stands"
+        ]
+
     def true_tree(self, epoch: int) -> ClaimTree:
         """What correct members compute: the budget, shared by what the commitments say."""
-        seed = sha256(b"weights", self.rules.commitments.epoch_digest(epoch))
-        weights = seed[: len(NODES)]
-        budget = self.rules.rewards.budget(epoch)
-        shares = [budget * weight // max(1, sum(weights)) for weight in weights]
+        budget, weights, whole = self.rules.rewards.budget(epoch), [], 0
+        standing = self.standing(epoch)
+        rule_, evaluators, aggregators, *_ = self.rules.evaluations.terms(max(epoch, FIRST))
+        alone = not self.rules.commitments.self_commitments(epoch)
+        if len(standing) == 1 and alone and rule_:
+            budget -= budget * evaluators // PPM + budget * aggregators // PPM
+            shown = standing[0].shown
+            rows = {row[8:40].tobytes(): row[92:].tobytes() for row in shown.node_rows}
+            weights = [weight_in(rows.get(node_key(name), bytes(24)), rule_) for name in NODES]
+            whole = weight_in(shown.commitment.annotation, rule_)
+        else:  # a function of which no contract knows anything
+            weights = list(
+                sha256(b"weights", self.rules.commitments.epoch_digest(epoch))[: len(NODES)]
+            )
+            whole = sum(weights)
         before = self.last_tree().amounts
         return ClaimTree(
             {
-                name: (before[name][0], before[name][1] + share)
-                for name, share in zip(NODES, shares, strict=True)
+                name: (payee_of(name), before[name][1] + budget * weight // max(1, whole))
+                for name, weight in zip(NODES, weights, strict=True)
             }
         )
 
@@ -123,9 +197,10 @@ class ReportSteps(Scene):
         amounts = dict(tree.amounts)
         first, last = NODES[0], NODES[-1]
         taken = amounts[first][1] if lie in {"move", "lower"} else 0
-        gained = {"move": taken, "inflate": 50}.get(lie, 0)
+        gained = {"move": taken, "inflate": 50, "payee": 1}.get(lie, 0)
         amounts[first] = (amounts[first][0], amounts[first][1] - taken)
-        amounts[last] = (amounts[last][0], amounts[last][1] + gained)
+        payee = account(PAYEES[0]) if lie == "payee" else amounts[last][0]
+        amounts[last] = (payee, amounts[last][1] + gained)
         return ClaimTree(amounts)
 
     # ---- reports
@@ -135,9 +210,12 @@ class ReportSteps(Scene):
         tree = self.true_tree(epoch)
         if lie:
             tree = self.false_tree(tree, lie)
-        root = sha256(b"garbage") if lie == "garbage" else tree.root
+        rows = claim_rows(tree)
+        if lie == "disorder":
+            rows[0], rows[1] = rows[1], rows[0]
+        root = sha256(b"garbage") if lie == "garbage" else claim_root(rows)
         if lie != "garbage":
-            self.trees[root] = tree
+            self.trees[root], self.rows[root] = tree, tuple(rows)
         version = self.rules.evaluations.schedule(max(epoch, FIRST))
         return Report(
             network=NETWORK,
@@ -165,7 +243,8 @@ class ReportSteps(Scene):
         needed = quorum(max(1, len(self.rules.registry.committee(report.epoch))))
         if flaw == "quorum":
             signers = signers[: needed - 1]
-        words = [signature_words(one.sign(digest)) for one in signers[:needed]]
+        signatures = {one.address: one.sign(digest) for one in signers[:needed]}
+        words = [signature_words(one) for one in signatures.values()]
         if flaw == "signer":
             words = sorted([*words, signature_words(KEYS["watcher"].sign(digest))])
         if flaw == "order":
@@ -175,17 +254,30 @@ class ReportSteps(Scene):
         transmitter = KEYS["watcher"] if flaw == "transmitter" or not signers else signers[0]
         says = Transmission(NETWORK, report.epoch, digest)
         transmission = self.sign(transmitter, "evaluations", says)
-        truth = self.true_tree(report.epoch)
-        true = (report.reward_root, report.total) == (truth.root, truth.total)
-        self.sent[digest] = Sent(true, tuple(one.address for one in signers[:needed]))
+        self.sent[digest] = Sent(
+            self.is_true(report),
+            tuple(signatures),
+            report,
+            self.rows.get(report.reward_root),
+            signatures,
+        )
+        if not self.sent[digest].true:
+            self.false |= signatures.keys()
         return self.call("evaluations", "submit", report.values, transmission, words)
+
+    def is_true(self, report: Report) -> bool:
+        """Whether correct members sign a report: nothing that they have read is false, nothing is given wrongly."""
+        truth = self.true_tree(report.epoch)
+        read = all(one.is_readable for one in self.standing(report.epoch))
+        return read and (report.reward_root, report.total) == (truth.root, truth.total)
 
     @precondition(lambda self: self.rules.registry.state.epochs)
     @rule(ahead=near, lie=mostly("", *LIES))
     def report(self, ahead: int, lie: str) -> None:
         """The truth, or a lie; each signed by those who would sign it, which may be too few."""
         epoch = self.next_unreported() + ahead
-        self.submit(self.draft(epoch, lie), self.signers(epoch, liars=bool(lie)))
+        report = self.draft(epoch, lie)
+        self.submit(report, self.signers(epoch, liars=not self.is_true(report)))
 
     @rule(flaw=st.sampled_from(REPORT_FLAWS), ahead=near)
     def report_badly(self, flaw: str, ahead: int) -> None:
@@ -211,79 +303,20 @@ class ReportSteps(Scene):
             epoch += 1
         return epoch
 
-    # ---- the ordinary way
 
-    @rule(n=st.integers(1, 6), way=st.integers(0, 1))
-    def next_steps(self, n: int, way: int) -> None:
-        """Several steps of the ordinary way, so that examples come far."""
-        for _ in range(n):
-            self.go_on(way)
+def claim_rows(tree: ClaimTree) -> list[bytes]:
+    """The leaves of a claim tree as proofs show them."""
+    rows = sorted((node_key(name), *claim) for name, claim in tree.amounts.items())
+    return [key + payee + amount.to_bytes(16) for key, payee, amount in rows]
 
-    def begin(self) -> None:
-        super().begin()
-        while not self.rules.evaluations.state.chain:
-            self.go_on(0)
-        self.pair.wait(CHALLENGE_S)
 
-    def go_on(self, way: int) -> None:
-        """What a healthy network would do next for its first unreported epoch."""
-        epoch = self.next_unreported()
-        absent = self.absent()
-        if len(self.rules.registry.active_evaluators()) < 3 and absent:
-            self.register_evaluator(absent[0])
-        elif self.rules.registry.epoch_set(epoch) == 0:
-            self.call("registry", "open_epochs", epoch)
-        elif self.rules.registry.standing(epoch) < self.rules.evaluations.quorum(epoch):
-            self.call("evaluations", "renew", epoch)
-        elif self.rules.now_s < self.rules.registry.epoch_end(epoch):
-            self.pair.wait(self.rules.registry.epoch_end(epoch) - self.rules.now_s)
-        elif not self.rules.commitments.standing(epoch):
-            self.commit_for(epoch, AGGREGATORS[way])
-        elif self.rules.now_s < self.rules.evaluations.ready_at(epoch):
-            self.pair.wait(self.rules.evaluations.ready_at(epoch) - self.rules.now_s)
-        else:
-            captured = len(self.signers(epoch, liars=True)) > len(self.signers(epoch, liars=False))
-            report = self.draft(epoch, ("move", "total")[way] if captured else "")
-            self.submit(report, self.signers(epoch, liars=captured))
+def claim_root(rows: list[bytes]) -> bytes:
+    """The reward root over rows in this order."""
+    top = claim_row_tree(matrix(rows, 68)).tree.root
+    return tagged(REWARD_ROOT, len(rows).to_bytes(8), top)
 
-    def absent(self) -> list[str]:
-        """Those who could be evaluators and are not."""
-        known = self.rules.registry.state.evaluators
-        return [name for name in MEMBERS if account(name) not in known]
 
-    def commit_for(self, epoch: int, who: str) -> None:
-        """Bring an epoch nearer to having a commitment."""
-        known = self.rules.commitments.state.aggregators[account(who)]
-        if known.turn is None:
-            self.call("commitments", "join", by=who, value=AGGREGATOR_STAKE)
-        elif known.exit_at or known.turn > epoch:
-            self.call("commitments", "withdraw", by=who)
-        else:
-            self.commit_next(who)
-
-    @rule(seconds=st.sampled_from([1, 300, EPOCH_S, CHALLENGE_S, 3600]))
-    def wait(self, seconds: int) -> None:
-        self.pair.wait(seconds)
-
-    # ---- schedule
-
-    @rule(
-        by=mostly("owner", "someone"),
-        ahead=st.integers(-2, 30),
-        rule_=st.integers(0, 5),
-        shares=st.sampled_from([0, 1000, 500_001]),
-        size=st.sampled_from([0, 2, 3, 4, 129]),
-        least=st.sampled_from([0, 1001, 5000]),
-    )
-    def schedule(self, by: str, ahead: int, rule_: int, shares: int, size: int, least: int) -> None:
-        """Another function, or another rule by which members are chosen."""
-        first = self.rules.registry.next_epoch() + ahead
-        self.call(
-            "evaluations",
-            "set_schedule",
-            first,
-            sha256(b"function", bytes((ahead % 3,))),
-            sha256(b"parameters"),
-            (rule_, shares, shares, size, least),
-            by=by,
-        )
+def weight_in(annotation: bytes, rule_: int) -> int:
+    """What a rule reads from an annotation."""
+    fields = {1: slice(8), 2: slice(8, 16), 3: slice(16, 24), 4: slice(8, 24)}
+    return int.from_bytes(annotation[fields[rule_]])

@@ -6,7 +6,8 @@ from typing import Any
 from contract_world import NETWORK, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from machine.scene import KEYS, NAME_OF, NODES, PAYEES, SPONSORS, Scene, anybody, mostly, near
+from machine.actors import KEYS, NAME_OF, NODES, PAYEES, SPONSORS, anybody, mostly, near
+from machine.scene import Scene
 from model.rewards_rules import EPOCHS_AHEAD_MAX
 from model.rule_state import Reenters, Refuses
 

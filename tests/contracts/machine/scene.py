@@ -1,59 +1,59 @@
 """Where every example begins, what all steps share, and what must hold after each of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from contract_world import DISPUTE_TERMS, FIRST, NETWORK, ClaimTree, account, key
+from contract_world import DISPUTE_TERMS, FIRST, NETWORK, ClaimTree, Report, account
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from machine.actors import (
+    ACTORS,
+    AGGREGATORS,
+    KEYS,
+    MEMBERS,
+    NODES,
+    OPERATORS,
+    PAYEES,
+    REFEREES,
+    SPONSORS,
+)
+from machine.small_epochs import Made
 from machine.stage import Pair
 from machine.views import all_views
 from model.rule_state import Answer
 
 from meridian.contracts.calldata import signature_words
+from meridian.contracts.deployment import Terms
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, node_key
 from meridian.primitives.keys import PrivateKey
 
-MEMBERS = [f"member {i}" for i in range(6)]
-OPERATORS = [f"operator {i}" for i in range(2)]
-NODES = [f"node {i}" for i in range(5)]
-PAYEES = [f"payee {i}" for i in range(5)]
-AGGREGATORS = [f"aggregator {i}" for i in range(2)]
-SPONSORS = ["sponsor 0", "sponsor 1"]
-OTHERS = ["someone", "owner", "watcher"]
 AGGREGATOR_STAKE = 500
 SEALING_S = 90
 REPORT_S = 1800
+REFEREE_STAKE = 7
 CHALLENGE_S = 2400
 """Longer than three epochs: several reports are locked at once."""
 
-ACTORS = [*MEMBERS, *OPERATORS, *PAYEES, *AGGREGATORS, *SPONSORS, *OTHERS]
-KEYS = {name: key(name) for name in ACTORS}
-NAME_OF = {KEYS[name].address: name for name in KEYS}
-MEMBER_KEYS = {KEYS[name].address: KEYS[name] for name in MEMBERS}
-
-member = st.sampled_from(MEMBERS)
-operator = st.sampled_from(OPERATORS)
-node = st.sampled_from(NODES)
-payee = st.sampled_from(PAYEES)
-anybody = st.sampled_from(ACTORS)
-near = st.integers(-1, 3)
-"""An epoch as its distance from another one."""
-
-
-def mostly(good: str, *flaws: str) -> st.SearchStrategy[str]:
-    """The good way in two of three draws, otherwise one of the flaws."""
-    return st.sampled_from([good] * (2 * len(flaws)) + list(flaws))
+TERMS = replace(
+    DISPUTE_TERMS,
+    referees=tuple(KEYS[name].address for name in REFEREES),
+    referee_stake_min_atto=REFEREE_STAKE,
+)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A report that was sent: is it true, and who signed it?"""
+    """A report that was sent: is it true, who signed it, and which claims are under it?"""
 
     true: bool
     signers: tuple[Address, ...]
+    report: Report
+    rows: tuple[bytes, ...] | None
+    """None: nobody knows them."""
+    signatures: Mapping[Address, bytes]
 
 
 class Scene(RuleBasedStateMachine):
@@ -66,6 +66,12 @@ class Scene(RuleBasedStateMachine):
         self.trees: dict[bytes, ClaimTree] = {}
         self.sent: dict[bytes, Sent] = {}
         """Submitted reports by hash."""
+        self.made: dict[tuple[int, Address], Made] = {}
+        """What was committed, by epoch and aggregator."""
+        self.rows: dict[bytes, tuple[bytes, ...]] = {}
+        """The claims under a reward root, in the order of the tree."""
+        self.promises: set[tuple[int, Address, int]] = set()
+        """Receipts for the promised job of an epoch: epoch, aggregator, deadline."""
         self.liars: frozenset[str] = frozenset()
         if "pair" not in self.shared:
             pair = self.shared["pair"] = Pair(
@@ -75,20 +81,25 @@ class Scene(RuleBasedStateMachine):
                 sealing_seconds=SEALING_S,
                 report_seconds=REPORT_S,
                 challenge_seconds=CHALLENGE_S,
-                disputes=DISPUTE_TERMS,
+                disputes=TERMS,
+                terms=Terms(rule=1),
             )
             self.pair, self.rules = pair, pair.rules
             self.begin()
-            self.shared.update(saved=pair.save(), trees=self.trees, sent=self.sent)
+            known = {"trees": self.trees, "sent": self.sent, "made": self.made, "rows": self.rows}
+            self.shared.update(known, saved=pair.save())
         self.pair = self.shared["pair"]
         self.rules = self.pair.rules
         self.shared["saved"] = self.pair.restore(self.shared["saved"])
         self.money = sum(self.rules.money.balances.values())
         self.trees = dict(self.shared["trees"])
         self.sent = dict(self.shared["sent"])
+        self.made = dict(self.shared["made"])
+        self.rows = dict(self.shared["rows"])
         self.paid: dict[bytes, int] = {}
         self.steps = 0
-        self.guilty: set[Address] = set()
+        self.false: set[Address] = set()
+        """Who has done what a correct party does not do."""
 
     def begin(self) -> None:
         """Evaluators, aggregators and nodes join, a sponsor funds."""
@@ -100,11 +111,13 @@ class Scene(RuleBasedStateMachine):
             entry = self.registration(OPERATORS[i % 2], name, PAYEES[i])
             self.accepted(self.call("registry", "register_nodes", [entry], value=10))
         self.accepted(self.call("rewards", "fund", FIRST, 12, 300, value=3600, by=SPONSORS[0]))
+        for name in REFEREES:
+            self.accepted(self.call("referees", "deposit", by=name, value=REFEREE_STAKE))
 
-    @initialize(n=st.sampled_from([0, 1, 4, 4, 5]))
-    def choose_liars(self, n: int) -> None:
+    @initialize(members=st.sampled_from([0, 1, 4, 4, 5]), aggregators=st.sampled_from([0, 1, 2, 4]))
+    def choose_liars(self, members: int, aggregators: int) -> None:
         """Nobody lies, or fewer than can decide anything, or so many that they decide everything."""
-        self.liars = frozenset(MEMBERS[:n])
+        self.liars = frozenset([*MEMBERS[:members], *AGGREGATORS[:aggregators]])
 
     # ---- calls
 
@@ -180,12 +193,20 @@ class Scene(RuleBasedStateMachine):
         assert set(records) == set(self.rules.evaluations.state.chain)
 
     @invariant()
-    def only_the_guilty_are_slashed(self) -> None:
+    def no_correct_party_is_slashed(self) -> None:
+        """Whatever anybody says about it."""
         evaluators = self.rules.registry.state.evaluators
         aggregators = self.rules.commitments.state.aggregators
         slashed = {one for one in evaluators if evaluators[one].slashed}
         slashed |= {one for one in aggregators if aggregators[one].slashed}
-        assert slashed == self.guilty
+        assert slashed <= self.false
+
+    @invariant()
+    def bonds_and_deposits_are_there(self) -> None:
+        disputes = self.rules.balance(self.rules.address("disputes"))
+        assert disputes >= self.rules.disputes.locked()
+        deposits = sum(self.rules.referees.state.deposits.values())
+        assert self.rules.balance(self.rules.address("referees")) >= deposits
 
     @invariant()
     def every_budget_is_there_once(self) -> None:

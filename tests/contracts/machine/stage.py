@@ -13,6 +13,9 @@ from meridian.primitives.ids import Address, address_text
 REACHED: Counter[str] = Counter()
 """How often each reason was given, by contracts and model alike; and each function that succeeded."""
 
+GAS = 10**14
+"""So much that accounts which burn all that they are given leave enough, several times."""
+
 ACCEPTS_CODE = b""
 REFUSES_CODE = bytes.fromhex("5f5ffd")  # PUSH0 PUSH0 REVERT
 GREEDY_CODE = bytes.fromhex("fe")  # INVALID: all gas is gone
@@ -39,7 +42,7 @@ class Stage(World):
             sender=address_text(sender or self.someone),
             value=value,
             data=data,
-            gas=gas or 100_000_000,
+            gas=gas or GAS,
         )
         self.env.evm.vm.state.clear_transient_storage()
         if run.is_error:
@@ -65,6 +68,7 @@ class Pair:
 
     def __init__(self, actors: list[str], **changes: Any) -> None:
         self.stage = Stage(**changes)
+        self.stage.deploy_judges()
         hasten(self.stage.env)
         self.rules = NetworkRules(
             self.stage.parameters, self.stage.addresses, self.stage.env.evm.patch.chain_id

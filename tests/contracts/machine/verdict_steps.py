@@ -1,14 +1,16 @@
-"""Verdicts, and what follows from them. Here the judge is an account, and it knows the truth.
+"""Verdicts by those who know what is false, and what follows from them.
 
-The judging contracts are tested by proofs; this machine asks what the others do with a verdict, whenever it comes:
-against those who signed something false it must always be carried out, and nobody else loses anything.
+Against whoever committed to, or signed, something false a verdict must always be reached while the epoch is locked:
+by a proof where arithmetic can tell, by a challenge where a row is hidden, else by the referees.
 """
 
 from contract_world import FIRST, NETWORK, account
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from machine.report_steps import ReportSteps
-from machine.scene import AGGREGATORS, MEMBER_KEYS, REPORT_S, anybody, mostly, near
+from machine.actors import AGGREGATORS, MEMBER_KEYS, anybody, mostly, near
+from machine.ordinary_steps import OrdinarySteps
+from machine.scene import REPORT_S
+from machine.small_epochs import Made
 
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Unavailable
@@ -16,7 +18,7 @@ from meridian.primitives.hashing import sha256
 from meridian.primitives.quorum import quorum
 
 
-class VerdictSteps(ReportSteps):
+class VerdictSteps(OrdinarySteps):
     """Slashing, voids, replacements, renewals, holds and abandoned epochs."""
 
     def lies(self) -> list[int]:
@@ -30,51 +32,39 @@ class VerdictSteps(ReportSteps):
         ]
 
     @precondition(lambda self: self.lies())
-    @rule(data=st.data())
-    def judge_report(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), choice=st.integers(0, 3), winner=anybody, last=st.booleans())
+    def judge_report(self, data: st.DataObject, choice: int, winner: str, last: bool) -> None:
         """A false report can be voided at any moment of its window, whatever came after it."""
         epoch = data.draw(st.sampled_from(self.lies()))
         after = list(self.rules.evaluations.state.chain)
         chain = after[: after.index(epoch)]
-        report_hash = self.rules.evaluations.report_hash(epoch)
-        for signer in self.sent[report_hash].signers:
-            stake = self.rules.registry.evaluator(signer)[0]
-            answer = self.call("registry", "slash_evaluator", signer, by="judge")
-            assert self.accepted(answer).value == stake
-            self.guilty.add(signer)
-        self.accepted(self.call("evaluations", "void", epoch, by="judge"))
+        if last:  # the last second
+            self.pair.wait(self.rules.evaluations.unlock_at(epoch) - 1 - self.rules.now_s)
+        self.convict_signers(epoch, winner, choice)
         assert self.rules.evaluations.state.chain == chain
 
-    @rule(who=st.sampled_from(AGGREGATORS), ahead=st.integers(0, 2))
-    def judge_commitment(self, who: str, ahead: int) -> None:
+    def false_commitments(self) -> list[Made]:
+        """Those that stand."""
+        return [made for at, made in self.made.items() if self.stands(*at) and at[1] in self.false]
+
+    @precondition(lambda self: self.false_commitments())
+    @rule(data=st.data(), choice=st.integers(0, 3), winner=anybody)
+    def judge_commitment(self, data: st.DataObject, choice: int, winner: str) -> None:
         """A false commitment is void until its epoch is unlocked; its aggregator is out for good."""
-        made = self.rules.commitments.state.made
-        by = account(who)
-        wrong = [at for at, one in made if one == by and made[at, one].annotation[0] == 1]
-        if not wrong:
-            return
-        epoch = wrong[min(ahead, len(wrong) - 1)]
-        if made[epoch, by].fate != "stands":
-            return
-        content = made[epoch, by]
-        self.accepted(self.call("commitments", "slash", by, by="judge"))
-        self.guilty.add(by)
-        if not self.rules.evaluations.unlocked(epoch):
-            args = (content.root, content.n_nodes, content.annotation, content.manifest)
-            self.accepted(self.call("commitments", "void", epoch, by, *args, by="judge"))
-            self.accepted(self.call("evaluations", "void", epoch, by="judge"))
-            assert epoch not in self.rules.evaluations.state.hashes
+        self.convict_author(data.draw(st.sampled_from(self.false_commitments())), winner, choice)
 
     @rule(
-        who=st.sampled_from([*AGGREGATORS, "someone"]), of=st.sampled_from(AGGREGATORS), ahead=near
+        who=st.sampled_from([*AGGREGATORS, "someone"]),
+        of=st.sampled_from(AGGREGATORS),
+        ahead=near,
+        variant=mostly("plain", "more", "sum"),
     )
-    def replace(self, who: str, of: str, ahead: int) -> None:
+    def replace(self, who: str, of: str, ahead: int, variant: str) -> None:
         """Another takes the place of a commitment that was voided."""
         made = self.rules.commitments.state.made
         voided = [at for at, one in made if made[at, one].fate == "voided"]
         epoch = voided[0] if voided and ahead >= 0 else self.next_unreported() + ahead
-        content = (sha256(b"tree"), 5, bytes(24), sha256(b"manifest"))
-        self.call("commitments", "replace", epoch, account(of), *content, by=who)
+        self.replace_commitment(who, max(epoch, FIRST), account(of), variant)
 
     @rule(ahead=near)
     def renew(self, ahead: int) -> None:
@@ -110,9 +100,9 @@ class VerdictSteps(ReportSteps):
         epoch = chain[-1 - place] if place < len(chain) else FIRST + 50
         self.call("rewards", "hold", epoch, self.rules.now_s + seconds, by="judge")
 
-    @rule(by=anybody, act=st.sampled_from(range(10)), epoch=st.integers(FIRST, FIRST + 5))
+    @rule(by=anybody, act=st.sampled_from(range(15)), epoch=st.integers(FIRST, FIRST + 5))
     def take_without_a_verdict(self, by: str, act: int, epoch: int) -> None:
-        """Nobody but the contracts themselves can do what verdicts do."""
+        """Nobody but the contracts themselves can do what verdicts do, or come to one."""
         victim = account(AGGREGATORS[act % 2])
         content = (bytes(32), 5, bytes(24), bytes(32))
         contract, function, *args = (
@@ -126,6 +116,11 @@ class VerdictSteps(ReportSteps):
             ("rewards", "forget", epoch, False),
             ("rewards", "roll", epoch),
             ("rewards", "accept", epoch, bytes(32), 1, 0, 0, epoch),
+            ("disputes", "convict_aggregator", 1, (epoch, victim, *content), account(by), victim),
+            ("disputes", "convict_signer", 5, victim, account(by)),
+            ("disputes", "convict_evaluators", 5, epoch, bytes(32), [victim], account(by)),
+            ("disputes", "rule", 1, [victim], [], True),
+            ("referees", "open_case", 1, epoch, bytes(32)),
         )[act]
         self.refused(self.call(contract, function, *args, by=by), f"{contract}: sender")
 

@@ -18,6 +18,7 @@ def all_views(rules: NetworkRules) -> list[View]:
         *commitments_views(rules),
         *evaluations_views(rules),
         *rewards_views(rules),
+        *disputes_views(rules),
     ]
 
 
@@ -91,3 +92,15 @@ def rewards_views(rules: NetworkRules) -> list[View]:
         views += [(name, "nonces", account), (name, "delegates", account)]
     views += [(name, "claimed", key) for key in (*paid, node_key("unknown"))]
     return views
+
+
+def disputes_views(rules: NetworkRules) -> list[View]:
+    name = "disputes"
+    views: list[View] = [(name, "locked"), (name, "case_count")]
+    count = rules.disputes.case_count()
+    for case in range(max(0, count - 2), count + 2):
+        views += [(name, "cases", case), ("referees", "cases", case)]
+    challenges = list(rules.disputes.state.challenges)[-3:]
+    views += [(name, "open_challenge", one) for one in (*challenges, bytes(32))]
+    views += [("referees", "deposits", one) for one in rules.referees.listed]
+    return [*views, ("referees", "busy_until"), ("referees", "quorum")]

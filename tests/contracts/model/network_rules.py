@@ -1,13 +1,17 @@
 """All contracts of a network together: calls are all or nothing, and money moves between them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from model.commitment_proof_rules import CommitmentProofRules
 from model.commitments_rules import CommitmentsRules
+from model.disputes_rules import DisputesRules
 from model.evaluations_rules import EvaluationsRules
+from model.referees_rules import RefereesRules
 from model.registry_rules import RegistryRules
+from model.report_proof_rules import ReportProofRules
 from model.rewards_rules import RewardsRules
 from model.rule_state import (
     NOBODY,
@@ -31,7 +35,12 @@ PAYABLE = {
     ("registry", "register_evaluator"),
     ("commitments", "join"),
     ("rewards", "fund"),
+    ("disputes", "challenge"),
+    ("disputes", "escalate"),
+    ("referees", "deposit"),
 }
+UNGUARDED = {("referees", "deposit"), ("referees", "open_case")}
+"""Calls that are possible while their contract pays somebody."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,22 @@ class NetworkRules:
         self.commitments = CommitmentsRules(self)
         self.evaluations = EvaluationsRules(self)
         self.rewards = RewardsRules(self)
+        self.disputes = DisputesRules(self)
+        self.commitment_proofs = CommitmentProofRules(self)
+        self.report_proofs = ReportProofRules(self)
+        self.referees = RefereesRules(self)
         self.contracts = {
             "registry": self.registry,
             "commitments": self.commitments,
             "evaluations": self.evaluations,
             "rewards": self.rewards,
+            "disputes": self.disputes,
+            "commitment_proofs": self.commitment_proofs,
+            "report_proofs": self.report_proofs,
+            "referees": self.referees,
         }
+        self.paying: set[str] = set()
+        """Guarded contracts that pay somebody just now."""
 
     def address(self, contract: str) -> Address:
         """Where a contract is; nobody's address if the network does without it."""
@@ -118,12 +137,24 @@ class NetworkRules:
     ) -> Any:
         """Make a call inside of a running one."""
         must(tx.value == 0 or (contract, function) in PAYABLE, "")
+        must(contract not in self.paying or (contract, function) in UNGUARDED, "")
         self.move(tx.sender, self.address(contract), tx.value)
         return getattr(self.contracts[contract], function)(tx, *args)
 
     def view(self, contract: str, function: str, *args: Any) -> Any:
         """Ask a contract."""
         return getattr(self.contracts[contract], function)(*args)
+
+    @contextlib.contextmanager
+    def locked(self, contract: str) -> Iterator[None]:
+        """Refuse calls to a guarded contract meanwhile."""
+        entered = contract not in self.paying
+        self.paying.add(contract)
+        try:
+            yield
+        finally:
+            if entered:
+                self.paying.discard(contract)
 
     # ---- money
 

@@ -126,7 +126,7 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--network", required=True, help="saturn, spark, attestation or worldcup.")
+@click.option("--network", required=True, help="saturn, spark, nym, attestation or worldcup.")
 @click.option(
     "--jobs",
     "paths",
@@ -188,7 +188,7 @@ def run(
 )
 @click.option(
     "--network",
-    type=click.Choice(["saturn", "spark"]),
+    type=click.Choice(["saturn", "spark", "nym"]),
     default="saturn",
     show_default=True,
     help="Whose jobs are made up.",
@@ -209,10 +209,10 @@ def demo(
     **values: Any,
 ) -> None:
     """Show the whole system on generated jobs, with some fraud and some missing data."""
-    from meridian.networks import generator, spark_generator
+    from meridian.networks import generator, nym, spark_generator
     from meridian.networks.generator import Traffic
 
-    made_up = {"saturn": generator.generate, "spark": spark_generator.generate}
+    made_up = {"saturn": generator.generate, "spark": spark_generator.generate, "nym": nym.generate}
     source = made_up[network](Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
     directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     try:

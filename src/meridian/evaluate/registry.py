@@ -6,13 +6,19 @@ from typing import Final
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.function import EvaluationFunction
-from meridian.evaluate.functions import attestation, count, saturn, spark
+from meridian.evaluate.functions import attestation, count, nym, saturn, spark
 from meridian.evaluate.own_functions import RunPython, function_of
 from meridian.primitives.cid import digest_of
 
 FUNCTIONS: Final = {
     function.name: function
-    for function in (count.FUNCTION, attestation.FUNCTION, saturn.FUNCTION, spark.FUNCTION)
+    for function in (
+        count.FUNCTION,
+        attestation.FUNCTION,
+        saturn.FUNCTION,
+        spark.FUNCTION,
+        nym.FUNCTION,
+    )
 }
 
 

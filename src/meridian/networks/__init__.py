@@ -3,7 +3,7 @@
 In reading order:
 
 - `definition`: what a network is, and what a loader returns.
-- `saturn`, `spark`, `attestation`, `worldcup`: the networks, with loaders for the real files of their systems.
+- `saturn`, `spark`, `nym`, `attestation`, `worldcup`: the networks, with loaders for the real files of their systems.
 - `generator`, `spark_generator`: made-up Saturn traffic and SPARK rounds of any size, the same bytes on every machine.
 - `sources`: the networks by name, and the jobs of their files.
 - `files`, `lines`: reading input files; writing records in the seed's data model.

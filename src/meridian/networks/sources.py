@@ -6,11 +6,14 @@ from types import MappingProxyType
 from typing import Final
 
 from meridian.errors import InvalidInput, NotFound
-from meridian.networks import attestation, saturn, spark, worldcup
+from meridian.networks import attestation, nym, saturn, spark, worldcup
 from meridian.networks.definition import JobSource, NetworkDefinition
 
 NETWORKS: Final[Mapping[str, NetworkDefinition]] = MappingProxyType(
-    {module.DEFINITION.name: module.DEFINITION for module in (saturn, spark, attestation, worldcup)}
+    {
+        module.DEFINITION.name: module.DEFINITION
+        for module in (saturn, spark, nym, attestation, worldcup)
+    }
 )
 
 
@@ -50,5 +53,9 @@ def load(network: str, paths: Sequence[Path], *, epoch_seconds: int | None = Non
     if definition is spark.DEFINITION:
         length = spark.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
         return spark.load(paths, epoch_seconds=length)
+    if definition is nym.DEFINITION:
+        return nym.load(
+            paths, epoch_seconds=nym.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
+        )
     length = worldcup.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
     return worldcup.load(paths, epoch_seconds=length)

@@ -38,6 +38,13 @@ import click
     help="Receipts and batches of a gateway, so that omissions are found.",
 )
 @click.option(
+    "--publication",
+    "publications",
+    multiple=True,
+    metavar="URL|DIR",
+    help="Another place where artefacts, outcomes and evidence are published; may be repeated.",
+)
+@click.option(
     "--bond-max-atto",
     default=0,
     show_default=True,

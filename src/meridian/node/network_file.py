@@ -14,6 +14,7 @@ from meridian.contracts.deployment import Addresses
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.epoch import Calendar
 from meridian.node.durable_file import write_durably
+from meridian.node.publications import Place, place_of
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import (
     ZERO_ADDRESS,
@@ -53,7 +54,8 @@ class NetworkFile:
     first_epoch: int
     measure_url: str
     publications: tuple[str, ...]
-    """Directories with published artefacts, relative to the data directory; the measure service's first."""
+    """Where artefacts are published: directories relative to the data directory, the measure service's first, and
+    http or https URLs of directories elsewhere."""
     function: str
     """The name of the evaluation function; its digest is on chain."""
     aggregator: Address
@@ -78,8 +80,16 @@ class NetworkFile:
         return Calendar(self.genesis_s, self.epoch_seconds, self.first_epoch)
 
     def directories(self, root: Path) -> list[Path]:
-        """Return the publication directories under a data directory."""
-        return [root / path for path in self.publications]
+        """Return the publications that are directories, under a data directory."""
+        return [root / path for path in self.publications if "://" not in path]
+
+    def places(self, root: Path) -> list[Place]:
+        """Return all publications, of a data directory and elsewhere.
+
+        Raises:
+            InvalidInput: If one is a URL that we cannot read.
+        """
+        return [place_of(text, root) for text in self.publications]
 
     def save(self, root: Path) -> None:
         """Write the file into a data directory, durably."""

@@ -93,8 +93,8 @@ def _honest_work(story: Story, stage: Stage) -> list[PublishedEpoch]:
 
 
 def _fetch(stage: Stage) -> Callable[[bytes], bytes]:
-    directories = stage.network.directories(stage.layout.root)
-    return ArtefactClient(stage.network.measure_url, directories).fetch
+    places = stage.network.places(stage.layout.root)
+    return ArtefactClient(stage.network.measure_url, places).fetch
 
 
 def _accusations(
@@ -115,7 +115,8 @@ def _accusations(
     )
     found.append(disorder(first.commitment, nodes, 0, NO_SPOT))
     fetch = _fetch(stage)
-    published = PublishedReports(stage.network.directories(stage.layout.root), fetch)
+    domain = stage.network.domain(stage.network.contracts.evaluations)
+    published = PublishedReports(stage.network.places(stage.layout.root), fetch, domain)
     stage.claims_of(reports[0])
     case = judged(reports[0], None, first, published, stage.view)
     assert not list(find_report_faults(case)), "the report is right"

@@ -18,6 +18,7 @@ from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.state import EpochState
 from meridian.node.measure.publication import Publication
+from meridian.node.publications import EVIDENCE, EVIDENCE_INDEX
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text
 from meridian.primitives.hashing import sha256
@@ -110,12 +111,14 @@ def publish_evidence(root: Path, epoch: int, term: int, evidence: bytes) -> None
         term: The term of the agreement in which it was signed.
         evidence: As `meridian.ephemera.evidence` defines it.
     """
-    folder = root / "evidence"
+    folder = root / EVIDENCE
     path = folder / f"{epoch:06d}-{sha256(evidence).hex()[:16]}.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists() and sum(1 for _ in folder.iterdir()) < EVIDENCE_MAX:
         value = {"epoch": epoch, "term": term, "evidence": evidence.hex()}
         write_durably(path, msgspec.json.encode(value) + b"\n")
+    names = sorted(one.name for one in folder.glob("*.json"))
+    write_durably(root / EVIDENCE_INDEX, msgspec.json.encode(names) + b"\n")
 
 
 def _verdicts(observation: Observation) -> bytes:

@@ -84,7 +84,8 @@ class Docket:
         reported = {report.epoch for report in news.reports}
         for number in sorted(news.commitments.keys() - reported - news.abandoned):
             members = self._view.committee(number)
-            if len(set(members) - slashed) < quorum(len(members)):
+            # An epoch may be committed before it is open, without members.
+            if members and len(set(members) - slashed) < quorum(len(members)):
                 # The same epoch may need it again, when its new members have lied too: that is another term.
                 again = f"/{news.term}"
                 verdict = self._court.call("Evaluations", "renew", (number,), again=again)

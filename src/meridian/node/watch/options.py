@@ -18,6 +18,8 @@ class WatchOptions:
     """Its account: pays the gas and the bonds, and gets what a verdict gives."""
     node_id: str | None = None
     """The node whose receipts are followed; None: all nodes."""
+    publications: tuple[str, ...] = ()
+    """Further publications, directories or URLs, beside those of `network.json`."""
     gateway_dir: Path | None = None
     """Receipts and batches as a gateway keeps them; None: promises are not followed."""
     bond_max_atto: int = 0

@@ -1,7 +1,6 @@
 """An accepted report with everything that it is judged by, from the chain and from what its members published."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -10,7 +9,10 @@ from meridian.disputes.commitment_faults import PublishedEpoch
 from meridian.disputes.report_faults import Judged, ReportedClaims, Terms
 from meridian.errors import InvalidInput, NotFound
 from meridian.node.chain_view import AcceptedReport, ChainView
+from meridian.node.evaluator.artefacts import Unpublished
+from meridian.node.publications import INDEX_BYTES_MAX, Place
 from meridian.primitives.cid import digest_of, parse_cid
+from meridian.primitives.eip712 import Domain
 from meridian.reward.claims import ClaimsState
 from meridian.reward.report import NO_REPORT
 
@@ -21,12 +23,13 @@ class PublishedReports:
     """Reports as evaluators publish them; found by hash, so a liar's own copy is as good as any.
 
     Args:
-        directories: The publications.
+        places: The publications.
         fetch: Digest -> bytes, unchecked.
+        domain: That of Evaluations.
     """
 
-    def __init__(self, directories: Sequence[Path], fetch: Fetch) -> None:
-        self._directories, self._fetch = directories, fetch
+    def __init__(self, places: Sequence[Place], fetch: Fetch, domain: Domain) -> None:
+        self._places, self._fetch, self._domain = places, fetch, domain
 
     def claims(self, accepted: AcceptedReport) -> ReportedClaims:
         """Return an accepted report with its claims.
@@ -34,28 +37,33 @@ class PublishedReports:
         Raises:
             NotFound: If nobody publishes them (yet).
         """
-        record = self._record(accepted)
-        if record.report.reward_root != accepted.reward_root:
-            raise InvalidInput("report", "is not the accepted one")
+        name = f"epochs/{accepted.epoch:06d}.outcome.json"
+        for place in self._places:
+            data = place.read(name, INDEX_BYTES_MAX)
+            try:
+                found = None if data is None else self._read(data, accepted)
+            except (ValueError, KeyError, TypeError, InvalidInput, NotFound, Unpublished):
+                continue  # whoever publishes nonsense, or names what is not there, is passed over
+            if found is not None:
+                return found
+        raise NotFound(f"nobody publishes the claims of epoch {accepted.epoch}")
+
+    def _read(self, data: bytes, accepted: AcceptedReport) -> ReportedClaims | None:
+        """Return what one publication's index leads to; None if that is another report, or none of ours."""
+        index = msgspec.json.decode(data)
+        if index["report_hash"] != accepted.report_hash.hex():
+            return None
+        record = OutcomeRecord.decode(self._checked(parse_cid(index["outcome"])[1]))
         state = ClaimsState.decode(self._checked(record.claims))
-        if state.reward_root != accepted.reward_root:
-            raise NotFound(f"nobody publishes the claims of epoch {accepted.epoch}")
+        # The report itself counts only if its digest is the accepted one: the contracts will ask for its fields.
+        said = record.report.digest(self._domain)
+        if said != accepted.report_hash or state.reward_root != accepted.reward_root:
+            return None
         rows = [
             key + claim.payee + claim.cumulative.to_bytes(16, "big")
             for key, claim in state.claims.items()
         ]
         return ReportedClaims(record.report, rows, accepted.report_hash)
-
-    def _record(self, accepted: AcceptedReport) -> OutcomeRecord:
-        name = f"{accepted.epoch:06d}.outcome.json"
-        for directory in self._directories:
-            try:
-                index = msgspec.json.decode((directory / "epochs" / name).read_bytes())
-                if index["report_hash"] == accepted.report_hash.hex():
-                    return OutcomeRecord.decode(self._checked(parse_cid(index["outcome"])[1]))
-            except (OSError, ValueError, KeyError, TypeError, InvalidInput, NotFound):
-                continue  # whoever publishes nonsense is passed over
-        raise NotFound(f"nobody publishes the outcome of epoch {accepted.epoch}")
 
     def _checked(self, digest: bytes) -> bytes:
         data = self._fetch(digest)

@@ -5,7 +5,6 @@ which it was signed; a watcher checks it against the members on chain and turns 
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,47 +15,57 @@ from meridian.ephemera.context import Context
 from meridian.ephemera.term import term_network
 from meridian.errors import InvalidInput
 from meridian.node.chain_view import ChainView
+from meridian.node.publications import EVIDENCE, Place
 from meridian.primitives.eip712 import Domain
 
 FILE_BYTES_MAX: Final = 1 << 20
-FOLDER: Final = "evidence"
+SEEN_MAX: Final = 1 << 16
+"""Files that are remembered; more are read again in every round."""
 
 
 class PublishedEvidence:
-    """The evidence in publication directories; `new` gives each file once.
+    """The evidence in publications; `new` gives each file once.
 
     Args:
-        directories: The publications.
+        places: The publications.
         network: The network's 32 bytes.
         domain: That of Evaluations.
         view: For the members of epochs.
     """
 
     def __init__(
-        self, directories: Sequence[Path], network: bytes, domain: Domain, view: ChainView
+        self, places: Sequence[Place], network: bytes, domain: Domain, view: ChainView
     ) -> None:
-        self._directories, self._network = directories, network
+        self._places, self._network = places, network
         self._domain, self._view = domain, view
-        self._seen: set[Path] = set()
+        self._seen: set[tuple[str, str]] = set()
 
     def new(self) -> Iterator[Accusation]:
-        """Yield what new files prove; those that prove nothing are passed over."""
-        for directory in self._directories:
-            for path in sorted((directory / FOLDER).glob("*.json")):
-                if path not in self._seen:
-                    accusation = self._read(path)
-                    self._seen.add(path)
-                    if accusation is not None:
-                        yield accusation
+        """Yield what new files prove; those that prove nothing are passed over.
 
-    def _read(self, path: Path) -> Accusation | None:
+        Raises:
+            RemoteFault: If the chain cannot be asked for members; the file is read again the next time.
+        """
+        for place in self._places:
+            for name in place.evidence():
+                if (place.name, name) in self._seen:
+                    continue
+                data = place.read(f"{EVIDENCE}/{name}", FILE_BYTES_MAX)
+                if data is None:
+                    continue  # it may come, or come back
+                accusation = self._read(data)
+                if len(self._seen) < SEEN_MAX:
+                    self._seen.add((place.name, name))
+                if accusation is not None:
+                    yield accusation
+
+    def _read(self, data: bytes) -> Accusation | None:
         try:
-            with path.open("rb") as file:
-                value: dict[str, Any] = msgspec.json.decode(file.read(FILE_BYTES_MAX))
+            value: dict[str, Any] = msgspec.json.decode(data)
             epoch, term = int(value["epoch"]), int(value["term"])
             evidence = bytes.fromhex(value["evidence"])
             members = self._view.committee(epoch)
             network = term_network(self._network, term)
             return from_evidence(Context(self._domain, network, epoch, members), evidence)
-        except (OSError, ValueError, KeyError, TypeError, InvalidInput, msgspec.DecodeError):
+        except (ValueError, KeyError, TypeError, InvalidInput):
             return None

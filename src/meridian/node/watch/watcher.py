@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from meridian.disputes.commitment_faults import PublishedEpoch, find_faults
@@ -27,6 +28,7 @@ from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.keystore import load_or_create_key
 from meridian.node.network_file import NetworkFile
+from meridian.node.publications import place_of
 from meridian.node.watch.court import Court
 from meridian.node.watch.docket import Docket, Tell
 from meridian.node.watch.options import WatchOptions
@@ -74,13 +76,14 @@ class Watcher:
         assert chain is not None
         self._view = ChainView(chain, network.contracts, network.deploy_block)
         self._reader = NewsReader(self._view, network.deploy_block)
-        self._court = Court(network, chain, load_or_create_key(options.key_file), options)
-        self._docket = Docket(self._court, self._view, tell)
-        directories = network.directories(options.data_dir)
-        self._artefacts = ArtefactClient(network.measure_url, directories)
-        self._reports = PublishedReports(directories, self._artefacts.fetch)
+        self.court = Court(network, chain, load_or_create_key(options.key_file), options)
+        self._docket = Docket(self.court, self._view, tell)
+        places = network.places(options.data_dir)
+        places += [place_of(text, Path()) for text in options.publications]
+        self._artefacts = ArtefactClient(network.measure_url, places)
         domain = network.domain(network.contracts.evaluations)
-        self._evidence = PublishedEvidence(directories, network.network_id, domain, self._view)
+        self._reports = PublishedReports(places, self._artefacts.fetch, domain)
+        self._evidence = PublishedEvidence(places, network.network_id, domain, self._view)
         self._gateway: GatewayPromises | None = None
         self._pending: deque[Promise] = deque()
         self._published: dict[tuple[int, Address], PublishedEpoch] = {}
@@ -93,11 +96,11 @@ class Watcher:
     @property
     def address(self) -> Address:
         """The watcher's account."""
-        return self._court.address
+        return self.court.address
 
     def close(self) -> None:
         """Close journal and connection."""
-        self._court.close()
+        self.court.close()
         if self._rpc is not None:
             self._rpc.close()
 
@@ -227,7 +230,7 @@ class Watcher:
         for receipts in self._gateway.receipts.values():
             if len(receipts) > 1:
                 accusation = double_receipt(receipts[0], receipts[1])
-                if accusation is not None and not self._court.has_slashed(accusation.guilty[0]):
+                if accusation is not None and not self.court.has_slashed(accusation.guilty[0]):
                     self._docket.accuse([accusation])
                 del receipts[1:]
 

@@ -2,8 +2,10 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,25 +15,32 @@ from click.testing import CliRunner, Result
 from markdown_pages import ROOT, fenced
 
 from cli.chain_process import KEYS, write_keys
+from cli.village_jobs import jobs_of
 from meridian.cli.main import main
 from meridian.contracts.artefact import load
 from meridian.disputes.promises import double_receipt
 from meridian.journey.chain_setup import operator_key
 from meridian.journey.layout import Layout
+from meridian.measure.columns import write_segment
 from meridian.measure.receipt import Receipt, SignedReceipt
 from meridian.node.accusation_file import file_of
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.rpc import Rpc
+from meridian.node.chain.sender import Sender
+from meridian.node.chain_view import ChainView
 from meridian.node.deployment_file import Deployment
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.fil_address import fil_text, parse_account
-from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text
+from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text, node_key
 from meridian.primitives.keys import PrivateKey
+from meridian.scenario.jobs import SCHEMA
 
 PAGE = (ROOT / "docs" / "chain.md").read_text()
 SHOWN_URL = "http://127.0.0.1:8545"
 AGGREGATOR = KEYS["operator"]
-EXPECTED_CODE = {"chain withdraw evaluator": 7}
+EXPECTED_CODE = {"chain withdraw evaluator": 7, "chain referee withdraw": 7}
+STARTED_AGO_S = 3600 + 600
+"""The first epoch of `net` is over, and its nodes may still commit themselves."""
 
 
 NODES = ("NODE", "NODE_B", "NODE_C", "NODE_D")
@@ -47,6 +56,12 @@ def node_of(word: str) -> str:
     return str(json.loads(text)["payees"][NODES.index(word)]["node_id"])
 
 
+def number(method: str, account: Address, url: str | None = None) -> int:
+    """A number about an account, on the demo's chain where no other is named."""
+    rpc = Rpc(url or Deployment.load(Path("demo")).rpc_url)
+    return int(rpc.call(method, address_text(account), "latest"), 16)
+
+
 def commands() -> list[list[str]]:
     lines = [line for block in fenced(PAGE, "sh") for line in block.split("\n") if line]
     return [words for words in (shlex.split(line)[1:] for line in lines) if words[0] != "run"]
@@ -60,14 +75,22 @@ class Reader:
         self.chains: list[subprocess.Popen[str]] = []
         self.ran = 0
         files = write_keys(Path())
+        files["operator"].rename("referee.key")
         files["poor"].rename("operator.key")
+        shutil.copy(files["evaluator"], "gas.key")
         Path("passphrase").write_text("correct horse\n")
 
     def run(self, words: list[str]) -> Any:
         if words[:2] == ["chain", "up"]:
             self._up(words)
             return
-        prepare = {"deploy": self._parameters, "reward": self._reward, "dispute": self._accusation}
+        prepare = {
+            "deploy": self._parameters,
+            "reward": self._reward,
+            "leave": self._open_epoch,
+            "self-commit": self._own_jobs,
+            "dispute": self._accusation,
+        }
         for word in words[:2]:
             if word in prepare:
                 prepare[word]()
@@ -92,6 +115,8 @@ class Reader:
             return address_text(relayer().address)
         if word == "PAYEE_C":
             return address_text(self.payee("c").address)
+        if word == "EVALUATOR":
+            return address_text(KEYS["evaluator"].address)
         return word.replace(SHOWN_URL, self.url)
 
     @staticmethod
@@ -110,14 +135,13 @@ class Reader:
         deployment = Deployment.load(Path("demo"))
         return Contract(Rpc(deployment.rpc_url), deployment.contracts.rewards, load("Rewards"))
 
-    def balance(self, account: Address) -> int:
-        return self._number("eth_getBalance", account)
+    @staticmethod
+    def balance(account: Address) -> int:
+        return number("eth_getBalance", account)
 
-    def sent_by(self, account: Address) -> int:
-        return self._number("eth_getTransactionCount", account)
-
-    def _number(self, method: str, account: Address) -> int:
-        return int(self.demo_rewards().rpc.call(method, address_text(account), "latest"), 16)
+    @staticmethod
+    def sent_by(account: Address, url: str | None = None) -> int:
+        return number("eth_getTransactionCount", account, url)
 
     def _demo_up(self) -> None:
         """Keep the demo's chain up, so that not every command has to serve it; and give payees their keys."""
@@ -132,6 +156,7 @@ class Reader:
         accounts = {
             "ACCOUNT": "0x" + json.loads(Path("sponsor.json").read_text())["address"].lower(),
             "EVALUATOR": address_text(KEYS["evaluator"].address),
+            "REFEREE": address_text(AGGREGATOR.address),
         }
         arguments = [accounts.get(word, word) for word in words]
         self.url = self._start([*arguments, "--port", "0"])
@@ -149,12 +174,27 @@ class Reader:
         document = json.loads(block)
         shown = document["aggregators"][0]
         text = block.replace(shown, address_text(AGGREGATOR.address))
+        text = text.replace(str(document["genesis_s"]), str(int(time.time()) - STARTED_AGO_S))
         Path("network-parameters.json").write_text(text)
 
     def _reward(self) -> None:
         block = next(one for one in fenced(PAGE, "json") if "fil_for_epoch" in one)
         contract = fil_text(Deployment.load(Path("net")).contracts.evaluations)
         Path("reward.json").write_text(block.replace("f410f…", contract))
+
+    def _open_epoch(self) -> None:
+        """Open the first epoch while there is an evaluator, as the processes of a network do."""
+        registry = Deployment.load(Path("net")).contracts.registry
+        rpc = Rpc(self.url)
+        sender = Sender(rpc, KEYS["evaluator"], Path("open.sqlite"))
+        data = Contract(rpc, registry, load("Registry")).encode("open_epochs", 0)
+        sender.transact(registry, data, purpose="open")
+        sender.close()
+
+    @staticmethod
+    def _own_jobs() -> None:
+        Path("schema.cbor").write_bytes(SCHEMA.encode())
+        Path("jobs.parquet").write_bytes(write_segment(jobs_of(("node-7",))))
 
     def _accusation(self) -> None:
         """Two receipts with one number, as a dishonest aggregator signs them."""
@@ -202,6 +242,18 @@ def test_every_command_of_the_page_runs(reader):
     assert reader.ran == len(commands()) - 1  # all but the chain itself
     deployment = Deployment.load(Path("net"))
     assert deployment.network == "bazaar"
+
+
+@pytest.mark.journey
+def test_what_one_signed_and_another_sent_stands_on_the_chain(reader):
+    deployment = Deployment.load(Path("net"))
+    view = ChainView(Rpc(reader.url), deployment.contracts)
+    operator = KEYS["poor"].address
+    assert {node.operator for node in view.nodes().values()} == {operator}
+    assert set(view.nodes()) == {node_key("node-7"), node_key("node-8")}
+    assert reader.sent_by(operator, reader.url) == 0
+    assert view.commitments.read("self_committed", 0, node_key("node-7")) is True
+    assert view.registry.read("is_slashed", KEYS["evaluator"].address) is True  # the ruling
 
 
 @pytest.mark.journey

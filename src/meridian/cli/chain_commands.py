@@ -11,6 +11,8 @@ from meridian.cli.chain_dispute_commands import dispute
 from meridian.cli.chain_key_commands import key
 from meridian.cli.chain_member_commands import leave, stake, withdraw
 from meridian.cli.chain_money_commands import fund
+from meridian.cli.chain_referee_commands import referee
+from meridian.cli.chain_relay_commands import register, self_commit
 from meridian.cli.chain_session import (
     ACCOUNT,
     COINS,
@@ -36,7 +38,7 @@ def chain() -> None:
 
 
 for command in (
-    key, stake, leave, withdraw, fund, claim, claim_signed, delegate, dispute,
+    key, stake, register, leave, withdraw, fund, claim, claim_signed, delegate, self_commit, dispute, referee,
 ):  # fmt: skip
     chain.add_command(command)
 

@@ -119,11 +119,13 @@ def _disputes(court: Mapping[str, Any]) -> Table:
         )
         about = f"{row['aggregator']}\n{place}"
         until = _time(row["until_s"])
-        table.add_row("open challenge", row["challenger"], about, until, str(row["epoch"]), "")
+        what = f"open challenge\n{row['challenge_id'][:10]}"
+        table.add_row(what, row["challenger"], about, until, str(row["epoch"]), "")
     for row in court["cases"]:
         until = _time(row["until_s"])
         about = escape(row["uri"])
-        table.add_row("open case", row["escalator"], about, until, str(row["epoch"]), "")
+        what = f"open case {row['case_id']}"
+        table.add_row(what, row["escalator"], about, until, str(row["epoch"]), "")
     for row in court["verdicts"]:
         stake = _coins(row["stake_atto"])
         what = f"verdict, kind {row['kind']}"

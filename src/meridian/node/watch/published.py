@@ -10,7 +10,7 @@ import numpy as np
 from meridian.disputes.accusation import Accusation
 from meridian.disputes.accusation import Commitment as Accused
 from meridian.disputes.commitment_faults import PublishedEpoch, challenge_job, challenge_node
-from meridian.disputes.ways import node_row_tree
+from meridian.disputes.ways import RowTree, node_row_tree
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.measure.commitment import committed_root, load_epoch
 from meridian.measure.manifest import Manifest, Nodes
@@ -71,13 +71,24 @@ def missing_row(commitment: Commitment, schema_digest: bytes, fetch: Fetch) -> A
     """Return a challenge to show what is not published: a job where the nodes are known, else a node."""
     accused = accused_of(commitment)
     try:
-        manifest, schema, checked = _head(commitment, schema_digest, fetch)
-        nodes = node_row_tree(Nodes.decode(checked(manifest.nodes)).rows, schema.lanes.kind)
+        nodes = published_nodes(commitment, schema_digest, fetch)
     except (InvalidInput, RemoteFault):
         return challenge_node(accused, 0)
-    if not nodes.size or committed_root(accused.epoch, nodes.size, nodes.tree.root) != accused.root:
-        return challenge_node(accused, 0)
-    return challenge_job(accused, nodes, 0, 0)
+    return challenge_job(accused, nodes, 0, 0) if nodes.size else challenge_node(accused, 0)
+
+
+def published_nodes(commitment: Commitment, schema_digest: bytes, fetch: Fetch) -> RowTree:
+    """Return the node rows behind a commitment, which lead to its root; jobs are not fetched.
+
+    Raises:
+        InvalidInput: If what is published is not what the manifest names, or does not lead to the root.
+        RemoteFault: If something is not published now.
+    """
+    manifest, schema, checked = _head(commitment, schema_digest, fetch)
+    nodes = node_row_tree(Nodes.decode(checked(manifest.nodes)).rows, schema.lanes.kind)
+    if committed_root(commitment.epoch, nodes.size, nodes.tree.root) != commitment.root:
+        raise InvalidInput("nodes", "the published rows do not lead to the committed root")
+    return nodes
 
 
 def _head(

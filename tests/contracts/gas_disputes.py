@@ -1,5 +1,14 @@
 """The gas of accusations: whole transactions, with verdict and payments unless the row says else."""
 
+from accusation_cases import (
+    attempted_twice,
+    claims_out_of_order,
+    false_total,
+    forgotten_vote,
+    reported_twice,
+    too_much,
+    took_back,
+)
 from contract_world import FIRST, NETWORK, Outcome, account, key
 from deep_trees import commit, deep, omitted
 from disputes_world import BOND, CALENDAR, REFEREES, RESPONSE_S, DisputesWorld, jobs_of
@@ -23,7 +32,15 @@ def measure_judges() -> dict[str, Outcome]:
     world = DisputesWorld()
     names = ("Disputes", "CommitmentProofs", "ReportProofs", "Referees")
     rows = {f"deploy {name}": world.deploy_gas[name] for name in names}
-    for part in (_omissions, _sums_and_order, _promises, _statements, _challenges, _cases):
+    for part in (
+        _omissions,
+        _sums_and_order,
+        _promises,
+        _statements,
+        _reports,
+        _challenges,
+        _cases,
+    ):
         rows |= part()
     return rows
 
@@ -98,6 +115,24 @@ def _statements() -> dict[str, Outcome]:
         pair.append((digest, signed))
     fault = from_evidence(context, double(context, 0, Kind.VOTE, 3, *pair))
     return {"double statement": world.accuse(fault)}
+
+
+def _reports() -> dict[str, Outcome]:
+    """Small ones: four members, four nodes; three signers lose their stakes, or one does."""
+    made = {
+        "wrong reward, 4 nodes, 3 signers": too_much,
+        "decreased, 4 nodes, 3 signers": took_back,
+        "bad claims, 4 nodes, 3 signers": false_total,
+        "disordered claims, 4 nodes, 3 signers": claims_out_of_order,
+        "double attempt": attempted_twice,
+        "amnesia": forgotten_vote,
+        "double report": reported_twice,
+    }
+    rows = {}
+    for name, case in made.items():
+        world, fault = case()
+        rows[name] = world.accuse(fault)
+    return rows
 
 
 def _challenges() -> dict[str, Outcome]:

@@ -1,9 +1,10 @@
 """The faster loop says what py-evm's own loop says: answers, logs, reasons, gas."""
 
 import pytest
+from accusation_cases import made_up_job_sum, said_twice, too_much
 from contract_world import ETHER, FIRST, Refused, World, account
 from quick_evm import hasten
-from test_disputes_bits import changes, made_up_job_sum, said_twice, too_much
+from test_disputes_bits import changes
 
 
 def twins(make):

@@ -83,7 +83,7 @@ class FramingSteps(Accusing):
         author = words[1]
         if kind == "omission":
             return self.kept_promise(made, draw)
-        others = [one for (_, by), one in self.made.items() if by == author and one is not made]
+        others = [one for (_, by), one in self.made.items() if by == author]
         if not others:
             return None
         other = others[draw(len(others))]

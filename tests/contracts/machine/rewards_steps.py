@@ -106,6 +106,31 @@ class RewardsSteps(Scene):
             found[-1] = self.flawed(found[-1], flaw)
         self.call("rewards", "claim_many", [claim.arguments for claim in found])
 
+    def due(self, epoch: int) -> list[Claim]:
+        """True claims under a report that would pay something."""
+        tree = self.trees.get(self.rules.rewards.state.records[epoch].reward_root)
+        claims = [tree.claim(epoch, name) for name in NODES] if tree else []
+        paid = self.rules.rewards.claimed
+        return [one for one in claims if one.cumulative_atto > paid(one.node_key)]
+
+    @precondition(lambda self: self.rules.rewards.state.records)
+    @rule(data=st.data(), way=st.sampled_from(["claim", "claim_many", "claim_to"]))
+    def claim_twice(self, data: st.DataObject, way: str) -> None:
+        """A payee that claims the same again while it is paid, by whichever call."""
+        epochs = [epoch for epoch in self.rules.rewards.state.records if self.due(epoch)]
+        if not epochs:
+            return
+        claim = data.draw(st.sampled_from(self.due(data.draw(st.sampled_from(epochs)))))
+        self.pair.behave(claim.payee, Reenters("rewards", "claim", claim.arguments))
+        if way == "claim_many":
+            self.call("rewards", way, [claim.arguments] * 2)
+        elif way == "claim_to":
+            by = NAME_OF[claim.payee]
+            self.call("rewards", way, claim.arguments, claim.payee, by=by)
+        else:
+            self.call("rewards", way, *claim.arguments)
+        self.pair.behave(claim.payee, None)
+
     @precondition(lambda self: self.rules.rewards.state.records)
     @rule(back=st.integers(0, 1))
     def claim_all(self, back: int) -> None:

@@ -11,6 +11,7 @@ from machine.actors import AGGREGATORS, MEMBER_KEYS, anybody, mostly, near
 from machine.ordinary_steps import OrdinarySteps
 from machine.scene import REPORT_S
 from machine.small_epochs import Made
+from model.rule_state import Answer
 
 from meridian.contracts.calldata import signature_words
 from meridian.contracts.statements import Unavailable
@@ -78,20 +79,25 @@ class VerdictSteps(OrdinarySteps):
     def give_up(self, ahead: int, act: str, lacking: bool) -> None:
         """Close an epoch without a report; its budget goes on, once."""
         epoch = self.next_unreported() + ahead
+        answer: Answer | str = ""
         if act == "continue":
             self.call("evaluations", "continue_void")
         elif act == "abandon":
-            self.call("evaluations", "abandon", epoch)
+            answer = self.call("evaluations", "abandon", epoch)
         elif act == "late":
             self.pair.wait(REPORT_S)
-            self.call("evaluations", "abandon", self.next_unreported())
+            answer = self.call("evaluations", "abandon", self.next_unreported())
         else:
             digest = self.rules.commitments.standing_digest(epoch)
             says = Unavailable(NETWORK, epoch, digest).digest(self.rules.domain("evaluations"))
             members = self.rules.registry.committee(epoch)
             n = quorum(max(1, len(members))) - lacking
             words = [signature_words(MEMBER_KEYS[one].sign(says)) for one in members[:n]]
-            self.call("evaluations", "declare_unavailable", epoch, words)
+            answer = self.call("evaluations", "declare_unavailable", epoch, words)
+        if not isinstance(answer, str):
+            given = answer.events[-1].args
+            for at in (given["epoch"], given["to_epoch"]):
+                self.pair.compare_view("rewards", "budget", at)
 
     @rule(place=st.integers(0, 2), seconds=st.sampled_from([1, 900, 5000]))
     def hold(self, place: int, seconds: int) -> None:

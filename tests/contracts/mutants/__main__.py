@@ -94,8 +94,9 @@ def command(examples: int, only: str) -> None:
             if fault.old not in text:
                 raise click.ClickException(f"{fault.story}: the source has changed")
             path.write_text(text.replace(fault.old, fault.new))
-            document = builder(folder).compile_contract(fault.contract)
-        count, seen = examples_until_noticed(fault.contract, document, examples)
+            contract = fault.inside or fault.contract
+            document = builder(folder).compile_contract(contract)
+        count, seen = examples_until_noticed(contract, document, examples)
         missed += not seen
         verdict = f"noticed in example {count}: {seen}" if seen else f"NOT noticed in {count}"
         took = time.monotonic() - began

@@ -11,6 +11,8 @@ class Fault:
     contract: str
     old: str
     new: str
+    inside: str = ""
+    """The contract that a library's fault is compiled into."""
 
 
 def dropped(story: str, contract: str, line: str) -> Fault:
@@ -140,5 +142,98 @@ FAULTS = (
         "Commitments",
         "    self.words[aggregator] = LISTED | SLASHED",
         "    self.words[aggregator] = LISTED",
+    ),
+    dropped(
+        "anybody convicts aggregators",
+        "Disputes",
+        'msg.sender == commitment_proofs, "disputes: sender"',
+    ),
+    dropped(
+        "a challenge is answered after its time",
+        "Disputes",
+        'block.timestamp <= word & U64_MASK, "disputes: late"',
+    ),
+    dropped(
+        "a challenge is resolved before its time",
+        "Disputes",
+        'block.timestamp > word & U64_MASK, "disputes: early"',
+    ),
+    Fault(
+        "a challenge's bond is paid again and again",
+        "Disputes",
+        "    self.challenges[challenge_id] = CLOSED\n",
+        "",
+    ),
+    Fault(
+        "nothing is burned",
+        "Disputes",
+        "rest: uint256 = stake - stake * convert(burn_ppm, uint256) // MILLION",
+        "rest: uint256 = stake",
+    ),
+    Fault(
+        "claims do not wait for challenges and cases",
+        "Disputes",
+        "    self._hold(epoch, until + response_seconds)\n",
+        "",
+    ),
+    Fault(
+        "a commitment is voided and its report stays",
+        "Disputes",
+        "            extcall Evaluations(evaluations).void(c.epoch)",
+        "            pass",
+    ),
+    dropped(
+        "a kept promise counts as broken",
+        "CommitmentProofs",
+        'keccak256(absence.job.left) != keccak256(row), "proofs: right"',
+    ),
+    dropped(
+        "a right sum counts as wrong",
+        "CommitmentProofs",
+        'not trees._adds_up(left, right, claimed), "proofs: right"',
+    ),
+    dropped(
+        "a job is a duplicate of itself",
+        "CommitmentProofs",
+        'first.epoch < second.epoch, "proofs: epochs"',
+    ),
+    dropped(
+        "leaves in order count as out of order",
+        "CommitmentProofs",
+        'trees._key(gap.left, tree) >= trees._key(gap.right, tree), "proofs: right"',
+    ),
+    Fault(
+        "a node is absent though it has a row",
+        "trees",
+        '        assert before < wanted, "trees: order"\n',
+        "",
+        "CommitmentProofs",
+    ),
+    Fault(
+        "who got his share has got too much",
+        "ReportProofs",
+        "return amount == share or (amount == share + 1 and exact % whole != 0)",
+        "return amount == share + 1 and exact % whole != 0",
+    ),
+    dropped(
+        "a report that gives nothing back takes back",
+        "ReportProofs",
+        'now < had, "proofs: right"',
+    ),
+    Fault(
+        "one signature makes two statements",
+        "ReportProofs",
+        "and eip712._signer(second, second_signature.r, second_signature.vs) == signer\n",
+        "\n",
+    ),
+    dropped(
+        "one referee rules alone",
+        "Referees",
+        'len(signatures) >= self._quorum(), "referees: quorum"',
+    ),
+    dropped(
+        "a referee goes while its case is open",
+        "Referees",
+        'block.timestamp > convert(self.busy_until, uint256), "referees: busy"',
     ),
 )

@@ -177,9 +177,9 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(value))
 
-    def point_manifest(self, epoch: int, digest: bytes) -> None:
+    def point_manifest(self, epoch: int, digest: bytes, publication: str = MEASURE) -> None:
         self.write_json(
-            MEASURE, f"{epoch:06d}.json", {"epoch": epoch, "manifest": cid_text(digest)}
+            publication, f"{epoch:06d}.json", {"epoch": epoch, "manifest": cid_text(digest)}
         )
 
     def manifest(self, epoch: int) -> Manifest:

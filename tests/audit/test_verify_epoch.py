@@ -456,6 +456,43 @@ def test_an_index_that_repeats_the_manifest_wrongly_breaks_it(world: World, name
     assert any("000008.json" in item for item in links["manifest"].items)
 
 
+def other_aggregators(world: World) -> Manifest:
+    return replace(world.manifest(EPOCH), aggregator=address(77), root=digest_of(b"its own"))
+
+
+def test_what_another_aggregator_publishes_and_never_commits_is_a_note(world: World) -> None:
+    other = other_aggregators(world)
+    world.point_manifest(EPOCH, world.put(EVALUATORS[0], other.encode()), EVALUATORS[0])
+    links = links_of(world)
+    assert {link.state for link in links.values()} == {State.HOLDS}
+    [note] = links["manifest"].items
+    assert "000008.json: published by 0x" in note
+    assert "but not committed" in note
+
+
+@pytest.mark.parametrize("what", ["alone", "missing", "flipped", "own", "epoch", "network"])
+def test_an_index_that_names_another_manifest_breaks_it_unless_it_is_anothers(
+    world: World, what: str
+) -> None:
+    """The same note must not hide that the index of a committed manifest was changed."""
+    changed = {
+        "own": {"aggregator": AGGREGATOR.address},
+        "epoch": {"epoch": EPOCH + 1},
+        "network": {"network_id": bytes(32)},
+    }
+    other = replace(other_aggregators(world), **changed.get(what, {}))
+    digest = world.put(EVALUATORS[0], other.encode())
+    path = world.path(EVALUATORS[0], digest)
+    if what == "missing":
+        path.unlink()
+    if what == "flipped":
+        flip(path, 0.5)
+    world.point_manifest(EPOCH, digest, MEASURE if what == "alone" else EVALUATORS[0])
+    links = links_of(world)
+    assert first_broken(list(links.values())) is links["manifest"]
+    assert any(cid_text(digest) in item for item in links["manifest"].items)
+
+
 def test_an_outcome_of_another_epoch_is_refused(world: World) -> None:
     world.write_json(
         EVALUATORS[0],

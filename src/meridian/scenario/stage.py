@@ -17,7 +17,7 @@ import msgspec
 
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import DisputeTerms, Parameters, Terms
-from meridian.errors import RemoteFault, Reverted
+from meridian.errors import RemoteFault
 from meridian.journey import chain_setup, claiming
 from meridian.journey.chain_setup import Accounts
 from meridian.journey.host import HOST, free_port
@@ -275,14 +275,14 @@ class Stage:
         commitment: Commitment = self.await_(committed, f"epoch {epoch} is not committed")
         return commitment
 
-    def end_epoch(self, epoch: int, *, first_is_gone: bool = False) -> None:
-        """End an epoch at both aggregators, or at the second alone."""
+    def end_epoch(self, epoch: int) -> None:
+        """End an epoch at both aggregators."""
         time.sleep(max(0.0, self.work.end_us(epoch) / 1_000_000 - time.time()))
         relayer = self.sender("relayer", self._accounts.relayer)
         chain_setup.open_epochs(relayer, self.view, epoch)
         client = self.fleet.measure_client(self.network)
         with contextlib.closing(client), contextlib.closing(self._standby_client()) as standby:
-            for one in (standby,) if first_is_gone else (client, standby):
+            for one in (client, standby):
                 one.set_clock(self.work.end_us(epoch))
                 one.seal(epoch)
             standby.wait_committed(epoch)
@@ -294,26 +294,29 @@ class Stage:
     def replace_voided(self, epoch: int) -> Commitment:
         """Let the second aggregator commit the epoch in the place of what was voided."""
         call = self._commitment_call(epoch, "replace", self.aggregator.address)
-        self._commit(_STANDBY, self.standby, call, f"replace/{epoch}")
+        self._commit(call, f"replace/{epoch}")
         return self.view.standing()[epoch]
 
     def commit_standby(self, epoch: int) -> Commitment:
         """Let the second aggregator commit the epoch in its own turn."""
         call = self._commitment_call(epoch, "commit")
-        self._commit(_STANDBY, self.standby, call, f"commit/{epoch}")
+        self._commit(call, f"commit/{epoch}")
         return self.view.standing()[epoch]
 
-    def refusal_of_first(self, epoch: int) -> str:
-        """Let the first aggregator commit the truth by hand; return why the contract refuses it, or nothing."""
-        call = self._commitment_call(epoch, "commit")
-        try:
-            self._commit(_FIRST, self.aggregator, call, f"commit/{epoch}")
-        except Reverted as refusal:
-            return refusal.reason
-        return ""
+    def problem_of_first(self, epoch: int) -> str:
+        """Wait until the first aggregator has published an epoch that it cannot commit; return why not."""
+        with contextlib.closing(self.fleet.measure_client(self.network)) as client:
 
-    def _commit(self, name: str, key: PrivateKey, call: bytes, purpose: str) -> None:
-        self.sender(name, key).transact(self.view.commitments.address, call, purpose=purpose)
+            def look() -> str:
+                index = client.epoch(epoch)
+                return str(index.get("problem") or "") if index["state"] == "sealed" else ""
+
+            problem: str = self.await_(look, f"the first aggregator has no problem with {epoch}")
+            return problem
+
+    def _commit(self, call: bytes, purpose: str) -> None:
+        standby = self.sender(_STANDBY, self.standby)
+        standby.transact(self.view.commitments.address, call, purpose=purpose)
 
     def _commitment_call(self, epoch: int, function: str, *voided: Address) -> bytes:
         """Publish what the second aggregator has measured, and return the call that commits to it."""

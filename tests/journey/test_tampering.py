@@ -1,13 +1,19 @@
 """One changed byte in what was published after a real run: `meridian verify` names the link that breaks."""
 
+import http.server
 import json
 import shutil
+import threading
+from functools import partial
 
 import pytest
 
 from journey.system import meridian
+from meridian.node.audit_sources import embedded_chain
+from meridian.node.network_file import NetworkFile
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
+from meridian.primitives.ids import address_text
 
 pytestmark = pytest.mark.journey
 EPOCH = 1
@@ -112,3 +118,27 @@ def test_a_changed_report_is_found_although_every_name_fits_its_bytes(copy):
     record["report"]["verdict_root"] = bytes(32)
     forge(copy, record)
     assert broken_link(copy) == "report"
+
+
+def test_any_web_server_will_do_and_none_is_believed(copy):
+    """The same from a URL, with the chain at an endpoint of one's own; then one bit on the server."""
+    network = NetworkFile.load(copy)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(copy))
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        embedded_chain(copy / "chain" / "chain.sqlite", network.chain_id) as chain,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        arguments = ("verify", "--from", url, "--rpc-url", chain, "--epoch", str(EPOCH))
+        known = address_text(network.contracts.evaluations)
+        ran = meridian(*arguments, "--evaluations", known, "--json")
+        assert ran.code == 0, ran.out + ran.err
+        assert json.loads(ran.out)["anchor"]["evaluations"] == known
+        stranger = meridian(*arguments, "--evaluations", "0x" + "11" * 20)
+        assert stranger.code == 2
+        flip(file_of(copy, "evaluators/2/public", record_of(copy)["block"]))
+        spoilt = meridian(*arguments)
+        assert spoilt.code == 1
+        assert "broken: block" in spoilt.out
+        server.shutdown()

@@ -23,9 +23,11 @@ from meridian.audit.proof_document import FILE_BYTES_MAX, ProofFile, encode_file
 from meridian.audit.proof_text import ProofStep
 from meridian.audit.proofs import chain_step, check_file
 from meridian.audit.source import EvidenceSource
-from meridian.errors import StorageFailure
+from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.audit_sources import open_source
+from meridian.node.published_url import open_published
 from meridian.primitives.amounts import format_fil
+from meridian.primitives.ids import address_text, parse_address
 
 BROKEN: Final = 1
 
@@ -65,28 +67,80 @@ def _console() -> Console:
 
 
 @click.command()
-@data_dir_option
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A run's directory: network.json and the publications.",
+)
+@click.option(
+    "--from",
+    "url",
+    metavar="URL",
+    help="The same, as any web server publishes it; nothing that it says is believed.",
+)
+@click.option(
+    "--rpc-url",
+    metavar="URL",
+    help="With --from: the endpoint of the chain that you trust.  [default: the network file's]",
+)
+@click.option(
+    "--evaluations",
+    metavar="ADDRESS",
+    help="The network's Evaluations contract as you know it; another one breaks the evidence.",
+)
 @epoch_option
 @json_option
 @click.option("--items", is_flag=True, help="Also list what each link that holds is made of.")
-def verify(data_dir: Path, epoch: int, *, as_json: bool, items: bool) -> None:
+def verify(
+    data_dir: Path | None,
+    url: str | None,
+    rpc_url: str | None,
+    evaluations: str | None,
+    epoch: int,
+    *,
+    as_json: bool,
+    items: bool,
+) -> None:
     """Recompute an epoch from public artefacts and the chain, and print the chain of evidence.
 
     Exits with 0 when every link holds (or is sealed), else with 1 and the first broken link's name.
     """
-    with open_source(data_dir) as source:
+    if (data_dir is None) == (url is None):
+        raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
+    opened = open_source(data_dir) if data_dir is not None else open_published(url or "", rpc_url)
+    with opened as source:
+        anchor = _anchor(source, evaluations)
         links = verify_epoch_evidence(source, epoch)
     broken = first_broken(links)
     if as_json:
-        click.echo(json.dumps(links_object(epoch, links)))
+        click.echo(json.dumps(links_object(epoch, links) | {"anchor": anchor}))
     else:
         _print_links(epoch, links, items=items)
+        if url is not None and evaluations is None:
+            click.echo(
+                f"anchored at contract Evaluations {anchor['evaluations']} of chain {anchor['chain_id']}; "
+                "--evaluations ADDRESS says which one you know"
+            )
         if broken:
             click.echo(f"broken: {broken.name}")
         else:
             click.echo(f"epoch {epoch}: every link holds" + _sealed_text(links))
     if broken:
         raise click.exceptions.Exit(BROKEN)
+
+
+def _anchor(source: EvidenceSource, expected: str | None) -> dict[str, Any]:
+    """Return the contract that everything hangs on.
+
+    Raises:
+        InvalidInput: If it is not the one that is expected.
+    """
+    network = source.network
+    if expected is not None and parse_address(expected, "--evaluations") != network.evaluations:
+        raise InvalidInput(
+            "--evaluations", f"the network file names {address_text(network.evaluations)} instead"
+        )
+    return {"chain_id": network.chain_id, "evaluations": address_text(network.evaluations)}
 
 
 def links_object(epoch: int, links: Sequence[Link]) -> dict[str, Any]:

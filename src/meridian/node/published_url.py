@@ -1,0 +1,178 @@
+"""What `meridian verify --from URL` reads: a data directory that any web server publishes, and a chain of one's own choice.
+
+Nothing that the server says is believed: objects must hash to their names, and everything else is compared with the chain.
+What is asked for is kept in a temporary directory for as long as the audit takes, so that it is fetched once and checked
+by the same code as a directory on disk. A server that does not have a file and one that hides it look the same: the link
+that needs it is broken.
+"""
+
+import contextlib
+import http.client
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from meridian.audit import source as plain
+from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.node.audit_chain import ContractChain
+from meridian.node.audit_sources import (
+    INDEX_BYTES_MAX,
+    OBJECT_BYTES_MAX,
+    PublishedSource,
+    network_values,
+)
+from meridian.node.chain.rpc import Rpc, RpcUnavailable
+from meridian.node.measure.publication import ENTRIES_MAX
+from meridian.node.network_file import FILE_NAME, NetworkFile
+from meridian.primitives.cid import cid_text
+
+TIMEOUT_S: Final = 60.0
+PIECE_BYTES: Final = 1 << 20
+_ABSENT: Final = (http.client.FORBIDDEN, http.client.NOT_FOUND, http.client.GONE)
+
+
+class PublishedUrl:
+    """Files below a URL, fetched into a directory when they are asked for.
+
+    Args:
+        url: Of the data directory, http or https.
+        root: Where fetched files are kept, under the same names.
+
+    Raises:
+        InvalidInput: If the URL is neither http nor https.
+    """
+
+    def __init__(self, url: str, root: Path) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise InvalidInput("--from", f"{url!r} is not an http or https URL")
+        self._base = url.rstrip("/")
+        self.root = root
+        self._asked: set[str] = set()
+
+    def fetch(self, name: str, limit: int) -> bool:
+        """Fetch a file unless that was tried before; return whether it is there.
+
+        A file that is longer than the limit is cut one byte behind it, and so is not what it should be.
+
+        Raises:
+            InvalidInput: If the name leads out of the directory.
+            RemoteFault: If the server does not answer.
+        """
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts:
+            raise InvalidInput("publications", f"{name!r} leads out of the published directory")
+        path = self.root.joinpath(*parts)
+        if name not in self._asked:
+            self._asked.add(name)
+            self._download(f"{self._base}/{urllib.parse.quote(name)}", path, limit)
+        return path.is_file()
+
+    def _download(self, url: str, path: Path, limit: int) -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - http(s) only, see __init__
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    left = limit + 1
+                    while left > 0 and (piece := answer.read(min(PIECE_BYTES, left))):
+                        file.write(piece)
+                        left -= len(piece)
+        except urllib.error.HTTPError as error:
+            if error.code not in _ABSENT:
+                raise RemoteFault(f"{url}: answers {error.code} {error.reason}") from error
+        except (OSError, http.client.HTTPException) as error:
+            path.unlink(missing_ok=True)  # half a file is no file
+            raise RemoteFault(f"{url}: {error}") from error
+
+
+class RemoteSource(PublishedSource):
+    """A `PublishedSource` whose files come from a URL.
+
+    Args:
+        files: Where they are fetched.
+        publications: The publication directories, relative to the URL.
+        network: What the network file says.
+        chain: The chain.
+    """
+
+    def __init__(
+        self,
+        files: PublishedUrl,
+        publications: Sequence[str],
+        network: plain.Network,
+        chain: plain.ChainView,
+    ) -> None:
+        super().__init__(files.root, publications, network, chain)
+        self._files = files
+        self._names = publications
+
+    def _fetch(self, name: str, limit: int) -> None:
+        for publication in self._names:
+            self._files.fetch(f"{publication}/{name}", limit)
+
+    def object(self, digest: bytes) -> list[plain.Copy]:
+        """Return the copies of an object, one for each publication that has it."""
+        self._fetch(f"objects/{cid_text(digest)}", OBJECT_BYTES_MAX)
+        return super().object(digest)
+
+    def manifests(self, epoch: int) -> list[plain.Pointer]:
+        """Return what the measure publications name for an epoch."""
+        self._fetch(f"epochs/{epoch:06d}.json", INDEX_BYTES_MAX)
+        return super().manifests(epoch)
+
+    def outcomes(self, epoch: int) -> list[plain.Pointer]:
+        """Return what the evaluators' publications name for an epoch."""
+        self._fetch(f"epochs/{epoch:06d}.outcome.json", INDEX_BYTES_MAX)
+        return super().outcomes(epoch)
+
+    def results(self, epoch: int) -> list[plain.Copy]:
+        """Return the published result file of an epoch, if any."""
+        self._files.fetch(f"results/epoch-{epoch:06d}.json", OBJECT_BYTES_MAX)
+        return super().results(epoch)
+
+    def logs(self) -> list[plain.LogCopy]:
+        """Return the published epoch logs."""
+        for publication in self._names:
+            if not self._files.fetch(f"{publication}/log/checkpoint", INDEX_BYTES_MAX):
+                continue
+            for index in range(ENTRIES_MAX):
+                name = f"{publication}/log/entries/{index:08d}"
+                if not self._files.fetch(name, INDEX_BYTES_MAX):
+                    break
+        return super().logs()
+
+
+@contextlib.contextmanager
+def open_published(url: str, rpc_url: str | None) -> Iterator[plain.EvidenceSource]:
+    """Open the evidence below a URL for as long as the context lasts.
+
+    Args:
+        url: Of the data directory: ``network.json`` lies there, and the publications that it names.
+        rpc_url: The chain's endpoint that is believed; by default the one that the network file names.
+
+    Raises:
+        NotFound: If there is no network file.
+        InvalidInput: If the URL or the network file is none.
+        RemoteFault: If server or chain do not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="meridian-verify-") as folder:
+        root = Path(folder)
+        files = PublishedUrl(url, root)
+        if not files.fetch(FILE_NAME, OBJECT_BYTES_MAX):
+            raise NotFound(f"{url}: publishes no {FILE_NAME}")
+        network = NetworkFile.load(root)
+        rpc = Rpc(rpc_url or network.rpc_url)
+        try:
+            rpc.call("eth_chainId")
+            chain = ContractChain(rpc, network)
+            yield RemoteSource(files, network.publications, network_values(network), chain)
+        except RpcUnavailable as error:
+            raise RemoteFault(
+                f"the chain at {rpc_url or network.rpc_url} does not answer; --rpc-url names another endpoint"
+            ) from error
+        finally:
+            rpc.close()

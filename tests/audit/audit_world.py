@@ -25,11 +25,14 @@ from meridian.audit.source import (
     Schedule,
 )
 from meridian.ephemera.context import Context
+from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root_of
+from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
 from meridian.evaluate.row import Row, RowHeader
+from meridian.evaluate.verdict_document import verdict_document
 from meridian.measure.columns import segment_columns, write_segment
 from meridian.measure.commitment import commit_epoch, load_epoch
 from meridian.measure.epoch_log import EpochRecord, checkpoint_of, verifier_of
@@ -232,15 +235,32 @@ class World:
         (folder / "checkpoint").write_bytes(checkpoint_of("log.testnet", entries).sign(seed))
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How epochs are evaluated."""
+
+    parameters: EvaluationParameters = PARAMETERS
+    layers: tuple[ActiveLayer, ...] = ()
+    artefacts: tuple[bytes, ...] = ()
+    """Published beside the parameters."""
+
+
+RULES = Rules()
+
+
 def make_world(
-    root: Path, liars: int = 1, network: Network = NETWORK, epochs: tuple[int, ...] = EPOCHS
+    root: Path,
+    liars: int = 1,
+    network: Network = NETWORK,
+    epochs: tuple[int, ...] = EPOCHS,
+    rules: Rules = RULES,
 ) -> World:
     """Make both epochs; the last `liars` evaluators contribute one false row, all the same."""
     function = function_named("count")
     chain = MemoryChain(
         network=network,
         members=tuple(key.address for key in EVALUATOR_KEYS),
-        version=Schedule(1, function.digest, PARAMETERS.digest),
+        version=Schedule(1, function.digest, rules.parameters.digest),
         budgets=dict.fromkeys(epochs, BUDGET),
     )
     chain.registered = [
@@ -250,7 +270,9 @@ def make_world(
     ledger = Ledger.empty()
     for epoch in epochs:
         commit(world, epoch)
-        ledger = decide(world, epoch, ledger, liars)
+        for data in (rules.parameters.encode(), *rules.artefacts):
+            world.put(MEASURE, data)
+        ledger = decide(world, epoch, ledger, liars, rules)
     world.write_log()
     pay(world)
     return world
@@ -261,7 +283,7 @@ def commit(world: World, epoch: int) -> None:
     table = jobs_of(epoch)
     commitment = commit_epoch(SCHEMA, epoch, table, {name: payee(name) for name in NODE_IDS})
     parts = [table.slice(0, 20), table.slice(20)] if table.num_rows else []
-    for data in (SCHEMA.encode(), PARAMETERS.encode(), *INPUTS.values()):
+    for data in (SCHEMA.encode(), *INPUTS.values()):
         world.put(MEASURE, data)
     manifest = Manifest(
         network=NAME,
@@ -302,7 +324,9 @@ def put_on_chain(world: World, manifest: Manifest) -> None:
     world.chain.committed = sorted([*others, event], key=lambda one: one.epoch)
 
 
-def decide(world: World, epoch: int, before: Ledger, liars: int = 1) -> Ledger:
+def decide(
+    world: World, epoch: int, before: Ledger, liars: int = 1, rules: Rules = RULES
+) -> Ledger:
     """Evaluate, agree, report and publish, as four evaluators do; returns the ledger afterwards."""
     chain, manifest = world.chain, world.manifest(epoch)
     committed = chain.commitments(epoch)[0]
@@ -316,7 +340,9 @@ def decide(world: World, epoch: int, before: Ledger, liars: int = 1) -> Ledger:
         inputs_root_of(INPUTS),
     )
     given = EpochInput(epoch, nodes.ids, nodes.keys, nodes.payees, jobs, INPUTS)
-    evaluation = function_named("count").evaluate(given, PARAMETERS.function)
+    evaluation = evaluate_layered(
+        function_named("count"), given, rules.parameters.function, rules.layers
+    )
     row = Row.of(header, given, evaluation)
     false = replace(
         row, weights=(99, *row.weights[1:])[: len(row.weights)], verdict_root=bytes(32)
@@ -337,7 +363,7 @@ def decide(world: World, epoch: int, before: Ledger, liars: int = 1) -> Ledger:
             for signed, body in zip(decided.block.rows, decided.bodies, strict=True)
         ],
         members=chain.members,
-        parameters=PARAMETERS,
+        parameters=rules.parameters,
         budget=BUDGET,
         previous=before,
         expected=header,
@@ -372,11 +398,7 @@ def decide(world: World, epoch: int, before: Ledger, liars: int = 1) -> Ledger:
         facts=facts,
         summary=evaluation.summary,
     )
-    verdicts = {
-        "reasons": list(evaluation.reasons),
-        "codes": evaluation.verdicts,
-        "summary": evaluation.summary,
-    }
+    verdicts = verdict_document(given, evaluation)
     for key, publication in zip(EVALUATOR_KEYS, EVALUATORS, strict=True):
         own = mesh.decided[key.address]
         for ledger in (before, outcome.ledger):

@@ -4,11 +4,62 @@ import spec_world as w
 from spec_layout import Cbor, Example, Values, layout
 
 from meridian.evaluate.aggregate import mean, median, trimmed, wmedian
+from meridian.evaluate.flagging import ActiveLayer
+from meridian.evaluate.layer import Column, Group, Layer, Parameter
+from meridian.evaluate.layered import evaluate_with_reasons
+from meridian.evaluate.registry import FUNCTIONS
+from meridian.evaluate.sealed import check_opening, open_reason
+from meridian.evaluate.sealed_layer import PrivateLayer, SealedLayer
 from meridian.evaluate.trace import check_spot, open_spot, trace_root, work_root
-from meridian.evaluate.verdicts import verdict_leaf, verdict_leaves, verdict_root
-from meridian.primitives import hashing
+from meridian.evaluate.verdicts import (
+    evaluation_root,
+    verdict_leaf,
+    verdict_leaves,
+    verdict_root,
+)
+from meridian.primitives import dagcbor, hashing
 from meridian.primitives.cid import digest_of
 from meridian.primitives.hashing import sha256, tagged
+
+LAYER = Layer(
+    name="few-bytes",
+    version=1,
+    reasons=("small",),
+    verdict="bytes < $share * nodes.bytes // 100",
+    columns={"bytes": Column("num_bytes_sent", "integer")},
+    parameters={"share": Parameter("integer", 20, maximum=100)},
+    groups=(Group("nodes", "jobs", ("node",), {"bytes": "sum(bytes)"}),),
+)
+SEALED = PrivateLayer(LAYER, {"share": 34}, sha256(b"salt of few-bytes"))
+# The engine's name stands still, so that the page does not change with every release of it.
+LAYER_SHOWN = dagcbor.encode(dagcbor.decode(LAYER.encode()) | {"engine": "duckdb 1.2.3"})
+
+
+def sealed_reasons() -> Values:
+    use = ActiveLayer(LAYER, {"share": 34}, SEALED.salt)
+    function, parameters = FUNCTIONS["count"], w.PARAMETERS.function
+    made, secret = evaluate_with_reasons(function, w.EPOCH_INPUT, parameters, [use])
+    assert made.sealed is not None
+    assert secret is not None
+    opening = open_reason(w.EPOCH_INPUT, made, secret, 0, 1)
+    root = evaluation_root(w.EPOCH_INPUT, made)
+    assert check_opening(opening, root)
+    return Values(
+        {
+            "public reasons": ", ".join(made.reasons),
+            "public codes": made.verdicts,
+            "true reasons": ", ".join(secret.reasons[code] for code in secret.codes),
+            "count of few-bytes": str(made.sealed.counts[0][1]),
+            "epoch seed": secret.seed,
+            "root of the true reasons of node-a": made.sealed.roots[0],
+            "root of the true reasons of node-b": made.sealed.roots[1],
+            "verdict root": root,
+            "opening of job 1 of node-a, reason": opening.reason,
+            "opening, salt": opening.salt,
+            **{f"opening, sibling {at}": hash_ for at, hash_ in enumerate(opening.path)},
+            "opening, sibling among nodes": opening.node_path[0],
+        }
+    )
 
 
 def evaluation() -> dict[str, Example]:
@@ -28,6 +79,9 @@ def evaluation() -> dict[str, Example]:
     return {
         "bundle": Cbor(w.BUNDLE),
         "parameters": Cbor(w.PARAMETERS.encode()),
+        "layer": Cbor(LAYER_SHOWN),
+        "sealed-layer": Cbor(SealedLayer("few-bytes", 1, sha256(b"stands for one")).encode()),
+        "sealed-reasons": sealed_reasons(),
         "inputs-root": layout(
             data,
             ("tag", "u8", hashing.INPUTS_ROOT),

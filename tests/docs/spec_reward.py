@@ -26,6 +26,7 @@ from meridian.contracts.statements import (
     SelfCommit,
     Transmission,
 )
+from meridian.evaluate.verdict_document import verdict_document
 from meridian.measure.commitment import committed_root
 from meridian.measure.proof import AbsentNodeProof, ProofMaker, Subject
 from meridian.primitives import dagcbor, hashing
@@ -169,13 +170,7 @@ def claims() -> dict[str, Example]:
 
 def outcomes() -> dict[str, Example]:
     evaluation = w.EVALUATION
-    verdicts = dagcbor.encode(
-        {
-            "reasons": list(evaluation.reasons),
-            "codes": evaluation.verdicts,
-            "summary": evaluation.summary,
-        }
-    )
+    verdicts = dagcbor.encode(verdict_document(w.EPOCH_INPUT, evaluation))
     result = json.dumps(RESULT, separators=(",", ":")).encode()
     record = OutcomeRecord(
         network_id=w.NETWORK_ID,

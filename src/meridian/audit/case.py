@@ -16,6 +16,7 @@ from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.sealed_layer import SealedLayer
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.eip712 import Domain
@@ -37,7 +38,7 @@ class Case:
     schedule: Schedule  # function
     function: EvaluationFunction  # function
     parameters: EvaluationParameters  # parameters
-    layers: tuple[ActiveLayer, ...]  # parameters
+    layers: tuple[ActiveLayer | SealedLayer, ...]  # parameters
     inputs: Mapping[str, bytes]  # inputs
     input: EpochInput  # evaluation
     header: RowHeader  # inputs

@@ -5,19 +5,23 @@ breaks where the decided weights or verdicts are not those that the jobs give.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch
+from meridian.audit.sealed import check_sealed_evaluation, sealed_names
 from meridian.errors import InvalidInput, NotFound
-from meridian.evaluate.function import EpochInput, Evaluation
+from meridian.evaluate.flagging import ActiveLayer, check_columns
+from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root_of
-from meridian.evaluate.layered import evaluate_layered
+from meridian.evaluate.layered import evaluate_layered, open_layers
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import Row, RowHeader
-from meridian.evaluate.shipped_layers import active_layers
+from meridian.evaluate.sealed_layer import SealedLayer
+from meridian.evaluate.shipped_layers import resolve_layers
+from meridian.evaluate.verdict_document import verdict_document
+from meridian.measure.columns import segment_columns
 from meridian.primitives import dagcbor
 from meridian.primitives.ids import NodeKey, address_text
 
@@ -66,17 +70,22 @@ def check_parameters(case: Case) -> Finding:
         raise Broken("the manifest has another schema than the scheduled parameters name")
     case.function.check(parameters.function)
     case.parameters = parameters
-    case.layers = active_layers(
+    case.layers = resolve_layers(
         parameters.layers, lambda digest: fetch(case.source, digest, "a fraud layer")
     )
+    check_columns(open_layers(case.layers), segment_columns(case.schema))
     return Finding(
         f"average {parameters.aggregate}, allocation {parameters.allocation}, "
         f"function parameters {parameters.function or 'none'}, {len(case.layers)} fraud layers",
-        tuple(
-            f"layer {use.layer.name} version {use.layer.version}: {dict(use.values) or 'no parameters'}"
-            for use in case.layers
-        ),
+        tuple(_layer_note(layer) for layer in case.layers),
     )
+
+
+def _layer_note(layer: ActiveLayer | SealedLayer) -> str:
+    if isinstance(layer, SealedLayer):
+        return f"layer {layer.name} version {layer.version}: sealed under {layer.sealed.hex()}"
+    values = dict(layer.values) or "no parameters"
+    return f"layer {layer.layer.name} version {layer.layer.version}: {values}"
 
 
 def check_inputs(case: Case) -> Finding:
@@ -105,8 +114,12 @@ def check_inputs(case: Case) -> Finding:
     )
 
 
-def evaluate(case: Case) -> Evaluation:
-    """Evaluate the epoch's jobs."""
+def check_evaluation(case: Case) -> Finding:
+    """Evaluate, and compare with every evaluator's row, with the decided weights and with the published verdicts.
+
+    Raises:
+        Broken: If what was decided does not follow from the jobs, or a published verdict object is another.
+    """
     case.input = EpochInput(
         epoch=case.epoch,
         node_ids=case.nodes.ids,
@@ -115,16 +128,11 @@ def evaluate(case: Case) -> Evaluation:
         jobs=case.jobs,
         inputs=case.inputs,
     )
-    return evaluate_layered(case.function, case.input, case.parameters.function, case.layers)
-
-
-def check_evaluation(case: Case) -> Finding:
-    """Evaluate, and compare with every evaluator's row, with the decided weights and with the published verdicts.
-
-    Raises:
-        Broken: If what was decided does not follow from the jobs, or a published verdict object is another.
-    """
-    case.evaluation = evaluate(case)
+    if sealed_names(case):
+        return check_sealed_evaluation(case)
+    case.evaluation = evaluate_layered(
+        case.function, case.input, case.parameters.function, open_layers(case.layers)
+    )
     own = Row.of(case.header, case.input, case.evaluation)
     body = own.encode()
     agreeing = [address_text(member) for member, row in case.rows if row == body]
@@ -183,11 +191,7 @@ def _difference(case: Case, body: bytes, own: Row) -> str:
 
 def _check_verdicts(case: Case, file: str, digest: bytes) -> None:
     data = fetch(case.source, digest, f"the verdicts that {file} names")
-    own: dict[str, Any] = {
-        "reasons": list(case.evaluation.reasons),
-        "codes": case.evaluation.verdicts,
-        "summary": case.evaluation.summary,
-    }
+    own = verdict_document(case.input, case.evaluation)
     published = dagcbor.decode(data)
     if published != own:
         parts = [

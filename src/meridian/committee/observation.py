@@ -8,6 +8,8 @@ from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunctio
 from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader
+from meridian.evaluate.verdict_document import verdict_document
+from meridian.primitives import dagcbor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Observation:
     body: bytes
     """The row's canonical bytes."""
     evaluation: Evaluation
+    document: bytes = b""
+    """The verdicts artefact (`meridian.evaluate.verdict_document`); empty where there are no jobs to judge."""
 
 
 def observe(
@@ -43,4 +47,5 @@ def observe(
     """
     evaluation = evaluate_layered(function, epoch, parameters.function, layers, threads=threads)
     row = Row.of(header, epoch, evaluation)
-    return Observation(row, row.encode(), evaluation)
+    document = dagcbor.encode(verdict_document(epoch, evaluation))
+    return Observation(row, row.encode(), evaluation, document)

@@ -9,7 +9,7 @@ or how the jobs are cut into batches.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import duckdb
@@ -36,6 +36,8 @@ class ActiveLayer:
 
     layer: Layer
     values: Mapping[str, int | bool | str]
+    salt: bytes | None = field(default=None, repr=False)
+    """Of a sealed layer's private bundle; None: the layer is public."""
 
 
 def flag_reasons(layers: Sequence[ActiveLayer]) -> tuple[str, ...]:

@@ -53,6 +53,16 @@ class EpochInput:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedVerdicts:
+    """What is published of the true reasons of jobs that a sealed layer may have decided (`meridian.evaluate.sealed`)."""
+
+    roots: tuple[bytes, ...]
+    """For each node, the root over the salted true reasons of its jobs."""
+    counts: tuple[tuple[str, int], ...]
+    """For each sealed layer in order, its name and the number of jobs that it flagged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What one evaluator computes."""
 
@@ -64,6 +74,8 @@ class Evaluation:
     """Code -> reason; code 0 is ``ok``."""
     summary: dict[str, int]
     """``jobs``, ``nodes``, the function's own totals, and a count for each reason."""
+    sealed: SealedVerdicts | None = None
+    """Where a sealed layer took part; then `verdicts` are what may be known."""
 
 
 class Evaluate(Protocol):

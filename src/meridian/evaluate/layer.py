@@ -111,10 +111,7 @@ class Layer:
     engine: str = ENGINE
 
     def __post_init__(self) -> None:
-        if not _matches(_LAYER_NAME, self.name):
-            raise InvalidInput("name", f"{self.name!r} is not a layer's name")
-        if type(self.version) is not int or not 1 <= self.version < 1 << 32:
-            raise InvalidInput("version", f"{self.version!r} is not a version")
+        check_layer_name(self.name, self.version)
         if not 1 <= len(self.reasons) <= REASONS_MAX or len(set(self.reasons)) < len(self.reasons):
             raise InvalidInput("reasons", f"are not 1..{REASONS_MAX} different ones")
         if self.engine != ENGINE:
@@ -259,6 +256,18 @@ class Layer:
     def digest(self) -> bytes:
         """The content address of the artefact."""
         return digest_of(self.encode())
+
+
+def check_layer_name(name: Any, version: Any) -> None:
+    """Refuse what cannot be a layer's name and version.
+
+    Raises:
+        InvalidInput: Naming which of them.
+    """
+    if not _matches(_LAYER_NAME, name):
+        raise InvalidInput("name", f"{name!r} is not a layer's name")
+    if type(version) is not int or not 1 <= version < 1 << 32:
+        raise InvalidInput("version", f"{version!r} is not a version")
 
 
 def _plain(item: Column | Parameter | Group) -> dict[str, Any]:

@@ -7,6 +7,7 @@ so it does not abstain.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -22,9 +23,15 @@ from meridian.evaluate.function import (
     Parameters,
 )
 from meridian.evaluate.jobs import NODE, keep_rows
+from meridian.evaluate.sealed import TrueReasons, epoch_seed, sealed_verdicts
+from meridian.evaluate.sealed_layer import SealedLayer
 
 ABUSE: Final = "abuse"
 """Summary: jobs that a layer flagged."""
+
+
+UNDISCLOSED: Final = "undisclosed"
+"""The public reason of a job that a sealed layer may have decided."""
 
 
 def layer_count(name: str) -> str:
@@ -52,8 +59,20 @@ def evaluate_layered(
     Raises:
         InvalidInput: If the function or a layer refuses the parameters or the jobs, or a sum overflows.
     """
+    return evaluate_with_reasons(function, epoch, parameters, layers, threads=threads)[0]
+
+
+def evaluate_with_reasons(
+    function: EvaluationFunction,
+    epoch: EpochInput,
+    parameters: Parameters,
+    layers: Sequence[ActiveLayer],
+    *,
+    threads: int = 1,
+) -> tuple[Evaluation, TrueReasons | None]:
+    """Evaluate an epoch, and return also the true reasons where a layer is sealed; arguments of `evaluate_layered`."""
     if not layers:
-        return function.evaluate(epoch, parameters, threads=threads)
+        return function.evaluate(epoch, parameters, threads=threads), None
     flags = flag(epoch.jobs, layers, threads)
     kept = flags == 0
     inner = function.evaluate(
@@ -67,7 +86,39 @@ def evaluate_layered(
     codes = flags + np.uint8(len(inner.reasons) - 1)
     codes[kept] = np.frombuffer(inner.verdicts, dtype=np.uint8)
     weights = _without_abstentions(epoch, inner.weights, ~kept)
-    return Evaluation(weights, codes.tobytes(), reasons, _summary(inner, layers, flags, weights))
+    summary = _summary(inner, layers, flags, weights)
+    salts = [use.salt for use in layers if use.salt is not None]
+    if not salts:
+        return Evaluation(weights, codes.tobytes(), reasons, summary), None
+    secret = TrueReasons(epoch_seed(epoch.epoch, salts), codes.tobytes(), reasons)
+    counts = [(u.layer.name, summary[layer_count(u.layer.name)]) for u in layers if u.salt]
+    public, public_reasons = disclosed(flags, layers)
+    sealed = sealed_verdicts(epoch, secret, counts)
+    return Evaluation(weights, public, public_reasons, summary, sealed), secret
+
+
+def open_layers(layers: Sequence[ActiveLayer | SealedLayer]) -> tuple[ActiveLayer, ...]:
+    """Return the public layers that decide before the first sealed one: what anybody can recompute."""
+    known = takewhile(lambda use: isinstance(use, ActiveLayer) and use.salt is None, layers)
+    return tuple(use for use in known if isinstance(use, ActiveLayer))
+
+
+def disclosed(
+    flags: npt.NDArray[np.uint8], layers: Sequence[ActiveLayer | SealedLayer]
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the public codes and reasons where a layer is sealed.
+
+    What a public layer in front of it decided is said; whatever reached the sealed layer is `UNDISCLOSED`, flagged or
+    not: otherwise one could learn by trial what it flags.
+
+    Args:
+        flags: Of all layers, or of those before the first sealed one.
+        layers: All layers.
+    """
+    reasons = ("ok", *flag_reasons(open_layers(layers)), UNDISCLOSED)
+    last = len(reasons) - 1
+    public = np.where((flags > 0) & (flags < last), flags, np.uint8(last))
+    return public.astype(np.uint8).tobytes(), reasons
 
 
 def _without_abstentions(
@@ -102,4 +153,6 @@ def _summary(
         last = first + len(use.layer.reasons)
         summary[layer_count(use.layer.name)] = sum(counts[first:last])
         first = last
-    return summary | dict(zip(names, counts[1:], strict=True))
+    secret = {name for use in layers if use.salt is not None for name in flag_reasons([use])}
+    found = dict(zip(names, counts[1:], strict=True))
+    return summary | {name: count for name, count in found.items() if name not in secret}

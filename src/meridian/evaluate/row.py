@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.function import WEIGHT_END, EpochInput, Evaluation
-from meridian.evaluate.verdicts import verdict_leaves, verdict_root
+from meridian.evaluate.verdicts import evaluation_root
 from meridian.primitives.codec import Reader, Writer
 from meridian.primitives.hashing import ROW_BODY, tagged
 
@@ -49,7 +49,7 @@ class Row:
     @classmethod
     def of(cls, header: RowHeader, epoch: EpochInput, evaluation: Evaluation) -> Self:
         """Return the row of an evaluation."""
-        root = verdict_root(verdict_leaves(epoch, evaluation.verdicts))
+        root = evaluation_root(epoch, evaluation)
         return cls(header, root, epoch.node_keys, evaluation.weights)
 
     def encode(self) -> bytes:

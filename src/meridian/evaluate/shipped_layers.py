@@ -8,11 +8,13 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.layer import Layer
+from meridian.evaluate.sealed_layer import PrivateLayer, SealedLayer, is_sealed
 from meridian.primitives.cid import digest_of
 
 
@@ -58,25 +60,62 @@ def _by_digest() -> Mapping[bytes, Layer]:
     return {layer.digest: layer for layer in shipped_layers().values()}
 
 
-def active_layers(
-    uses: Sequence[Mapping[str, Any]], fetch: Callable[[bytes], bytes]
-) -> tuple[ActiveLayer, ...]:
-    """Return the layers that the parameters artefact names, ready to run.
+def resolve_layers(
+    uses: Sequence[Mapping[str, Any]],
+    fetch: Callable[[bytes], bytes],
+    private: Mapping[bytes, PrivateLayer] = MappingProxyType({}),
+) -> tuple[ActiveLayer | SealedLayer, ...]:
+    """Return the layers that the parameters artefact names; a sealed one whose private bundle is not here stays sealed.
 
     Args:
         uses: Its key ``layers``.
         fetch: Digest -> the published bytes, for layers that do not ship.
+        private: Commitment -> private bundle, of sealed layers.
 
     Raises:
         InvalidInput: If fetched bytes are not those of the digest, are no layer, or parameters do not suit it.
     """
+    return tuple(_resolved(use, fetch, private) for use in uses)
+
+
+def _resolved(
+    use: Mapping[str, Any],
+    fetch: Callable[[bytes], bytes],
+    private: Mapping[bytes, PrivateLayer],
+) -> ActiveLayer | SealedLayer:
+    layer = _by_digest().get(use["layer"])
+    if layer is None:
+        data = fetch(use["layer"])
+        if digest_of(data) != use["layer"]:
+            raise InvalidInput("layers", f"the bytes do not hash to {use['layer'].hex()}")
+        if is_sealed(data):
+            sealed = SealedLayer.decode(data)
+            if use["parameters"]:
+                raise InvalidInput("layers", f"the parameters of {sealed.name!r} are in its bundle")
+            found = private.get(sealed.sealed)
+            return sealed if found is None else _unsealed(found)
+        layer = Layer.decode(data)
+    return ActiveLayer(layer, layer.values(use["parameters"]))
+
+
+def _unsealed(private: PrivateLayer) -> ActiveLayer:
+    return ActiveLayer(private.layer, private.layer.values(private.parameters), private.salt)
+
+
+def active_layers(
+    uses: Sequence[Mapping[str, Any]],
+    fetch: Callable[[bytes], bytes],
+    private: Mapping[bytes, PrivateLayer] = MappingProxyType({}),
+) -> tuple[ActiveLayer, ...]:
+    """Return the layers that the parameters artefact names, ready to run; see `resolve_layers`.
+
+    Raises:
+        InvalidInput: As `resolve_layers`.
+        NotFound: If one is sealed and its private bundle is not here.
+    """
     active = []
-    for use in uses:
-        layer = _by_digest().get(use["layer"])
-        if layer is None:
-            data = fetch(use["layer"])
-            if digest_of(data) != use["layer"]:
-                raise InvalidInput("layers", f"the bytes do not hash to {use['layer'].hex()}")
-            layer = Layer.decode(data)
-        active.append(ActiveLayer(layer, layer.values(use["parameters"])))
+    for layer in resolve_layers(uses, fetch, private):
+        if isinstance(layer, SealedLayer):
+            raise NotFound(f"the private bundle of the sealed layer {layer.name!r} is not here")
+        active.append(layer)
     return tuple(active)

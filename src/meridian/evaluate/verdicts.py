@@ -9,13 +9,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from meridian.errors import InvalidInput
-from meridian.evaluate.function import EpochInput
-from meridian.primitives.hashing import EMPTY_TREE, VERDICT_LEAF, VERDICT_NODE, sha256, tagged
+from meridian.evaluate.function import EpochInput, Evaluation
+from meridian.primitives.codec import Writer
+from meridian.primitives.hashing import (
+    EMPTY_TREE,
+    SEALED_COUNTS,
+    SEALED_VERDICTS,
+    VERDICT_LEAF,
+    VERDICT_NODE,
+    sha256,
+    tagged,
+)
 
 
 def verdict_leaf(node_key: bytes, codes: bytes) -> bytes:
     """Return the leaf of a node: its key, the number of its jobs and the hash of their codes."""
-    return tagged(VERDICT_LEAF, node_key, len(codes).to_bytes(8, "big"), sha256(codes))
+    return verdict_leaf_of(node_key, len(codes), sha256(codes))
+
+
+def verdict_leaf_of(node_key: bytes, jobs: int, codes_digest: bytes) -> bytes:
+    """Return the leaf of a node from the SHA-256 of its codes."""
+    return tagged(VERDICT_LEAF, node_key, jobs.to_bytes(8, "big"), codes_digest)
 
 
 def verdicts_by_node(epoch: EpochInput, verdicts: bytes) -> list[bytes]:
@@ -35,6 +49,35 @@ def verdict_leaves(epoch: EpochInput, verdicts: bytes) -> list[bytes]:
     """Return the leaves of an epoch, in the order of its nodes."""
     parts = verdicts_by_node(epoch, verdicts)
     return [verdict_leaf(key, codes) for key, codes in zip(epoch.node_keys, parts, strict=True)]
+
+
+def evaluation_leaves(epoch: EpochInput, evaluation: Evaluation) -> list[bytes]:
+    """Return the leaves of an evaluation; where a layer is sealed, they bind the true reasons too.
+
+    Raises:
+        InvalidInput: As `verdicts_by_node`, or if there is another number of roots than of nodes.
+    """
+    leaves = verdict_leaves(epoch, evaluation.verdicts)
+    if evaluation.sealed is None:
+        return leaves
+    roots = evaluation.sealed.roots
+    if len(roots) != len(leaves):
+        raise InvalidInput("sealed", f"{len(roots)} roots for {len(leaves)} nodes")
+    return [tagged(SEALED_VERDICTS, leaf, root) for leaf, root in zip(leaves, roots, strict=True)]
+
+
+def evaluation_root(epoch: EpochInput, evaluation: Evaluation) -> bytes:
+    """Return the verdict root of an evaluation, which its row carries."""
+    root = verdict_root(evaluation_leaves(epoch, evaluation))
+    return root if evaluation.sealed is None else counted_root(root, evaluation.sealed.counts)
+
+
+def counted_root(root: bytes, counts: Sequence[tuple[str, int]]) -> bytes:
+    """Return the root over the leaves bound to the counts of the sealed layers."""
+    writer = Writer().fixed(root, 32)
+    for name, count in counts:
+        writer.blob(name.encode()).u64(count)
+    return tagged(SEALED_COUNTS, writer.bytes())
 
 
 def _parents(level: Sequence[bytes], tag: int) -> list[bytes]:

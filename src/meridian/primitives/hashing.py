@@ -50,6 +50,13 @@ ROW_SALT: Final = 0x23  # the salt of that commitment, from the member's own key
 TRACE_LEAF: Final = 0x24  # one node's verdict leaf as evidence of work
 TRACE_NODE: Final = 0x25
 TRACE_ROOT: Final = 0x26  # one member's root over them, salted with its address
+SEALED_LAYER: Final = 0x27  # commitment to the private bundle of a fraud layer
+SEALED_SEED: Final = 0x28  # what the salts of an epoch's undisclosed reasons come from
+SEALED_SALT: Final = 0x29  # the salt of one undisclosed reason
+SEALED_LEAF: Final = 0x2A  # one job's true reason
+SEALED_NODE: Final = 0x2B
+SEALED_VERDICTS: Final = 0x2C  # a node's verdict leaf with the root over its true reasons
+SEALED_COUNTS: Final = 0x2D  # the verdict root with the counts of sealed layers
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -66,7 +66,7 @@ def false_observation(true: Observation) -> Observation:
     weights = [weight or 0 for weight in true.row.weights]
     false = [sum(weights) - (len(weights) - 1), *[1] * (len(weights) - 1)]
     row = replace(true.row, weights=tuple(false))
-    return Observation(row, row.encode(), true.evaluation)
+    return replace(true, row=row, body=row.encode())
 
 
 async def _serve(config: EvaluatorConfig, lie: str) -> None:

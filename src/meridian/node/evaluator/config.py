@@ -31,6 +31,8 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a member waits for the one before it to transmit."""
     unavailable_after_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3_600
     """How long we look for what was committed before we sign that nobody publishes it."""
+    private_layers_dir: Path | None = None
+    """Directory with the private bundles (`*.cbor`) of sealed fraud layers; nobody else may read it."""
     retained_epochs: _Retained = 4_096
     """Published epochs whose records are kept, so that members that were away can catch up."""
 

@@ -19,7 +19,6 @@ from meridian.node.durable_file import write_durably
 from meridian.node.evaluator.state import EpochState
 from meridian.node.measure.publication import Publication
 from meridian.node.publications import EVIDENCE, EVIDENCE_INDEX
-from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, NodeKey
@@ -86,7 +85,7 @@ def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
         block=publication.put(decided.block.encode()),
         certificate=publication.put(decided.certificate.encode()),
         rows=tuple(publication.put(body) for body in decided.bodies),
-        verdicts=publication.put(_verdicts(evidence.observation)),
+        verdicts=publication.put(evidence.observation.document),
         previous_claims=publication.put(before.claims.encode()) if before.claims.claims else None,
         claims=publication.put(after.claims.encode()),
         report=evidence.settled.proposal.report,
@@ -119,17 +118,6 @@ def publish_evidence(root: Path, epoch: int, term: int, evidence: bytes) -> None
         write_durably(path, msgspec.json.encode(value) + b"\n")
     names = sorted(one.name for one in folder.glob("*.json"))
     write_durably(root / EVIDENCE_INDEX, msgspec.json.encode(names) + b"\n")
-
-
-def _verdicts(observation: Observation) -> bytes:
-    evaluation = observation.evaluation
-    return dagcbor.encode(
-        {
-            "reasons": list(evaluation.reasons),
-            "codes": evaluation.verdicts,
-            "summary": evaluation.summary,
-        }
-    )
 
 
 def _result(evidence: Evidence) -> bytes:

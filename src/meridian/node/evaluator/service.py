@@ -46,6 +46,7 @@ from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
+from meridian.node.private_layers import load_private_layers
 from meridian.node.process import (
     bound_recursion,
     event_line,
@@ -334,6 +335,7 @@ class EvaluatorService:
             self._network.network_id,
             self._network.calendar,
             self._artefacts.fetch,
+            load_private_layers(self._config.private_layers_dir),
         )
 
     def _resume(self) -> list[PublishedEpoch]:

@@ -5,8 +5,9 @@ digest; the jobs must give the committed root; and the function must be exactly 
 Only then is it evaluated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from meridian.committee.observation import Observation, observe
 from meridian.committee.settlement import EpochTerms
@@ -16,6 +17,7 @@ from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.sealed_layer import PrivateLayer
 from meridian.evaluate.shipped_layers import active_layers
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
@@ -42,7 +44,12 @@ class EpochWork:
 
 
 def prepare(
-    commitment: Commitment, view: ChainView, network: bytes, calendar: Calendar, fetch: Fetch
+    commitment: Commitment,
+    view: ChainView,
+    network: bytes,
+    calendar: Calendar,
+    fetch: Fetch,
+    private: Mapping[bytes, PrivateLayer] = MappingProxyType({}),
 ) -> EpochWork:
     """Fetch, check and evaluate a committed epoch.
 
@@ -52,6 +59,7 @@ def prepare(
         network: The 32 bytes of the network.
         calendar: The network's epochs: every job must belong to this one.
         fetch: The published artefacts; what it returns is checked here.
+        private: Commitment -> private bundle, of sealed fraud layers.
 
     Raises:
         InvalidInput: If the published artefacts do not give what was committed: no row may be signed.
@@ -103,7 +111,7 @@ def prepare(
     )
     terms = _terms(header, commitment, parameters, nodes, view)
     names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
-    layers = active_layers(parameters.layers, checked)
+    layers = active_layers(parameters.layers, checked, private)
     observation = observe(header, epoch_input, function, parameters, layers)
     return EpochWork(commitment, terms, observation, names)
 

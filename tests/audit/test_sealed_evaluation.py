@@ -1,0 +1,128 @@
+"""`verify` where a fraud layer is sealed: what can be recomputed holds or is broken, the rest is called sealed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.audit_world import EVALUATORS, PARAMETERS, Rules, World, make_world
+from meridian.audit.epoch import audit_epoch, verify_epoch_evidence
+from meridian.audit.evidence import State
+from meridian.audit.node_account import account_of
+from meridian.evaluate.flagging import ActiveLayer
+from meridian.evaluate.layer import Column, Layer
+from meridian.evaluate.layered import evaluate_with_reasons
+from meridian.evaluate.sealed import check_opening, open_reason
+from meridian.evaluate.sealed_layer import PrivateLayer
+from meridian.primitives import dagcbor
+from meridian.primitives.hashing import sha256
+
+EPOCH = 8
+SMALL = Layer(
+    name="small",
+    version=1,
+    reasons=("tiny",),
+    verdict="size < 2",
+    columns={"size": Column("num_bytes", "integer")},
+)
+SECRET = PrivateLayer(
+    Layer(
+        name="hunch",
+        version=1,
+        reasons=("brno",),
+        verdict="city = 'Brno'",
+        columns={"city": Column("city", "text")},
+    ),
+    {},
+    sha256(b"of the committee"),
+)
+RULES = Rules(
+    parameters=replace(
+        PARAMETERS,
+        layers=[
+            {"layer": SMALL.digest, "parameters": {}},
+            {"layer": SECRET.public.digest, "parameters": {}},
+        ],
+    ),
+    layers=(ActiveLayer(SMALL, {}), ActiveLayer(SECRET.layer, {}, SECRET.salt)),
+    artefacts=(SMALL.encode(), SECRET.public.encode()),
+)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("sealed"), rules=RULES)
+
+
+def test_everything_holds_but_the_evaluation_is_sealed(sealed: World) -> None:
+    links = {link.name: link for link in verify_epoch_evidence(sealed.source, EPOCH)}
+    assert links.pop("evaluation").state is State.SEALED
+    assert {link.state for link in links.values()} == {State.HOLDS}
+    assert any("sealed under" in item for item in links["parameters"].items)
+
+
+def test_a_node_sees_what_is_public_of_its_jobs(sealed: World) -> None:
+    account = account_of(sealed.source, EPOCH, "alpha")
+    assert (account.jobs, account.succeeded) == (3, 0)
+    assert account.failures == {"small: tiny": 2, "undisclosed": 1}
+    assert account.weight is not None
+
+
+def forged(world: World, change: Callable[[dict[str, Any]], None]) -> None:
+    record = world.record(EVALUATORS[0], EPOCH)
+    value = dagcbor.decode(world.read(EVALUATORS[0], record.verdicts))
+    change(value)
+    digest = world.put(EVALUATORS[1], dagcbor.encode(value))
+    world.publish_record(EVALUATORS[1], replace(record, verdicts=digest))
+
+
+def flip_code(value: dict[str, Any]) -> None:
+    value["codes"] = bytes([value["codes"][0] ^ 1]) + value["codes"][1:]
+
+
+def flip_root(value: dict[str, Any]) -> None:
+    roots = value["sealed"]["roots"]
+    value["sealed"]["roots"] = bytes([roots[0] ^ 1]) + roots[1:]
+
+
+def lower_count(value: dict[str, Any]) -> None:
+    value["sealed"]["counts"][0][1] -= 1
+    value["summary"]["layer hunch"] -= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flip_code,
+        flip_root,
+        lower_count,
+        lambda value: value["summary"].update({"layer small": 0}),
+        lambda value: value["summary"].update({"layer hunch": 0}),
+        lambda value: value["nodes"][0].reverse(),
+        lambda value: value.pop("sealed"),
+        lambda value: value.update({"more": 1}),
+        lambda value: value["sealed"].update({"counts": [["other", 16]]}),
+    ],
+)
+def test_what_can_be_recomputed_is(
+    change: Callable[[dict[str, Any]], None], tmp_path: Path, sealed: World
+) -> None:
+    world = sealed.copied_to(tmp_path)
+    forged(world, change)
+    links = {link.name: link for link in verify_epoch_evidence(world.source, EPOCH)}
+    assert links["evaluation"].state is State.BROKEN
+
+
+def test_an_evaluator_opens_one_reason_and_anybody_checks_it_against_the_report(
+    sealed: World,
+) -> None:
+    case, _ = audit_epoch(sealed.source, EPOCH)
+    evaluation, secret = evaluate_with_reasons(
+        case.function, case.input, case.parameters.function, RULES.layers
+    )
+    assert secret is not None
+    opening = open_reason(case.input, evaluation, secret, 0, 0)
+    assert check_opening(opening, case.report.verdict_root)
+    assert not check_opening(replace(opening, reason="small: tiny"), case.report.verdict_root)

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from meridian.primitives.amounts import format_fil
+
 
 @click.command()
 @click.option(
@@ -19,7 +21,8 @@ import click
     help="The network's directory: network.json and the publications.",
 )
 @click.option("--node", "node_id", default="all", show_default=True, metavar="ID",
-              help="The node whose receipts are followed.")  # fmt: skip
+              help="Check for this node only: that its jobs are in each commitment, that its receipts (with --gateway) are"
+              " kept, and that its rewards follow. Nothing about others, so it is cheap.")  # fmt: skip
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -135,7 +138,10 @@ def event_text(event: str, fields: dict[str, Any]) -> str:
     head = f"epoch {fields['epoch']}: " if "epoch" in fields else ""
     match event:
         case "commitment":
-            return f"{head}commitment over {fields['jobs']} jobs: {_found(fields['faults'])}"
+            whose = f" of {fields['node']}" if "node" in fields else ""
+            return f"{head}commitment over {fields['jobs']} jobs{whose}: {_found(fields['faults'])}"
+        case "reward":
+            return head + _reward(fields)
         case "report":
             return f"{head}report 0x{fields['report'].hex()[:16]}: {_found(fields['faults'])}"
         case "accusation":
@@ -154,6 +160,15 @@ def _found(faults: Sequence[str]) -> str:
         return "nothing is wrong"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return faults[0] + more
+
+
+def _reward(fields: dict[str, Any]) -> str:
+    share = fields["share"]
+    follows = "" if share is None else f", its share is {format_fil(share)}"
+    got = f"{fields['node']} gets {format_fil(fields['amount'])} for {fields['jobs']} jobs{follows}"
+    if fields["amount"] or not fields["jobs"]:
+        return got
+    return f"{got}: it may be deferred, and is paid later then"
 
 
 def _next(fields: dict[str, Any]) -> str:

@@ -44,13 +44,19 @@ class PublishedEpoch:
     lanes: LaneKind
 
 
-def find_faults(epoch: PublishedEpoch) -> list[Accusation]:
-    """Return every accusation that the published rows allow, proofs before challenges."""
-    nodes = list(_node_faults(epoch))
-    jobs = [
-        fault for place in range(len(epoch.node_rows)) for fault in _job_faults(epoch, place, nodes)
-    ]
-    return sorted([*nodes, *jobs], key=lambda fault: fault.takes_bond)
+def find_faults(epoch: PublishedEpoch, places: Sequence[int] | None = None) -> list[Accusation]:
+    """Return every accusation that the published rows allow, proofs before challenges.
+
+    Args:
+        epoch: What was published.
+        places: Of the nodes whose jobs are looked at; None: all.
+    """
+    faults = list(_node_faults(epoch))
+    if not faults:  # else nothing hangs from the root
+        nodes = node_row_tree(epoch.node_rows, epoch.lanes)
+        for place in range(nodes.size) if places is None else places:
+            faults += _job_faults(epoch, place, nodes)
+    return sorted(faults, key=lambda fault: fault.takes_bond)
 
 
 def bad_sum(
@@ -143,13 +149,8 @@ def _is_root(epoch: PublishedEpoch, top: bytes) -> bool:
     return committed_root(commitment.epoch, commitment.n_nodes, top) == commitment.root
 
 
-def _job_faults(
-    epoch: PublishedEpoch, place: int, found: Sequence[Accusation]
-) -> Iterator[Accusation]:
+def _job_faults(epoch: PublishedEpoch, place: int, nodes: RowTree) -> Iterator[Accusation]:
     commitment, rows = epoch.commitment, epoch.job_rows[place]
-    if found:  # nothing hangs from a root that the node rows do not lead to
-        return
-    nodes = node_row_tree(epoch.node_rows, epoch.lanes)
     stated = NodeRow.decode(nodes.rows[place]).job_root
     count = int.from_bytes(stated[32:40], "big")
     try:

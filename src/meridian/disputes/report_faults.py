@@ -142,8 +142,40 @@ class Judged:
         return previous, key, self.claims.place(key), before
 
 
-def find_report_faults(judged: Judged) -> Iterator[Accusation]:
+@dataclass(frozen=True, slots=True)
+class NodeReward:
+    """What a report gives one node, and what the contracts would compute."""
+
+    jobs: int
+    """That the commitment counts."""
+    payee: bytes
+    """Whom the claim pays; nobody without a claim."""
+    amount: int
+    """Atto of this report."""
+    share: int | None
+    """The node's share of the budget by the epoch's rule, atto, rounded down; None: there is no rule."""
+
+
+def node_reward(judged: Judged, key: bytes) -> NodeReward:
+    """Return what a report gives one node."""
+    payee, cumulative = judged.claims.amounts.get(key, (b"", 0))
+    had = {} if judged.before is None else judged.before.amounts
+    amount = cumulative - had.get(key, (b"", 0))[1]
+    rows = {row[8:40].tobytes(): row.tobytes() for row in judged.epoch.node_rows}
+    row = rows.get(key)
+    jobs = 0 if row is None else int.from_bytes(row[92:100], "big")
+    share = None if judged.terms.rule == 0 else 0
+    if row is not None and share is not None:
+        share = _share(judged, row)[0]
+    return NodeReward(jobs, payee, amount, share)
+
+
+def find_report_faults(judged: Judged, only: bytes | None = None) -> Iterator[Accusation]:
     """Yield every accusation that a report's claims allow; the rows must lead to its root.
+
+    Args:
+        judged: The report.
+        only: The key of the one node whose claim is looked at; None: all.
 
     Raises:
         InvalidInput: If the rows are not those of the report or of its predecessor.
@@ -153,8 +185,8 @@ def find_report_faults(judged: Judged) -> Iterator[Accusation]:
     yield from faults
     if faults:  # nothing can be looked up in a tree without order
         return
-    yield from _decreases(judged)
-    yield from _excesses(judged)
+    yield from _decreases(judged, only)
+    yield from _excesses(judged, only)
 
 
 def _check(judged: Judged) -> None:
@@ -182,22 +214,24 @@ def _tree_faults(judged: Judged) -> Iterator[Accusation]:
         yield judged.accuse("bad_claims", rest, reason)
 
 
-def _decreases(judged: Judged) -> Iterator[Accusation]:
+def _decreases(judged: Judged, only: bytes | None) -> Iterator[Accusation]:
     if judged.before is None:
         return
     now = judged.claims.amounts
     for key, (_, had) in judged.before.amounts.items():
         has = now.get(key, (b"", 0))[1]
-        if has < had:
+        if has < had and only in {None, key}:
             reason = f"{key.hex()} had {had} and now has {has}"
             yield judged.accuse("decreased", judged.places(key), reason)
 
 
-def _excesses(judged: Judged) -> Iterator[Accusation]:
+def _excesses(judged: Judged, only: bytes | None) -> Iterator[Accusation]:
     nodes = node_row_tree(judged.epoch.node_rows, judged.epoch.lanes)
     rows = {row[8:40]: row for row in nodes.rows}
     had = {} if judged.before is None else judged.before.amounts
     for key, (payee, cumulative) in judged.claims.amounts.items():
+        if only not in {None, key}:
+            continue
         amount = cumulative - had.get(key, (b"", 0))[1]
         reason = _excess(judged, key, payee, amount, rows.get(key)) if amount > 0 else None
         if reason is not None:
@@ -231,10 +265,15 @@ def _excess(judged: Judged, key: bytes, payee: bytes, amount: int, row: bytes | 
         return f"node {key.hex()} is paid to another account than its payee"
     if judged.terms.rule == 0:
         return None
-    weight = judged.terms.weight(row[92:])
-    whole = judged.terms.weight(judged.epoch.commitment.annotation)
-    budget = judged.terms.node_budget(judged.budget)
-    share, rest = divmod(budget * weight, whole) if whole else (0, 0)
+    share, rest = _share(judged, row)
     if amount == share or (rest and amount == share + 1):
         return None
     return f"node {key.hex()} got {amount}, its share is {share}"
+
+
+def _share(judged: Judged, row: bytes) -> tuple[int, int]:
+    """Return a node's share of the budget by the epoch's rule, rounded down, and whether a rest is left."""
+    weight = judged.terms.weight(row[92:])
+    whole = judged.terms.weight(judged.epoch.commitment.annotation)
+    budget = judged.terms.node_budget(judged.budget)
+    return divmod(budget * weight, whole) if whole else (0, 0)

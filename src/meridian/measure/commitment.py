@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput
 from meridian.measure.columns import column_values, read_segment, segment_columns
@@ -203,6 +204,36 @@ def load_epoch(manifest: Manifest, schema: NetworkSchema, fetch: Fetch) -> tuple
         tables.append(_named(f"segment {at}", partial(_read_segment, fetch, segment, schema)))
     jobs = pa.concat_tables(tables) if tables else segment_columns(schema).empty_table()
     return nodes, _with_node_column(jobs, nodes)
+
+
+def load_node_jobs(
+    manifest: Manifest, schema: NetworkSchema, fetch: Fetch, nodes: Nodes, place: int
+) -> pa.Table:
+    """Fetch only the segments in which one node's jobs must stand, and return its jobs, in order.
+
+    Where to look follows from the counts in the node rows and in the manifest. If those are wrong, jobs may be missing:
+    whoever finds that the rows do not give the node's job tree must load the whole epoch before saying so.
+
+    Args:
+        manifest: What the epoch consists of.
+        schema: The schema that the manifest names.
+        fetch: Gives the bytes of a digest.
+        nodes: The epoch's nodes.
+        place: Of the node.
+
+    Raises:
+        InvalidInput: With the artefact that is not what the manifest names.
+    """
+    counts = nodes.job_counts
+    first = sum(counts[:place])
+    end, start = first + counts[place], 0
+    tables = [segment_columns(schema).empty_table()]
+    for at, segment in enumerate(manifest.segments):
+        if start < end and first < start + segment.rows:
+            tables.append(_named(f"segment {at}", partial(_read_segment, fetch, segment, schema)))
+        start += segment.rows
+    jobs = pa.concat_tables(tables)
+    return jobs.filter(pc.equal(jobs.column("node_id"), nodes.ids[place]))
 
 
 def _read_segment(fetch: Fetch, segment: SegmentRef, schema: NetworkSchema) -> pa.Table:

@@ -17,7 +17,7 @@ class WatchOptions:
     key_file: Path
     """Its account: pays the gas and the bonds, and gets what a verdict gives."""
     node_id: str | None = None
-    """The node whose receipts are followed; None: all nodes."""
+    """The one node whose inclusion, receipts and rewards are checked; None: everything of everybody."""
     publications: tuple[str, ...] = ()
     """Further publications, directories or URLs, beside those of `network.json`."""
     gateway_dir: Path | None = None

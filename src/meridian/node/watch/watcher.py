@@ -8,9 +8,11 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch, find_faults
 from meridian.disputes.promises import (
     Promise,
@@ -19,7 +21,7 @@ from meridian.disputes.promises import (
     duplicates,
     omission,
 )
-from meridian.disputes.report_faults import find_report_faults
+from meridian.disputes.report_faults import find_report_faults, node_reward
 from meridian.errors import InvalidInput, NotFound, Overloaded, RemoteFault
 from meridian.measure.schema import NetworkSchema
 from meridian.node.chain.rpc import ChainClient, Rpc
@@ -33,14 +35,16 @@ from meridian.node.watch.court import Court
 from meridian.node.watch.docket import Docket, Tell
 from meridian.node.watch.options import WatchOptions
 from meridian.node.watch.promises import GatewayPromises
-from meridian.node.watch.published import missing_row, published_epoch
+from meridian.node.watch.published import missing_row, place_of_node, published_epoch
 from meridian.node.watch.reports import PublishedReports, judged
 from meridian.node.watch.statements import PublishedEvidence
-from meridian.primitives.ids import ZERO_ADDRESS, Address
+from meridian.primitives.ids import ZERO_ADDRESS, Address, node_key
 from meridian.reward.report import NO_REPORT
 
 DUPLICATE_EPOCHS: Final = 8
 """A job is looked for in so many earlier epochs of the same aggregator."""
+KEPT_EPOCHS: Final = 16
+"""So many of the newest epochs are kept in memory also when they are paid out."""
 
 
 class Watcher:
@@ -65,6 +69,7 @@ class Watcher:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._options, self._tell, self._now_s = options, tell, now_s
+        self._only = None if options.node_id is None else node_key(options.node_id)
         self._network = network = NetworkFile.load(options.data_dir)
         if network.contracts.disputes == ZERO_ADDRESS:
             raise NotFound(
@@ -81,6 +86,7 @@ class Watcher:
         places = network.places(options.data_dir)
         places += [place_of(text, Path()) for text in options.publications]
         self._artefacts = ArtefactClient(network.measure_url, places)
+        self._where = network.schema_digest, self._artefacts.fetch
         domain = network.domain(network.contracts.evaluations)
         self._reports = PublishedReports(places, self._artefacts.fetch, domain)
         self._evidence = PublishedEvidence(places, network.network_id, domain, self._view)
@@ -91,6 +97,7 @@ class Watcher:
         self._checked: set[tuple[int, bytes]] = set()
         self._missing_since_s: dict[tuple[int, bytes], float] = {}
         self._judged: set[bytes] = set()
+        self._over: set[int] = set()
         self._stopping = False
 
     @property
@@ -126,17 +133,30 @@ class Watcher:
         """
         news = self._reader.news()
         self._docket.bring_waiting()
-        for number, epoch in sorted(news.epochs.items()):
-            for commitment in epoch.standing:
+        self._forget_old(news)
+        for number in sorted(news.epochs.keys() - self._over):
+            for commitment in news.epochs[number].standing:
                 self._look_at_commitment(number, commitment)
         self._look_at_promises()
         self._look_at_receipts()
-        for accusation in self._evidence.new():
+        for accusation in self._evidence.new() if self._only is None else ():
             self._docket.accuse([accusation])
         for report in news.reports:
             self._look_at_report(report, news)
-        self._docket.renew(news)
+        if self._only is None:
+            self._docket.renew(news)
         self._docket.resolve(self._now_s())
+
+    def _forget_old(self, news: ChainNews) -> None:
+        """Let go of epochs that are paid out, except the newest, in which what is counted again may have stood."""
+        newest = max(news.epochs, default=0)
+        for number in news.epochs.keys() - self._over:
+            if number + KEPT_EPOCHS < newest and (
+                number in news.abandoned or self._view.is_unlocked(number)
+            ):
+                self._over.add(number)
+                for place in [place for place in self._published if place[0] == number]:
+                    self._forget(*place)
 
     # -- commitments ------------------------------------------------------------------------------
 
@@ -145,21 +165,14 @@ class Watcher:
         if key in self._checked:
             return
         try:
-            epoch = published_epoch(commitment, self._network.schema_digest, self._artefacts.fetch)
+            epoch = published_epoch(commitment, *self._where, self._only)
         except (InvalidInput, RemoteFault) as problem:
             self._miss(key, commitment, str(problem))
             return
         self._checked.add(key)
-        faults = find_faults(epoch)
-        self._tell(
-            "commitment",
-            {
-                "epoch": number,
-                "aggregator": commitment.aggregator,
-                "jobs": int.from_bytes(commitment.annotation[:8], "big"),
-                "faults": [fault.reason for fault in faults],
-            },
-        )
+        faults, fields = self._commitment_faults(epoch)
+        fields |= {"epoch": number, "aggregator": commitment.aggregator}
+        self._tell("commitment", fields | {"faults": [fault.reason for fault in faults]})
         if faults:
             self._docket.accuse(faults)
             return
@@ -168,6 +181,16 @@ class Watcher:
         with contextlib.suppress(InvalidInput):  # an empty epoch has nothing to look up
             self._sorted[place] = SortedEpoch(epoch)
             self._look_for_duplicates(place)
+
+    def _commitment_faults(self, epoch: PublishedEpoch) -> tuple[list[Accusation], dict[str, Any]]:
+        """Return what is wrong, and how many jobs of whom were looked at."""
+        if self._only is None:
+            jobs = int.from_bytes(epoch.commitment.annotation[:8], "big")
+            return find_faults(epoch), {"jobs": jobs}
+        place = place_of_node(epoch.node_rows, self._only)
+        own = () if place is None else (place,)
+        jobs = sum(len(epoch.job_rows[at]) for at in own)
+        return find_faults(epoch, own), {"jobs": jobs, "node": self._options.node_id}
 
     def _miss(self, key: tuple[int, bytes], commitment: Commitment, problem: str) -> None:
         """Wait for artefacts that are not published; challenge their aggregator when patience ends."""
@@ -178,10 +201,13 @@ class Watcher:
             return
         self._checked.add(key)
         if not self._view.is_unlocked(commitment.epoch):
-            wanted = missing_row(commitment, self._network.schema_digest, self._artefacts.fetch)
-            self._docket.accuse([wanted])
+            wanted = missing_row(commitment, *self._where, self._only)
+            if wanted is not None:
+                self._docket.accuse([wanted])
 
     def _look_for_duplicates(self, place: tuple[int, Address]) -> None:
+        if self._only is not None:  # what is counted twice harms the others
+            return
         number, aggregator = place
         for before in range(number - DUPLICATE_EPOCHS, number):
             first = self._sorted.get((before, aggregator))
@@ -212,7 +238,10 @@ class Watcher:
             )  # an accusation that cannot be sent now waits on the docket
             of_aggregator = promise.receipt.receipt.aggregator
             epochs = {n: one for (n, who), one in self._sorted.items() if who == of_aggregator}
-            if any(number not in epochs for number in promise.epochs(self._network.calendar)):
+            due = promise.epochs(self._network.calendar)
+            if not self._over.isdisjoint(due):
+                continue  # nothing can be undone any more
+            if any(number not in epochs for number in due):
                 self._pending.append(promise)
                 continue
             accusation = omission(promise, epochs, self._network.calendar)
@@ -254,7 +283,7 @@ class Watcher:
             return
         try:
             case = judged(report, previous, epoch, self._reports, self._view)
-            faults = list(find_report_faults(case))
+            faults = list(find_report_faults(case, self._only))
         except (NotFound, InvalidInput) as problem:
             self._docket.say_once("unpublished", epoch=report.epoch, reason=str(problem))
             return
@@ -267,5 +296,8 @@ class Watcher:
                 "faults": [fault.reason for fault in faults],
             },
         )
+        if self._only is not None:
+            reward = asdict(node_reward(case, self._only))
+            self._tell("reward", {"epoch": report.epoch, "node": self._options.node_id} | reward)
         if faults:
             self._docket.accuse(faults)

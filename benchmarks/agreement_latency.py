@@ -15,7 +15,14 @@ from meridian.ephemera.limits import Timing
 
 PROCESSES = 2
 TIMING = Timing(
-    have_ms=0, grace_ms=0, view_ms=60_000, view_max_ms=60_000, resend_ms=20_000, fetch_ms=20_000
+    row_ms=0,
+    reveal_ms=0,
+    have_ms=0,
+    grace_ms=0,
+    view_ms=60_000,
+    view_max_ms=60_000,
+    resend_ms=20_000,
+    fetch_ms=20_000,
 )
 """Grace timers at zero; no other timer fires within a measured epoch."""
 

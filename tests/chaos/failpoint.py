@@ -24,6 +24,7 @@ from meridian.ephemera.evidence import DOUBLE_KINDS
 from meridian.ephemera.journal import read_context
 from meridian.ephemera.message import (
     ReportSignature,
+    Reveal,
     ViewChange,
     lock_digest,
     propose_digest,
@@ -38,7 +39,8 @@ VARIABLE: Final = "MERIDIAN_FAILPOINT"
 SEND_GRACE_S: Final = 0.003
 """After a send the process lives so long, that the links may hand the bytes to the kernel, or half of them."""
 
-SIGNED: Final = DOUBLE_KINDS | {Kind.REPORT_SIG}
+SIGNED: Final = DOUBLE_KINDS | {Kind.REPORT_SIG, Kind.REVEAL}
+"""Kinds that carry a signature of their member; a REVEAL carries that of its ROW."""
 FRAME_RECORDS: Final = frozenset({"row", "have", "propose", "echo", "view_change", "report"})
 
 
@@ -261,7 +263,8 @@ def said_by(message: Any) -> Said:
 def statement(message: Any) -> dict[str, Any]:
     """What a signed message says: kind, view, digest, and the lock of a VIEW_CHANGE."""
     view = getattr(message, "view", 0)
-    line: dict[str, Any] = {"kind": type(message).__name__, "view": view}
+    kind = "Row" if isinstance(message, Reveal) else type(message).__name__
+    line: dict[str, Any] = {"kind": kind, "view": view}
     match message:
         case ReportSignature(_, attempt, digest):
             line["digest"] = report_digest(attempt, digest).hex()

@@ -24,7 +24,17 @@ from meridian.ephemera import frame as frames
 from meridian.ephemera.block import have_digest
 from meridian.ephemera.context import Kind
 from meridian.ephemera.effects import Decided
-from meridian.ephemera.message import Echo, Have, Message, ReportSignature, Row, Vote, report_digest
+from meridian.ephemera.message import (
+    Echo,
+    Have,
+    Message,
+    ReportSignature,
+    Reveal,
+    Row,
+    Vote,
+    report_digest,
+)
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput
 from meridian.journey.saboteur import garbage
@@ -138,9 +148,13 @@ class Hostile:
             return self._key.sign(context.statement(kind, view, digest))
 
         match message:
-            case Row():
+            case Row() | Reveal():
+                opening = Opening(bytes(32), b"\x0b" * 32, NO_TRACE)
+                other = commitment_of(self._key.address, opening)
                 signature = sign(Kind.ROW, 0, other)
-                message = replace(message, digest=other, signature=signature, body=None)
+                message = replace(message, digest=other, signature=signature)
+                if isinstance(message, Reveal):
+                    message = replace(message, opening=opening, body=None)
             case Have(_, entries):
                 if len(entries) > context.rows_min:
                     entries = entries[:-1]

@@ -106,7 +106,15 @@ class Committee:
 
 
 TIMING: Final = Timing(
-    have_ms=200, grace_ms=50, view_ms=2_000, view_max_ms=8_000, resend_ms=300, fetch_ms=500
+    row_ms=200,
+    reveal_ms=50,
+    have_ms=200,
+    fill_ms=1_000,
+    grace_ms=50,
+    view_ms=2_000,
+    view_max_ms=8_000,
+    resend_ms=300,
+    fetch_ms=500,
 )
 LIMITS: Final = Limits(
     epochs_max=OPEN_EPOCHS_MAX, piece_bytes=256 * KIB, closed_cache_bytes_max=4096 * KIB

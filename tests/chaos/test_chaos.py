@@ -29,7 +29,8 @@ from meridian.ephemera import frame as frames
 from meridian.ephemera.context import Kind
 from meridian.ephemera.effects import Record
 from meridian.ephemera.journal import context_value
-from meridian.ephemera.message import Row
+from meridian.ephemera.message import Reveal, Row
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.node.safety_log import SafetyLog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,9 +234,11 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
 
     lines = open_lines(config.statements(0))
     transport = WatchedTransport(Out(), log, Failpoint(None), 0, lines, committee.context)
-    digest = bytes(32)
+    opening = Opening(bytes(32), bytes(32), NO_TRACE)
+    digest = commitment_of(committee.members[0], opening)
     signature = committee.keys[0].sign(context.statement(Kind.ROW, 0, digest))
     frame = frames.encode(Row(0, digest, signature), 2)
+    revealed = frames.encode(Reveal(0, digest, signature, opening), 2)
     with pytest.raises(NotDurable):
         transport.send(committee.members[1], frame)
     assert left == []
@@ -243,11 +246,10 @@ def test_a_statement_that_is_not_durable_never_leaves(tmp_path):
     log.write([Record(2, "context", b"", context_value(context, member, observer=False))])
     with pytest.raises(NotDurable):
         transport.send(committee.members[1], frame)
-    log.write([Record(2, "row", b"", frame)])
+    log.write([Record(2, "row", b"", revealed)])
     transport.send(committee.members[1], frame)
-    with_body = frames.encode(Row(0, digest, signature, b"the same statement"), 2)
-    transport.send(committee.members[2], with_body)
-    assert left == [frame, with_body]
+    transport.send(committee.members[2], revealed)
+    assert left == [frame, revealed], "the same statement"
     # An observer passes on what it said before it forgot, and signs nothing.
     log.write([Record(2, "context", b"", context_value(context, member, observer=True))])
     other = frames.encode(Row(0, b"\1" * 32, signature), 2)

@@ -1,5 +1,7 @@
 """Examples of page 06: context, statements, blocks, frames, evidence."""
 
+import hmac
+
 import spec_links
 import spec_world as w
 from spec_layout import Example, Layout, Part, Values, layout
@@ -32,6 +34,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -40,7 +43,10 @@ from meridian.ephemera.message import (
     propose_digest,
     report_digest,
 )
+from meridian.ephemera.opening import Opening, commitment_of
 from meridian.ephemera.proposal import justify, verify_justification
+from meridian.evaluate.trace import trace_root, work_root
+from meridian.evaluate.verdicts import verdict_leaves
 from meridian.primitives import eip712, hashing, quorum
 from meridian.primitives.cid import digest_of
 from meridian.primitives.eip712 import keccak
@@ -54,8 +60,20 @@ def sign(member: int, kind: Kind, view: int, digest: bytes) -> bytes:
 
 
 ROOTS = tuple(row_root(body) for body in w.BODIES)
-ENTRIES = tuple(enumerate(ROOTS))
-ROWS = tuple(SignedRow(m, root, sign(m, Kind.ROW, 0, root)) for m, root in ENTRIES)
+WORK = work_root(verdict_leaves(w.EPOCH_INPUT, w.EVALUATION.verdicts))
+
+
+def revealed(member: int, root: bytes) -> SignedRow:
+    trace = trace_root(w.MEMBERS[member], WORK)
+    key = w.MEMBER_KEYS[member]
+    salt = key.derive(bytes((hashing.ROW_SALT,)), CONTEXT.digest, root, trace)
+    opening = Opening(salt, root, trace)
+    digest = commitment_of(w.MEMBERS[member], opening)
+    return SignedRow(member, digest, sign(member, Kind.ROW, 0, digest), opening)
+
+
+ROWS = tuple(revealed(member, root) for member, root in enumerate(ROOTS))
+ENTRIES = tuple((row.member, row.digest) for row in ROWS)
 HAVE_DIGEST = have_digest(ENTRIES)
 HAVES = tuple(SignedHave(m, ENTRIES, sign(m, Kind.HAVE, 0, HAVE_DIGEST)) for m in range(3))
 BLOCK = Block(w.EPOCH, ROWS, HAVES)
@@ -83,16 +101,29 @@ def _context() -> dict[str, Example]:
         (b"\x00\x01", w.NETWORK_ID, w.EPOCH.to_bytes(8, "big"), b"\x00\x00\x00\x04", *w.MEMBERS)
     )
     assert sha256(data) == CONTEXT.digest
-    signature = sign(0, Kind.ROW, 0, ROOTS[0])
-    struct = PROTOCOL.hash(CONTEXT.digest, Kind.ROW, 0, ROOTS[0])
-    assert eip712.digest(w.EVALUATIONS, struct) == CONTEXT.statement(Kind.ROW, 0, ROOTS[0])
+    signature = ROWS[0].signature
+    struct = PROTOCOL.hash(CONTEXT.digest, Kind.ROW, 0, ROWS[0].digest)
+    assert eip712.digest(w.EVALUATIONS, struct) == CONTEXT.statement(Kind.ROW, 0, ROWS[0].digest)
     sizes = (1, 2, 3, 4, 5, 7, 10, 31, 100, 128)
     table = {
         f"n = {n}": f"f {quorum.faults_max(n)}, q {quorum.quorum(n)}, f + 1 = {quorum.amplify(n)}, "
         f"n - f = {n - quorum.faults_max(n)}"
         for n in sizes
     }
+    opening = ROWS[0].opening
+    salted = b"\x23" + CONTEXT.digest + opening.row_root + opening.trace_root
+    secret = w.MEMBER_KEYS[0].secret
+    assert hmac.digest(secret, salted, "sha256") == opening.salt
     return {
+        "commitment": layout(
+            b"\x22" + w.MEMBERS[0] + opening.salt + opening.row_root + opening.trace_root,
+            ("tag", "u8", hashing.ROW_COMMITMENT),
+            ("member", "bytes20", w.MEMBERS[0]),
+            *_opening_parts("", ROWS[0]),
+            secret_key=secret,
+            salted=salted,
+            commitment=ROWS[0].digest,
+        ),
         "thresholds": Values(table),
         "context-digest": layout(
             data,
@@ -112,21 +143,29 @@ def _context() -> dict[str, Example]:
                 "context": CONTEXT.digest,
                 "kind": int(Kind.ROW),
                 "view": 0,
-                "digest": ROOTS[0],
+                "digest": ROWS[0].digest,
                 "struct hash": struct,
-                "signed bytes": CONTEXT.statement(Kind.ROW, 0, ROOTS[0]),
+                "signed bytes": CONTEXT.statement(Kind.ROW, 0, ROWS[0].digest),
                 "signature of member 0": signature,
             }
         ),
     }
 
 
+def _opening_parts(name: str, row: SignedRow) -> list[Part]:
+    return [
+        (f"{name}salt", "bytes32", row.opening.salt),
+        (f"{name}row_root", "bytes32", row.opening.row_root),
+        (f"{name}trace_root", "bytes32", row.opening.trace_root),
+    ]
+
+
 def _vector() -> list[Part]:
     parts: list[Part] = [("entries", "u16", 4)]
-    for member, root in ENTRIES:
+    for member, digest in ENTRIES:
         parts += [
             (f"entry {member} member", "u16", member),
-            (f"entry {member} digest", "bytes32", root),
+            (f"entry {member} digest", "bytes32", digest),
         ]
     return parts
 
@@ -154,6 +193,7 @@ def _block() -> dict[str, Example]:
             (f"row {row.member} digest", "bytes32", row.digest),
         ]
         full += [*parts, (f"row {row.member} signature", "bytes64", row.signature)]
+        full += _opening_parts(f"row {row.member} ", row)
         hashed += parts
     full.append(("haves", "u16", 3))
     hashed.append(("haves", "u16", 3))
@@ -220,10 +260,17 @@ def _frames() -> dict[str, Example]:
     head = [("member", "u16", 0), ("view", "u32", 0)]
     return {
         "frame-row": _framed(
-            Row(1, row.digest, row.signature, body),
+            Row(1, row.digest, row.signature),
             ("member", "u16", 1),
             ("digest", "bytes32", row.digest),
             ("signature", "bytes64", row.signature),
+        ),
+        "frame-reveal": _framed(
+            Reveal(1, row.digest, row.signature, row.opening, body),
+            ("member", "u16", 1),
+            ("digest", "bytes32", row.digest),
+            ("signature", "bytes64", row.signature),
+            *_opening_parts("", row),
             ("flag", "u8", 1),
             ("body", "blob", body),
         ),
@@ -310,10 +357,10 @@ def _frames() -> dict[str, Example]:
             signed_digest=report_digest(attempt, digest),
         ),
         "frame-fetch": _framed(
-            Fetch(ROW, 3, ROOTS[3], 0),
+            Fetch(ROW, 3, ROWS[3].digest, 0),
             ("object", "u8", ROW),
             ("member", "u16", 3),
-            ("digest", "bytes32", ROOTS[3]),
+            ("digest", "bytes32", ROWS[3].digest),
             ("offset", "u64", 0),
         ),
         "frame-fetch-reply": _framed(

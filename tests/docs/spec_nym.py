@@ -10,6 +10,7 @@ from meridian.ephemera.block import Block, Certificate, SignedHave, SignedRow, h
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.messages.message import Realm, sign_message
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.measure.epoch import Calendar
 from meridian.nym import wire
 from meridian.nym.acceptance import Mode, Terms
@@ -26,7 +27,7 @@ from meridian.nym.onchain.measurements import (
 from meridian.nym.race_rules import LABEL, check_row
 from meridian.nym.rewards import REPORT, SUBMISSION, Report, sign_submission, submission_digest
 from meridian.nym.rows import Row, aggregate, average, decode_row
-from meridian.primitives import eip712
+from meridian.primitives import eip712, hashing
 from meridian.primitives.cid import digest_of
 from meridian.primitives.eip712 import Domain, StructType, keccak
 from meridian.primitives.hashing import sha256
@@ -70,13 +71,22 @@ def _sign(member: int, kind: Kind, digest: bytes) -> bytes:
     return w.MEMBER_KEYS[member].sign(CONTEXT.statement(kind, 0, digest))
 
 
+def _revealed(member: int, root: bytes) -> SignedRow:
+    key = w.MEMBER_KEYS[member]
+    salt = key.derive(bytes((hashing.ROW_SALT,)), CONTEXT.digest, root, NO_TRACE)
+    opening = Opening(salt, root, NO_TRACE)
+    digest = commitment_of(w.MEMBERS[member], opening)
+    return SignedRow(member, digest, _sign(member, Kind.ROW, digest), opening)
+
+
 def _decided() -> tuple[Block, Certificate]:
     """The block of the four rows that the quorum way decided, and its certificate."""
-    entries = tuple((member, row_root(body)) for member, body in enumerate(BODIES))
+    rows = tuple(_revealed(member, row_root(body)) for member, body in enumerate(BODIES))
+    entries = tuple((row.member, row.digest) for row in rows)
     have = have_digest(entries)
     block = Block(
         w.EPOCH,
-        tuple(SignedRow(m, root, _sign(m, Kind.ROW, root)) for m, root in entries),
+        rows,
         tuple(SignedHave(m, entries, _sign(m, Kind.HAVE, have)) for m in range(3)),
     )
     votes = tuple((m, _sign(m, Kind.VOTE, block.hash)) for m in (0, 1, 3))

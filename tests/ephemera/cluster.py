@@ -30,6 +30,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -38,6 +39,7 @@ from meridian.ephemera.message import (
     propose_digest,
     report_digest,
 )
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.ephemera.proposal import justify
 from meridian.ephemera.replica import Replica
 from meridian.primitives.eip712 import Domain
@@ -201,9 +203,18 @@ class Voice:
     def sign(self, i: int, kind: Kind, view: int, digest: bytes) -> bytes:
         return self.keys[i].sign(self.context.statement(kind, view, digest))
 
-    def row(self, i: int, body: bytes) -> Row:
-        digest = row_root(body)
-        return Row(i, digest, self.sign(i, Kind.ROW, 0, digest))
+    def row(self, i: int, body: bytes) -> Reveal:
+        """A revealed row, as the member makes it itself."""
+        root = row_root(body)
+        salt = self.keys[i].derive(b"\x23", self.context.digest, root, NO_TRACE)
+        opening = Opening(salt, root, NO_TRACE)
+        digest = commitment_of(self.context.members[i], opening)
+        return Reveal(i, digest, self.sign(i, Kind.ROW, 0, digest), opening)
+
+    def committed(self, i: int, body: bytes) -> Row:
+        """The commitment to it alone."""
+        row = self.row(i, body)
+        return Row(i, row.digest, row.signature)
 
     def have(self, i: int, entries: Sequence[tuple[int, bytes]]) -> Have:
         digest = have_digest(entries)
@@ -221,7 +232,7 @@ class Voice:
         haves = [self.have(i, entries) for i in (holders or range(self.context.n))]
         return Block(
             self.context.epoch,
-            tuple(SignedRow(r.member, r.digest, r.signature) for r in rows.values()),
+            tuple(SignedRow(r.member, r.digest, r.signature, r.opening) for r in rows.values()),
             tuple(SignedHave(h.member, h.entries, h.signature) for h in haves),
         )
 

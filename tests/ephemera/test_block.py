@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from meridian.ephemera.block import (
     Block,
     Certificate,
+    SignedHave,
     required_members,
     verify_block,
     verify_certificate,
@@ -44,6 +45,8 @@ def test_the_hash_covers_rows_and_vectors_but_no_signature():
     other_have = replace(have, signature=flip(have.signature))
     assert replace(BLOCK, rows=swap(BLOCK.rows, 1, other_row)).hash == BLOCK.hash
     assert replace(BLOCK, haves=swap(BLOCK.haves, 1, other_have)).hash == BLOCK.hash
+    other_opening = replace(row, opening=replace(row.opening, salt=flip(row.opening.salt)))
+    assert replace(BLOCK, rows=swap(BLOCK.rows, 1, other_opening)).hash == BLOCK.hash
     moved = replace(row, digest=flip(row.digest))
     assert replace(BLOCK, rows=swap(BLOCK.rows, 1, moved)).hash != BLOCK.hash
     shorter = replace(have, entries=have.entries[:3])
@@ -53,12 +56,21 @@ def test_the_hash_covers_rows_and_vectors_but_no_signature():
 
 @pytest.mark.parametrize("at", range(4))
 def test_every_signed_field_counts(at):
-    """Flip a row's digest, signature or member, or a HAVE's entry or signature: refused."""
+    """Flip a row's commitment, opening, signature or member, or a HAVE's entry or signature: refused."""
     row, have = BLOCK.rows[at], BLOCK.haves[at]
     entry = have.entries[at]
     bad = [
         replace(BLOCK, rows=swap(BLOCK.rows, at, replace(row, digest=flip(row.digest)))),
         replace(BLOCK, rows=swap(BLOCK.rows, at, replace(row, signature=flip(row.signature, 40)))),
+        *(
+            replace(BLOCK, rows=swap(BLOCK.rows, at, replace(row, opening=opening)))
+            for opening in (
+                replace(row.opening, salt=flip(row.opening.salt)),
+                replace(row.opening, row_root=flip(row.opening.row_root)),
+                replace(row.opening, trace_root=flip(row.opening.trace_root)),
+                BLOCK.rows[(at + 1) % 4].opening,
+            )
+        ),
         replace(BLOCK, rows=swap(BLOCK.rows, at, replace(row, member=4))),
         replace(BLOCK, haves=swap(BLOCK.haves, at, replace(have, member=4))),
         replace(BLOCK, haves=swap(BLOCK.haves, at, replace(have, signature=flip(have.signature)))),
@@ -123,6 +135,45 @@ def test_a_row_listed_by_f_plus_1_haves_must_be_in_the_block(n):
     assert required_members(voice.context, with_listings(f + 1).haves) >= {victim}
     with pytest.raises(InvalidInput, match=f"leaves out member {victim}"):
         verify_block(voice.context, with_listings(f + 1))
+
+
+def with_haves(voice: Voice, block: Block, lists: list[list[tuple[int, bytes]]]) -> Block:
+    haves = [voice.have(i, entries) for i, entries in enumerate(lists)]
+    return replace(block, haves=tuple(SignedHave(h.member, h.entries, h.signature) for h in haves))
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7, 10])
+def test_a_row_listed_by_f_haves_may_not_be_in_the_block(n):
+    """At f listings no correct member need have had its commitment in time."""
+    voice = Voice(n)
+    f, late = voice.context.f, n - 1
+    block = voice.block({i: b"body %d" % i for i in range(n)})
+    every = [(row.member, row.digest) for row in block.rows]
+    for count in range(f + 2):
+        lists = [every if i < count else every[:-1] for i in range(n)]
+        if count > f:
+            verify_block(voice.context, with_haves(voice, block, lists))
+            continue
+        with pytest.raises(InvalidInput, match=f"member {late} that the HAVEs do not admit"):
+            verify_block(voice.context, with_haves(voice, block, lists))
+
+
+def test_rows_that_are_listed_too_seldom_fill_a_block_up_to_n_minus_f():
+    """Of seven, five HAVEs agree on four rows, and each names one more: any of these makes the fifth, and no sixth."""
+    voice = Voice(7)
+    every = voice.block({i: b"body %d" % i for i in range(7)})
+    entries = [(row.member, row.digest) for row in every.rows]
+    lists = [[*entries[:4], entries[4 + i % 3]] for i in range(5)]
+    for last in (4, 5, 6):
+        rows = (*every.rows[:4], every.rows[last])
+        verify_block(voice.context, with_haves(voice, replace(every, rows=rows), lists))
+    for rows in (every.rows, every.rows[:6], (*every.rows[:3], *every.rows[4:6])):
+        with pytest.raises(InvalidInput, match=r"do not admit|leaves out"):
+            verify_block(voice.context, with_haves(voice, replace(every, rows=rows), lists))
+    unheard = [[*entries[:4], entries[4]] for _ in range(5)]
+    rows = (*every.rows[:4], every.rows[5])
+    with pytest.raises(InvalidInput, match="leaves out member 4"):
+        verify_block(voice.context, with_haves(voice, replace(every, rows=rows), unheard))
 
 
 def test_two_versions_of_one_row_are_counted_apart():

@@ -21,7 +21,7 @@ from meridian.ephemera.message import (
     FetchReply,
     Message,
     ReportSignature,
-    Row,
+    Reveal,
 )
 from meridian.ephemera.replica import Replica
 from meridian.errors import StorageFailure
@@ -158,13 +158,14 @@ def test_every_request_is_answered_from_the_archive() -> None:
     assert len(reports) >= 3
     assert all(isinstance(r, ReportSignature) and r.digest == report_of(decided) for r in reports)
     row, body = decided.block.rows[0], decided.bodies[0]
-    [reply] = answers(ask(cluster, Fetch(BODY, 0, row.digest, 0)), made)
-    assert reply == FetchReply(BODY, row.digest, len(body), 0, body)
+    root = row.opening.row_root
+    [reply] = answers(ask(cluster, Fetch(BODY, 0, root, 0)), made)
+    assert reply == FetchReply(BODY, root, len(body), 0, body)
     data = decided.block.encode()
     [reply] = answers(ask(cluster, Fetch(BLOCK, 0, decided.block.hash, 64)), made)
     assert reply == FetchReply(BLOCK, decided.block.hash, len(data), 64, data[64:128])
     [reply] = answers(ask(cluster, Fetch(ROW, row.member, row.digest, 0)), made)
-    assert reply == Row(row.member, row.digest, row.signature)
+    assert reply == Reveal(row.member, row.digest, row.signature, row.opening)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_statements_about_a_closed_epoch_are_refused_without_reading_anything() 
         voice.change(1, 3),
         voice.report(1, bytes(32), block_hash),
         Decision(decided.certificate),
-        FetchReply(BODY, decided.block.rows[0].digest, 1, 0, b"x"),
+        FetchReply(BODY, decided.block.rows[0].opening.row_root, 1, 0, b"x"),
     ):
         [refused] = ask(cluster, message)
         assert isinstance(refused, Rejected)
@@ -261,7 +262,7 @@ def test_an_object_is_read_once_for_all_its_pieces() -> None:
 
 def test_the_cache_stays_within_its_bound() -> None:
     cluster, decided = one_closed(replace(LIMITS, closed_cache_bytes_max=1))
-    wanted = [Fetch(BODY, 0, row.digest, 0) for row in decided.block.rows]
+    wanted = [Fetch(BODY, 0, row.opening.row_root, 0) for row in decided.block.rows]
     before = cluster.archives[0].reads
     for request in wanted * 2:
         [_] = ask(cluster, request)

@@ -43,8 +43,9 @@ def examples():
         (block.hash, voice.sign(1, Kind.ECHO, 0, block.hash)),
     )
     return {
-        "ROW": voice.row(1, b"body 1"),
-        "ROW with body": replace(voice.row(1, b"body 1"), body=b"body 1"),
+        "ROW": voice.committed(1, b"body 1"),
+        "REVEAL": voice.row(1, b"body 1"),
+        "REVEAL with body": replace(voice.row(1, b"body 1"), body=b"body 1"),
         "HAVE": voice.have(2, [(0, bytes(32)), (1, b"\x01" * 32), (3, b"\x03" * 32)]),
         "PROPOSE": voice.propose(0, block),
         "PROPOSE with lock": voice.propose(1, block, voice.justification(1, [0, 1, 3], {1: lock})),
@@ -105,7 +106,7 @@ def test_a_changed_byte_is_another_message_or_none(name):
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "field"), [(0, 2, "version"), (1, 0, "kind"), (1, 14, "kind"), (9, 6, "epoch")]
+    ("at", "value", "field"), [(0, 2, "version"), (1, 0, "kind"), (1, 15, "kind"), (9, 6, "epoch")]
 )
 def test_version_kind_and_epoch_are_checked(at, value, field):
     frame = bytearray(frames.encode(EXAMPLES["ECHO"], EPOCH))

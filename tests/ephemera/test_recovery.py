@@ -20,6 +20,7 @@ from meridian.ephemera.message import (
     Have,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -43,8 +44,8 @@ def statements(cluster: Cluster, member: int) -> dict[tuple, set[bytes]]:
         if getattr(message, "member", None) != member:
             continue
         match message:
-            case Row(_, digest, _):
-                key = (kind,)
+            case Row(_, digest, _) | Reveal(_, digest, _):
+                key = (Kind.ROW,)
             case Have() as have:
                 key, digest = (kind,), have.digest
             case Propose(_, view, _, block, _):
@@ -141,6 +142,7 @@ def test_persist_comes_before_what_it_protects():
     cluster, _ = crash_story(0, 1 << 30, lose_votes=True)
     names = {
         Kind.ROW: "row",
+        Kind.REVEAL: "closed",
         Kind.HAVE: "have",
         Kind.PROPOSE: "propose",
         Kind.ECHO: "echo",
@@ -229,8 +231,8 @@ def test_a_restarted_member_serves_the_rows_that_its_have_lists():
     held = cluster.replicas[me].status(EPOCH).rows
     cluster.restart(me)
     assert cluster.replicas[me].status(EPOCH).rows == held > 1
-    for thing, member in ((BODY, 0), (ROW, other)):
-        [send] = cluster.inject(other, me, Fetch(thing, member, row.digest, 0))
+    for thing, member, digest in ((BODY, 0, row.opening.row_root), (ROW, other, row.digest)):
+        [send] = cluster.inject(other, me, Fetch(thing, member, digest, 0))
         assert isinstance(send, Send)
         reply = frames.decode(send.frame, cluster.context)
         assert reply == row if thing == ROW else reply.piece == b"body %d" % other

@@ -31,11 +31,20 @@ GOLDEN = Path(__file__).resolve().parents[1] / "ephemera" / "golden_frames.json"
 VOICE = Voice(4)
 OWN = 0
 """The member whose replica and records are fuzzed."""
-TIMING = Timing(have_ms=30, grace_ms=10, view_ms=500, resend_ms=100, fetch_ms=100)
+TIMING = Timing(
+    row_ms=30,
+    reveal_ms=10,
+    have_ms=30,
+    fill_ms=60,
+    grace_ms=10,
+    view_ms=500,
+    resend_ms=100,
+    fetch_ms=100,
+)
 LIMITS = Limits(piece_bytes=256, body_bytes_max=4096)
 BODIES = {i: b"row of %d " % i * (5 + 30 * i) for i in range(4)}
 KINDS = (
-    "context", "row", "have", "listed_row", "propose", "echo", "view_change", "view", "lock", "block", "body",
+    "context", "row", "closed", "have", "listed_row", "propose", "echo", "view_change", "view", "lock", "block", "body",
     "decided", "report", "attested", "evidence",
 )  # fmt: skip
 BROADCAST_KEYS = keys_of(4)

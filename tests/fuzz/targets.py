@@ -312,7 +312,7 @@ def _cached(make: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
 
 
 TARGETS: Final = {
-    "frame": Target(fuzz_frame, _cached(corpus.golden), 2_048),
+    "frame": Target(fuzz_frame, _cached(corpus.golden), 2_560),
     "link": Target(fuzz_link, _cached(corpus.link_streams), 70_000),
     "certificate": Target(fuzz_certificate, _cached(corpus.certificates), 4_096),
     "journal": Target(fuzz_journal, _cached(corpus.journals), 16_384),

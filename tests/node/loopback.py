@@ -19,7 +19,16 @@ from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
-TIMING = Timing(have_ms=20, grace_ms=1, view_ms=3_000, resend_ms=100, fetch_ms=500)
+TIMING = Timing(
+    row_ms=20,
+    reveal_ms=5,
+    have_ms=20,
+    fill_ms=100,
+    grace_ms=1,
+    view_ms=3_000,
+    resend_ms=100,
+    fetch_ms=500,
+)
 KEYS = sorted(
     (PrivateKey(hashlib.sha256(b"loopback %d" % i).digest()) for i in range(5)),
     key=lambda key: key.address,

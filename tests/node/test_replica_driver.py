@@ -36,7 +36,16 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey, recover
 
 EPOCH = 7
-TIMING = Timing(have_ms=30, grace_ms=10, view_ms=1_500, resend_ms=100, fetch_ms=200)
+TIMING = Timing(
+    row_ms=30,
+    reveal_ms=10,
+    have_ms=30,
+    fill_ms=200,
+    grace_ms=10,
+    view_ms=1_500,
+    resend_ms=100,
+    fetch_ms=200,
+)
 KEYS = sorted(
     (PrivateKey(hashlib.sha256(b"driver %d" % i).digest()) for i in range(4)),
     key=lambda key: key.address,

@@ -25,6 +25,7 @@ MEANT = {
     "guilt": {"EVIDENCE": 20},
     "reports": {"REPORT_SIG": 40},
     "pests": {"double_row": 1},
+    "copies": {"row copied": 2, "refused opening: is not what was committed": 1},
     "forgery": {"refused signature: is not that of member N": 20},
 }
 """What must happen in the slice, at least so often."""

@@ -102,9 +102,9 @@ def check_certificate(case: Case) -> Finding:
 
 
 def check_rows(case: Case) -> Finding:
-    """Check that every row body is the one that its member signed.
+    """Check that every row body is the one that its member committed itself to, and signed.
 
-    The signatures themselves are part of the block and were checked with it, over the roots that stand there.
+    Signatures and openings of the commitments are part of the block and were checked with it.
 
     Raises:
         Broken: Naming member and file of each body that is missing or another.
@@ -118,17 +118,18 @@ def check_rows(case: Case) -> Finding:
         for row, digest in zip(case.block.rows, record.rows, strict=True):
             member = address_text(case.context.members[row.member])
             body = fetch(case.source, digest, f"the row of {member}")
-            if row_root(body) != row.digest:
+            root = row.opening.row_root
+            if row_root(body) != root:
                 raise Broken(
                     f"the row of {member} is not the one that it signed",
-                    [f"{file}: root {row_root(body).hex()}, the block has {row.digest.hex()}"],
+                    [f"{file}: root {row_root(body).hex()}, the block has {root.hex()}"],
                 )
-            bodies[row.digest] = body
+            bodies[root] = body
     case.rows = tuple(
-        (case.context.members[row.member], bodies[row.digest]) for row in case.block.rows
+        (case.context.members[row.member], bodies[row.opening.row_root]) for row in case.block.rows
     )
     return Finding(
-        f"{len(case.rows)} row bodies have the roots that their members signed",
+        f"{len(case.rows)} row bodies have the roots to which their members had committed themselves",
         tuple(
             f"{address_text(member)}: sha256 {digest_of(body).hex()}" for member, body in case.rows
         ),

@@ -4,7 +4,7 @@ Guarantees, for n members of which at most f = (n - 1) // 3 are Byzantine (bft.m
 
 - agreement: no two correct members decide different blocks, in whatever views;
 - validity: the block holds at least n - f signed rows, one per member, and every row that f + 1 of its
-  HAVEs list; rows of correct members are what they signed;
+  HAVEs list; rows of correct members are what they committed themselves to before any was revealed;
 - totality: if one correct member decides, all do, for the certificate proves itself;
 - termination: once messages arrive in time, within f + 1 views more;
 - accountability: who breaks agreement leaves evidence, and a correct member never does.
@@ -118,6 +118,7 @@ class Agreement:
         self._seat.suspect_memory(propose.member)
         if finding is Finding.NEW:
             self._keep_propose(propose)
+            self._note_rows(self._proposals[propose.view].block)
             self._note_claims(propose.view, propose.justification)
         else:
             self._seat.note(
@@ -248,7 +249,8 @@ class Agreement:
         if block is None:
             return 0
         held = self._collection.bodies
-        return len({row.digest for row in block.rows if row.digest not in held})
+        roots = {row.opening.row_root for row in block.rows}
+        return sum(root not in held for root in roots)
 
     def _try_decide(self) -> bool:
         ledger = self._seat.ledger
@@ -263,7 +265,7 @@ class Agreement:
         self.certificate = certificate
         self.pacemaker.stop()
         self.grace_ms = None
-        self._collection.due_ms = None
+        self._collection.stop()
         self._seat.persist("decided", b"", certificate.encode(), lazy=True)
         self.announcement.begin(certificate)
 
@@ -350,7 +352,9 @@ class Agreement:
         if self.own_echo is not None and self.own_echo.view >= view:
             return False
         block = propose.block
-        verdicts = [self._collection.verdict(row.member, row.digest) for row in block.rows]
+        verdicts = [
+            self._collection.verdict(row.member, row.opening.row_root) for row in block.rows
+        ]
         if False in verdicts:
             return False
         if None in verdicts:
@@ -407,6 +411,14 @@ class Agreement:
         if self._context.leader(change.view) == self._seat.own:
             self._changes.setdefault(change.view, {})[change.member] = change
 
+    def _note_rows(self, block: Block) -> None:
+        # Who sent one commitment to some and another to the rest is found out here, by those who had the first.
+        said = self._seat.ledger.said(Kind.ROW, 0)
+        for row in block.rows:
+            first = said.get(row.member)
+            if first is not None and first[0] != row.digest and row.member != self._seat.own:
+                self._seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
+
     def _note_claims(self, view: int, justification: Justification | None) -> None:
         # Every member sees which locks were claimed, so that a forgotten VOTE comes to light.
         if justification is not None:
@@ -440,5 +452,5 @@ class Agreement:
         self.blocks.trim(kept)
         wanted = {(BODY, digest) for digest in self._collection.wanted_bodies()}
         for propose in self._proposals.values():
-            wanted.update((BODY, row.digest) for row in propose.block.rows)
+            wanted.update((BODY, row.opening.row_root) for row in propose.block.rows)
         seat.retrieval.keep_only(wanted)

@@ -1,9 +1,11 @@
 """The decided block and the certificate that proves it; both verify offline.
 
-A block names one signed row digest per member and the signed HAVE vectors that show which rows had to be
-in it. Law (inclusion): a row that at least f + 1 of the block's HAVEs list is in the block, so no leader can
-leave out a row that every correct member held in time. The block hash covers rows and vectors but no
-signature: a signature has its own rules, and two spellings of one block must not be two blocks.
+A block names one signed commitment per member with what opens it, and the signed HAVE vectors that show which rows
+had to be in it. Laws: a row that at least f + 1 of the block's HAVEs list is in the block (inclusion), so no leader can
+leave out a row that every correct member held in time; and no other is, unless too few are listed so often (admission),
+so no leader can bring in a row whose commitment came when rows were revealed already. The block hash covers commitments
+and vectors but no signature and no opening: a signature has its own rules, the commitment binds its opening, and two
+spellings of one block must not be two blocks.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from struct import Struct
 
 from meridian.ephemera.context import PROTOCOL_VERSION, VIEW_MAX, Context, Kind
 from meridian.ephemera.limits import MEMBERS_MAX
+from meridian.ephemera.opening import Opening, commitment_of
 from meridian.errors import InvalidInput
 from meridian.primitives import hashing
 from meridian.primitives.codec import Reader, Writer
 
 Entry = tuple[int, bytes]
-"""(member index, row digest of 32 bytes)."""
+"""(member index, commitment of 32 bytes)."""
 
 Signature = tuple[int, bytes]
 """(member index, 64-byte EIP-2098 signature)."""
@@ -29,16 +32,18 @@ Signature = tuple[int, bytes]
 # A block of 100 members holds 10,000 entries: they are read and written in bulk.
 _ENTRY = Struct(">H32s")
 _SIGNATURE = Struct(">H64s")
-_ROW = Struct(">H32s64s")
+_ROW = Struct(">H32s64s32s32s32s")
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRow:
-    """One member's row: SHA256(ROW_BODY | body), signed as ROW in view 0."""
+    """One member's row: its commitment, signed as ROW in view 0, and what opens it."""
 
     member: int
     digest: bytes
+    """The commitment."""
     signature: bytes
+    opening: Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Block:
         out = Writer().u16(PROTOCOL_VERSION).u64(self.epoch).u16(len(self.rows))
         for row in self.rows:
             out.u16(row.member).fixed(row.digest, 32).fixed(row.signature, 64)
+            write_opening(out, row.opening)
         out.u16(len(self.haves))
         for have in self.haves:
             out.u16(have.member).raw(have.vector).fixed(have.signature, 64)
@@ -141,6 +147,11 @@ class Certificate:
         return certificate
 
 
+def block_bytes_max(n: int) -> int:
+    """Bytes of the longest block of n members."""
+    return 14 + n * _ROW.size + n * (2 + 2 + _ENTRY.size * n + 64)
+
+
 def verify_block(context: Context, block: Block) -> None:
     """Raise InvalidInput unless `block` could be decided in `context` (bft.md section 3, S2)."""
     if block.epoch != context.epoch:
@@ -149,12 +160,10 @@ def verify_block(context: Context, block: Block) -> None:
     _check_members("block.haves", context, [have.member for have in block.haves])
     for have in block.haves:
         check_entries(context, have.entries)
-    missing = required_members(context, block.haves) - {row.member for row in block.rows}
-    if missing:
-        raise InvalidInput(
-            "block.rows", f"leaves out member {min(missing)}, which the HAVEs require"
-        )
+    _check_inclusion(context, block)
     for row in block.rows:
+        if commitment_of(context.members[row.member], row.opening) != row.digest:
+            raise InvalidInput("block.rows", f"member {row.member} committed to another row")
         if not context.signed(row.member, Kind.ROW, 0, row.digest, row.signature):
             raise InvalidInput("block.rows", f"signature of member {row.member} does not verify")
     for have in block.haves:
@@ -176,14 +185,42 @@ def verify_certificate(context: Context, certificate: Certificate, kind: Kind = 
             raise InvalidInput("certificate.votes", f"signature of member {member} does not verify")
 
 
+def listings(haves: Iterable[SignedHave]) -> Counter[Entry]:
+    """How many of the HAVEs list each row."""
+    return Counter(chain.from_iterable(have.entries for have in haves))
+
+
 def required_members(context: Context, haves: Iterable[SignedHave]) -> set[int]:
     """Members of whom some row is listed by at least f + 1 of the HAVEs: they must be in the block.
 
-    Counted per (member, digest): f + 1 listings of one digest include a correct member, which holds the
-    body. Which signed row of an equivocating member enters does not matter (bft.md section 4).
+    Counted per (member, digest): f + 1 listings of one digest include a correct member, which holds opening and
+    body, and which had the commitment before it revealed its own row.
     """
-    counts = Counter(chain.from_iterable(have.entries for have in haves))
+    counts = listings(haves)
     return {member for (member, _), count in counts.items() if count >= context.amplify}
+
+
+def _check_inclusion(context: Context, block: Block) -> None:
+    """Who must be in a block, and who may be: see the laws above.
+
+    n - f rows listed f + 1 times need not exist (from n = 7 on, where no two members held the same rows in time), so
+    rows that are listed less often may fill a block up to n - f, and never further.
+    """
+    counts = listings(block.haves)
+    required = required_members(context, block.haves)
+    missing = required - {row.member for row in block.rows}
+    if missing:
+        raise InvalidInput(
+            "block.rows", f"leaves out member {min(missing)}, which the HAVEs require"
+        )
+    for row in block.rows:
+        listed = counts[row.member, row.digest]
+        if listed >= context.amplify:
+            continue
+        if not listed or row.member in required or len(block.rows) > context.rows_min:
+            raise InvalidInput(
+                "block.rows", f"holds a row of member {row.member} that the HAVEs do not admit"
+            )
 
 
 def have_digest(entries: Sequence[Entry]) -> bytes:
@@ -213,6 +250,16 @@ def vector_bytes(entries: Sequence[Entry]) -> bytes:
     return out.bytes()
 
 
+def write_opening(out: Writer, opening: Opening) -> None:
+    """Append salt, row root and trace root."""
+    out.fixed(opening.salt, 32).fixed(opening.row_root, 32).fixed(opening.trace_root, 32)
+
+
+def read_opening(reader: Reader) -> Opening:
+    """Read what `write_opening` wrote."""
+    return Opening(reader.fixed(32), reader.fixed(32), reader.fixed(32))
+
+
 def write_certificate(out: Writer, certificate: Certificate) -> None:
     """Append a certificate without its version."""
     out.u32(certificate.view).fixed(certificate.block_hash, 32).u16(len(certificate.votes))
@@ -236,7 +283,10 @@ def read_block(reader: Reader) -> Block:
         raise InvalidInput("block.version", f"must be {PROTOCOL_VERSION}")
     epoch = reader.u64()
     data = reader.fixed(_ROW.size * _count(reader))
-    rows = tuple(SignedRow(*row) for row in _ROW.iter_unpack(data))
+    rows = tuple(
+        SignedRow(member, digest, signature, Opening(*opening))
+        for member, digest, signature, *opening in _ROW.iter_unpack(data)
+    )
     haves = tuple(SignedHave.read(reader) for _ in range(_count(reader)))
     return Block(epoch, rows, haves)
 

@@ -51,7 +51,7 @@ class BlockStore:
 
     def persist(self, block: Block) -> None:
         """Make a block durable with all its bodies; bodies first, so that a block is never without."""
-        self._collection.persist_bodies(row.digest for row in block.rows)
+        self._collection.persist_bodies(row.opening.row_root for row in block.rows)
         if block.hash not in self._durable:
             self._durable.add(block.hash)
             self._seat.persist("block", block.hash, block.encode())

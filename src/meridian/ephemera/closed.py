@@ -30,7 +30,7 @@ from meridian.ephemera.message import (
     Decision,
     Fetch,
     FetchReply,
-    Row,
+    Reveal,
 )
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.primitives.ids import Address
@@ -154,7 +154,7 @@ class ClosedEpochs:
         return [frames.encode(reply, epoch)]
 
     def _row(self, epoch: int, fetch: Fetch, allowance: _Allowance) -> list[bytes]:
-        """A signed row of the decided block."""
+        """A revealed row of the decided block."""
         certificate = self._decision(epoch)
         if certificate is None:
             return []
@@ -162,7 +162,7 @@ class ClosedEpochs:
         if data is None:
             return []
         return [
-            frames.encode(Row(row.member, row.digest, row.signature), epoch)
+            frames.encode(Reveal(row.member, row.digest, row.signature, row.opening), epoch)
             for row in Block.decode(data).rows
             if (row.member, row.digest) == (fetch.member, fetch.digest)
         ]

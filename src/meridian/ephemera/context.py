@@ -38,7 +38,7 @@ V = TypeVar("V")
 
 
 class Kind(enum.IntEnum):
-    """Message kinds. 14..31 are kept for committed rows, 32..47 for Bracha broadcast."""
+    """Message kinds. 32..47 are kept for Bracha broadcast."""
 
     ROW = 1
     HAVE = 2
@@ -53,6 +53,7 @@ class Kind(enum.IntEnum):
     FETCH_REPLY = 11
     EVIDENCE = 12
     ASK = 13
+    REVEAL = 14
 
 
 PROTOCOL = StructType(

@@ -38,6 +38,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -66,8 +67,10 @@ class EpochStatus:
     quorum: int
     view: int
     wish: int
+    committed: int
+    """Members that have committed themselves to a row."""
     rows: int
-    """Rows held and accepted."""
+    """Revealed rows held and accepted."""
     haves: int
     echoes: int
     """In the current view."""
@@ -117,7 +120,7 @@ class EpochMachine:
         if memory is not None:
             for guilt, proof in memory.evidence:
                 seat.ledger.prove(guilt, proof)
-            self._collection.restore(memory.row, memory.have, memory.listed, memory.bodies)
+            self._collection.restore(memory)
             self._agreement.restore(memory, now_ms)
             self._attestation.restore(memory.reports, memory.attested)
         self._advance(now_ms)
@@ -126,10 +129,10 @@ class EpochMachine:
         self._resend(now_ms)
         return seat.take()
 
-    def submit_row(self, body: bytes, now_ms: int) -> list[Effect]:
+    def submit_row(self, body: bytes, trace_root: bytes, now_ms: int) -> list[Effect]:
         """See `Replica.submit_row`."""
         if self._agreement.certificate is None:
-            self._collection.submit(body)
+            self._collection.submit(body, trace_root)
             self._advance(now_ms)
         return self._seat.take()
 
@@ -174,7 +177,7 @@ class EpochMachine:
         if self._resending():
             deadlines.append(self._resend_ms)
         if not self._seat.observer:
-            deadlines.append(self._collection.due_ms)
+            deadlines.append(self._collection.deadline_ms())
             deadlines.append(self._agreement.grace_ms)
             deadlines.append(self._agreement.pacemaker.deadline_ms)
         return min((due for due in deadlines if due is not None), default=None)
@@ -190,6 +193,7 @@ class EpochMachine:
             quorum=context.quorum,
             view=agreement.view,
             wish=agreement.pacemaker.wish,
+            committed=self._collection.commitments.members(),
             rows=len(self._collection.held()),
             haves=len(self._collection.haves),
             echoes=len(ledger.said(Kind.ECHO, agreement.view)),
@@ -235,7 +239,9 @@ class EpochMachine:
     def _argue(self, sender: int, message: Message) -> None:
         match message:
             case Row():
-                self._collection.on_row(sender, message)
+                self._collection.on_row(message)
+            case Reveal():
+                self._collection.on_reveal(sender, message)
             case Have():
                 self._collection.on_have(message)
             case Propose():
@@ -261,6 +267,8 @@ class EpochMachine:
             if not self._complete:
                 return self._try_complete(now_ms)
             return self._attestation.step()
+        if self._collection.try_commit(now_ms):
+            return True
         if self._collection.try_have(now_ms, self._context.leader(self._agreement.view)):
             self._agreement.pacemaker.arm(now_ms)
             return True
@@ -275,7 +283,8 @@ class EpochMachine:
         wanted = {(BLOCK, certificate.block_hash)}
         if block is not None:
             bodies = self._collection.bodies
-            wanted = {(BODY, row.digest) for row in block.rows if row.digest not in bodies}
+            roots = {row.opening.row_root for row in block.rows}
+            wanted = {(BODY, root) for root in roots if root not in bodies}
         self._seat.retrieval.keep_only(wanted)
         if block is None:
             self._seat.retrieval.want(BLOCK, certificate.block_hash, voters)
@@ -293,7 +302,7 @@ class EpochMachine:
     def _emit_decided(self, block: Block) -> None:
         certificate = self._agreement.certificate
         assert certificate is not None
-        bodies = tuple(self._collection.bodies[row.digest] for row in block.rows)
+        bodies = tuple(self._collection.bodies[row.opening.row_root] for row in block.rows)
         self._seat.emit(Decided(self._context.epoch, block, certificate, bodies))
 
     def _resending(self) -> bool:
@@ -327,6 +336,9 @@ class EpochMachine:
             self._seat.send(member, Decision(certificate))
         elif want == WANT_REPORTS:
             self._attestation.answer(member)
+        elif not self._seat.observer and (row := self._collection.commitments.said(member)):
+            # Should it have lost its records, it learns that it had committed itself.
+            self._seat.send(member, row)
         else:
             return
         self._answered[member, want] = now_ms
@@ -334,7 +346,7 @@ class EpochMachine:
     def _serve(self, member: int, fetch: Fetch, now_ms: int) -> None:
         """Send a piece of what we hold; nothing if we do not hold it."""
         if fetch.object == ROW:
-            row = self._collection.signed_row(fetch.member, fetch.digest)
+            row = self._collection.commitments.row(fetch.member, fetch.digest)
             if row is not None:
                 self._seat.send(member, row)
             return

@@ -6,7 +6,7 @@ checked before anything is parsed, and parsing raises nothing but InvalidInput.
 
 | kind | content |
 |---|---|
-| ROW | index u16, digest 32, signature, flag u8, body blob if flag |
+| ROW | index u16, commitment 32, signature |
 | HAVE | index u16, vector, signature |
 | PROPOSE | index u16, view u32, signature, block blob, justification (view > 0) |
 | ECHO, VOTE | index u16, view u32, block hash 32, signature |
@@ -18,6 +18,7 @@ checked before anything is parsed, and parsing raises nothing but InvalidInput.
 | FETCH_REPLY | object u8, digest 32, total u64, offset u64, piece blob |
 | EVIDENCE | evidence blob |
 | ASK | want u8 |
+| REVEAL | index u16, commitment 32, signature, salt 32, row root 32, trace root 32, flag u8, body blob if flag |
 
 vector = count u16, (index u16, digest 32)...; certificate = view u32, block hash 32, count u16, (index u16,
 signature)...; justification = count u16, (index u16, flag u8, lock view u32 and hash 32 if flag, signature)...,
@@ -34,8 +35,11 @@ from meridian.ephemera.block import (
     Block,
     Certificate,
     SignedHave,
+    block_bytes_max,
     read_certificate,
+    read_opening,
     write_certificate,
+    write_opening,
 )
 from meridian.ephemera.context import EPOCH_MAX, PROTOCOL_VERSION, VIEW_MAX, Context, Kind
 from meridian.ephemera.limits import (
@@ -63,6 +67,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -97,14 +102,15 @@ def _bytes_max(kind: Kind, n: int) -> int:
     certificate = 4 + 32 + 2 + signature * n
     match kind:
         case Kind.ROW:
-            content = 98 + 1 + 4 + PUSHED_BODY_BYTES_MAX
+            content = 98
+        case Kind.REVEAL:
+            content = 98 + 96 + 1 + 4 + PUSHED_BODY_BYTES_MAX
         case Kind.ECHO | Kind.VOTE | Kind.WISH | Kind.FETCH | Kind.ASK:
             content = 102
         case Kind.HAVE:
             content = have
         case Kind.PROPOSE:
-            block = 14 + n * (2 + 32 + 64) + n * have
-            content = 74 + block + 2 + n * (2 + 37 + 64) + 1 + certificate
+            content = 74 + block_bytes_max(n) + 2 + n * (2 + 37 + 64) + 1 + certificate
         case Kind.VIEW_CHANGE:
             content = 71 + certificate
         case Kind.DECIDED:
@@ -158,8 +164,12 @@ def encode(message: Message, epoch: int) -> bytes:
     kind = KINDS[type(message)]
     out = Writer().u8(PROTOCOL_VERSION).u8(kind).u64(epoch)
     match message:
-        case Row(member, digest, signature, body):
-            out.u16(member).fixed(digest, 32).fixed(signature, 64).u8(int(body is not None))
+        case Row(member, digest, signature):
+            out.u16(member).fixed(digest, 32).fixed(signature, 64)
+        case Reveal(member, digest, signature, opening, body):
+            out.u16(member).fixed(digest, 32).fixed(signature, 64)
+            write_opening(out, opening)
+            out.u8(int(body is not None))
             if body is not None:
                 out.blob(body)
         case Have(member, _, signature):
@@ -287,10 +297,11 @@ def _read_report(reader: Reader) -> ReportSignature:
     return ReportSignature(*reader.unpack(_REPORT))
 
 
-def _read_row(reader: Reader) -> Row:
+def _read_reveal(reader: Reader) -> Reveal:
     member, digest, signature = reader.unpack(_ROW)
+    opening = read_opening(reader)
     body = reader.blob(PUSHED_BODY_BYTES_MAX) if _flag(reader) else None
-    return Row(member, digest, signature, body)
+    return Reveal(member, digest, signature, opening, body)
 
 
 def _read_ballot(reader: Reader) -> tuple[int, int, bytes, bytes]:
@@ -301,7 +312,7 @@ def _read_ballot(reader: Reader) -> tuple[int, int, bytes, bytes]:
 
 
 _READERS: dict[Kind, Callable[[Reader], Message]] = {
-    Kind.ROW: _read_row,
+    Kind.ROW: lambda r: Row(*r.unpack(_ROW)),
     Kind.HAVE: SignedHave.read,
     Kind.PROPOSE: _read_propose,
     Kind.ECHO: lambda r: Echo(*_read_ballot(r)),
@@ -314,4 +325,5 @@ _READERS: dict[Kind, Callable[[Reader], Message]] = {
     Kind.FETCH_REPLY: _read_reply,
     Kind.EVIDENCE: lambda r: Accusation(r.blob(EVIDENCE_BYTES_MAX)),
     Kind.ASK: _read_ask,
+    Kind.REVEAL: _read_reveal,
 }

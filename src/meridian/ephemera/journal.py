@@ -6,8 +6,10 @@ latest own statement of each kind is kept: views never go back, so older ones ca
 | kind | key | value |
 |---|---|---|
 | context | | context digest, own address, observer u8 |
-| row, have, propose, echo, view_change | | the own frame |
-| listed_row | member u16 | the ROW frame of another member that the own HAVE lists |
+| row | | the own REVEAL frame, without body; the ROW is made of it |
+| closed | | count u16, (member u16, commitment 32, signature 64)...: the commitments that came in time |
+| have, propose, echo, view_change | | the own frame |
+| listed_row | member u16 | the REVEAL frame of another member that the own HAVE lists |
 | view | | view u32, wish u32 |
 | lock | | the ECHO certificate behind the own latest VOTE; the VOTE itself follows from it |
 | block | hash | block |
@@ -36,6 +38,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
 )
@@ -51,9 +54,10 @@ class Memory:
     """What a member remembers of an epoch."""
 
     observer: bool = False
-    row: Row | None = None
+    row: Reveal | None = None
+    closed: list[Row] | None = None
     have: Have | None = None
-    listed: list[Row] = field(default_factory=list)
+    listed: list[Reveal] = field(default_factory=list)
     propose: Propose | None = None
     echo: Echo | None = None
     view_change: ViewChange | None = None
@@ -71,6 +75,14 @@ class Memory:
 def context_value(context: Context, own: Address, *, observer: bool) -> bytes:
     """Value of the `context` record."""
     return Writer().fixed(context.digest, 32).fixed(own, 20).u8(int(observer)).bytes()
+
+
+def closed_value(rows: Sequence[Row]) -> bytes:
+    """Value of the `closed` record; at most two rows per member."""
+    out = Writer().u16(len(rows))
+    for row in rows:
+        out.u16(row.member).fixed(row.digest, 32).fixed(row.signature, 64)
+    return out.bytes()
 
 
 def view_value(view: int, wish: int) -> bytes:
@@ -124,11 +136,13 @@ def _read(memory: Memory, context: Context, own: Address, record: Record) -> Non
         case "context":
             memory.observer = read_context(context, own, value)
         case "row":
-            memory.row = _frame(value, context, Row)
+            memory.row = _frame(value, context, Reveal)
+        case "closed":
+            memory.closed = _read_closed(context, value)
         case "have":
             memory.have = _frame(value, context, Have)
         case "listed_row":
-            memory.listed.append(_frame(value, context, Row))
+            memory.listed.append(_frame(value, context, Reveal))
         case "propose":
             memory.propose = _frame(value, context, Propose)
         case "echo":
@@ -175,6 +189,16 @@ def attested_frames(value: bytes) -> list[bytes]:
     found = [reader.blob(FRAME_BYTES_MAX) for _ in range(reader.u16())]
     reader.finish()
     return found
+
+
+def _read_closed(context: Context, value: bytes) -> list[Row]:
+    reader = Reader(value)
+    count = reader.u16()
+    rows = [Row(reader.u16(), reader.fixed(32), reader.fixed(64)) for _ in range(count)]
+    reader.finish()
+    if any(row.member >= context.n for row in rows):
+        raise InvalidInput("closed", "names a stranger")
+    return rows
 
 
 def _read_attested(context: Context, value: bytes) -> list[ReportSignature]:

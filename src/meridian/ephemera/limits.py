@@ -17,7 +17,7 @@ PIECE_BYTES_MAX = 1 << 20
 """Bytes of a body or block in one FETCH_REPLY."""
 
 PUSHED_BODY_BYTES_MAX = 4 << 10
-"""Bytes of a body that may come along with its ROW."""
+"""Bytes of a body that may come along with its REVEAL."""
 
 FRAME_BYTES_MAX = PIECE_BYTES_MAX + 256
 """No frame of the protocol is longer; links refuse longer ones before they allocate."""
@@ -27,8 +27,14 @@ FRAME_BYTES_MAX = PIECE_BYTES_MAX + 256
 class Timing:
     """Waiting times in milliseconds; the defaults suit one machine or one data centre."""
 
+    row_ms: int = 300
+    """After n - f commitments: how long to wait for the others before later ones are late."""
+    reveal_ms: int = 100
+    """Then, unless all have come: how long until the own row is revealed, so that others have closed as well."""
     have_ms: int = 300
-    """After n - f rows: how long to wait for the others before HAVE is signed."""
+    """After n - f revealed rows: how long to wait for others that came in time before HAVE is signed."""
+    fill_ms: int = 2_000
+    """After n - f revealed rows, late ones counted: how long to wait for those in time before late ones stand in."""
     grace_ms: int = 100
     """After n - f HAVEs: how long the first leader waits for the others."""
     view_ms: int = 2_000
@@ -43,8 +49,9 @@ class Timing:
         for name in ("view_ms", "view_max_ms", "resend_ms", "fetch_ms"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "must be at least 1 ms")
-        if self.have_ms < 0 or self.grace_ms < 0:
-            raise InvalidInput("have_ms", "waiting times must not be negative")
+        for name in ("row_ms", "reveal_ms", "have_ms", "fill_ms", "grace_ms"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(name, "must not be negative")
 
     def view_timeout_ms(self, view: int) -> int:
         """How long to stay in `view` before wishing for the next (linear, capped)."""
@@ -60,7 +67,7 @@ class Limits:
     piece_bytes: int = PIECE_BYTES_MAX
     """Bytes per FETCH_REPLY; equal for all members of a network."""
     pushed_body_bytes: int = PUSHED_BODY_BYTES_MAX
-    """The own body goes along with the own ROW if it is not longer; a longer one is fetched."""
+    """The own body goes along with the own REVEAL if it is not longer; a longer one is fetched."""
     epochs_max: int = 16
     """Epochs open at once."""
     views_ahead_max: int = 8

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from meridian.ephemera.block import Block, Certificate, SignedHave
 from meridian.ephemera.context import NO_DIGEST, Kind
+from meridian.ephemera.opening import Opening
 from meridian.primitives import hashing
 from meridian.primitives.codec import Writer
 
@@ -18,7 +19,7 @@ Lock = tuple[int, bytes]
 """(view, block hash) that a quorum echoed."""
 
 BODY, BLOCK, ROW = 1, 2, 3
-"""Objects of FETCH: a row body by its root, a block by its hash, a signed ROW by member and digest."""
+"""Objects of FETCH: a row body by its root, a block by its hash, a revealed row by member and commitment."""
 
 WANT_DECISION, WANT_REPORTS = 1, 2
 """What an ASK asks for."""
@@ -26,13 +27,26 @@ WANT_DECISION, WANT_REPORTS = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """I contribute the body with this root. Signed digest: the root itself, view 0."""
+    """I commit myself to a row. Signed digest: the commitment itself, view 0."""
 
     member: int
     digest: bytes
+    """The commitment (see `opening`)."""
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """What was committed, with the signature of its ROW: proves itself, so anybody may pass it on."""
+
+    member: int
+    digest: bytes
+    """The commitment."""
+    signature: bytes
+    """Of the ROW."""
+    opening: Opening
     body: bytes | None = None
-    """A short body comes along and need not be fetched; checked against the root, not signed."""
+    """A short body comes along and need not be fetched; checked against the root."""
 
 
 Have = SignedHave
@@ -184,6 +198,7 @@ Message = (
     | FetchReply
     | Accusation
     | Ask
+    | Reveal
 )
 
 
@@ -230,4 +245,5 @@ KINDS: dict[type[Message], Kind] = {
     FetchReply: Kind.FETCH_REPLY,
     Accusation: Kind.EVIDENCE,
     Ask: Kind.ASK,
+    Reveal: Kind.REVEAL,
 }

@@ -19,6 +19,7 @@ from meridian.ephemera.context import Context
 from meridian.ephemera.effects import Effect, Record, Rejected
 from meridian.ephemera.epoch import EpochMachine, EpochStatus
 from meridian.ephemera.limits import Limits, Timing
+from meridian.ephemera.opening import NO_TRACE
 from meridian.errors import InvalidInput, NotFound
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
@@ -90,14 +91,23 @@ class Replica:
             self._closed.discard(context.epoch)
         return effects
 
-    def submit_row(self, epoch: int, body: bytes, now_ms: int) -> list[Effect]:
+    def submit_row(
+        self, epoch: int, body: bytes, now_ms: int, trace_root: bytes = NO_TRACE
+    ) -> list[Effect]:
         """Contribute the own row. The first body counts for ever; later ones (and an observer's) do nothing.
+
+        Args:
+            epoch: An open one.
+            body: The row.
+            now_ms: See `open`.
+            trace_root: 32 bytes that the row is committed together with; they stand in the block, and what they
+                prove is the application's business.
 
         Raises:
             NotFound: The epoch is not open.
             InvalidInput: The body is too long or the own application refuses it.
         """
-        return self._machine(epoch).submit_row(body, self._time(now_ms))
+        return self._machine(epoch).submit_row(body, trace_root, self._time(now_ms))
 
     def submit_report(self, epoch: int, attempt: bytes, digest: bytes, now_ms: int) -> list[Effect]:
         """Sign the report digest (32 bytes, EIP-712 of Report) and tell the others. An observer does not.

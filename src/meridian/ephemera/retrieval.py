@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from meridian.ephemera.block import block_bytes_max
 from meridian.ephemera.context import Context
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.message import BODY, Fetch, FetchReply
@@ -42,8 +43,7 @@ class Retrieval:
         self._others = [member for member in range(context.n) if member != own]
         self._timing = timing
         self._limits = limits
-        n = context.n
-        self._block_bytes_max = 14 + n * 98 + n * (68 + 34 * n)
+        self._block_bytes_max = block_bytes_max(context.n)
         self._items: dict[Key, _Item] = {}
 
     def want(self, thing: int, digest: bytes, sources: Iterable[int]) -> None:

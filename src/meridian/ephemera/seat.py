@@ -22,6 +22,7 @@ from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.message import Accusation, Lock, Message
 from meridian.ephemera.retrieval import Retrieval
 from meridian.errors import InvalidInput
+from meridian.primitives.hashing import ROW_SALT
 from meridian.primitives.keys import PrivateKey
 
 
@@ -52,6 +53,10 @@ class Seat:
         if self.observer:
             raise AssertionError("an observer signs nothing")
         return self._key.sign(digest)
+
+    def salt(self, row_root: bytes, trace_root: bytes) -> bytes:
+        """The salt of the own commitment: from the key, so nobody guesses it and a lost disk does not change it."""
+        return self._key.derive(bytes((ROW_SALT,)), self.context.digest, row_root, trace_root)
 
     def note(
         self,

@@ -16,6 +16,7 @@ from meridian.ephemera.effects import (
     Persist,
 )
 from meridian.ephemera.epoch import EpochStatus
+from meridian.ephemera.opening import NO_TRACE
 from meridian.ephemera.replica import Replica
 from meridian.node.effect_driver import EffectDriver
 from meridian.node.safety_log import SafetyLog
@@ -65,8 +66,8 @@ class ReplicaDriver(EffectDriver):
 
         await self._command(call)
 
-    async def submit_row(self, epoch: int, body: bytes) -> None:
-        """Contribute our own row; returns when it is durable and queued.
+    async def submit_row(self, epoch: int, body: bytes, trace_root: bytes = NO_TRACE) -> None:
+        """Contribute our own row, with what proves our work on it; returns when its commitment is durable and queued.
 
         Raises:
             NotFound: The epoch is not open.
@@ -74,7 +75,7 @@ class ReplicaDriver(EffectDriver):
         """
 
         async def call() -> Sequence[Effect]:
-            return self._replica.submit_row(epoch, body, self._now_ms())
+            return self._replica.submit_row(epoch, body, self._now_ms(), trace_root)
 
         await self._command(call)
 

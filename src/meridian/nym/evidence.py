@@ -104,7 +104,7 @@ def check_messages(case: Case) -> Finding:
         raise Broken(f"{len(case.bodies)} rows are stored, the block names {len(case.block.rows)}")
     for row, body in zip(case.block.rows, case.bodies, strict=True):
         sender = case.context.members[row.member]
-        if row_root(body) != row.digest:
+        if row_root(body) != row.opening.row_root:
             raise Broken(f"the row of {address_text(sender)} is not the one that it signed")
         case.rows[sender] = decode_row(body, epoch=case.epoch, mixnodes=case.terms.mixnodes)
     return sent_by(case)

@@ -5,6 +5,7 @@ deterministic (RFC 6979) and low-s; the other form of the same signature is refu
 """
 
 import functools
+import hmac
 from typing import Final
 
 import coincurve
@@ -42,6 +43,14 @@ class PrivateKey:
         raw = self._key.sign_recoverable(digest, hasher=None)
         s = int.from_bytes(raw[32:64], "big") | (_PARITY if raw[64] else 0)
         return bytes(raw[:32]) + s.to_bytes(32, "big")
+
+    def derive(self, *parts: bytes) -> bytes:
+        """Return 32 secret bytes that only this key gives: HMAC-SHA256 under the secret over the parts.
+
+        As the nonces of RFC 6979 they need no randomness and come out the same again. The first part must be a domain
+        tag, so that bytes made for one purpose are never those of another.
+        """
+        return hmac.digest(self.secret, b"".join(parts), "sha256")
 
     def __repr__(self) -> str:
         return f"PrivateKey(0x{self.address.hex()})"

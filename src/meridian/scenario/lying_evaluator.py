@@ -14,6 +14,7 @@ from meridian.ephemera import frame as frames
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Kind
 from meridian.ephemera.message import Row
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.node.chain_view import Commitment
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import EvaluatorService
@@ -53,7 +54,8 @@ class LyingEvaluator(EvaluatorService):
         context = self._term.context(epoch, work.terms.members)
         own = context.index_of(self._key.address)
         assert own is not None, "only members work an epoch"
-        digest = row_root(false_observation(work.observation).body)
+        root = row_root(false_observation(work.observation).body)
+        digest = commitment_of(self._key.address, Opening(bytes(32), root, NO_TRACE))
         signature = self._key.sign(context.statement(Kind.ROW, 0, digest))
         frame = frames.encode(Row(own, digest, signature), epoch)
         for member in context.members:

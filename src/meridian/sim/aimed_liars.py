@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from meridian.ephemera import frame as frames
-from meridian.ephemera.block import Block, SignedHave, SignedRow, have_digest
+from meridian.ephemera.block import Block, SignedHave, have_digest
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.message import (
@@ -74,10 +74,7 @@ class Pest(Liar):
         lock = None if justification is None else justification.certificate
         if not blocks or (lock is not None and blocks[0].hash == lock.block_hash):
             return blocks
-        mine = [
-            SignedRow(self._member, digest, self._sign(Kind.ROW, 0, digest))
-            for digest in sorted(self._bodies)
-        ]
+        mine = [self._own_row(root) for root in sorted(self._bodies)]
         first = blocks[0]
         others = [row for row in first.rows if row.member != self._member]
         for chosen in ([mine[0]], [mine[1]], [mine[2]], mine[:2]):

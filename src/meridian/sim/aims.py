@@ -175,7 +175,16 @@ def _views(rng: random.Random, plan: Plan) -> Plan:
 
 def _repeats(rng: random.Random, plan: Plan) -> Plan:
     """Everything of one or two kinds is lost at first, and no timeout comes to help."""
-    kinds = (Kind.ROW, Kind.HAVE, Kind.PROPOSE, Kind.ECHO, Kind.VOTE, Kind.REPORT_SIG, Kind.FETCH)
+    kinds = (
+        Kind.ROW,
+        Kind.REVEAL,
+        Kind.HAVE,
+        Kind.PROPOSE,
+        Kind.ECHO,
+        Kind.VOTE,
+        Kind.REPORT_SIG,
+        Kind.FETCH,
+    )
     chosen = rng.sample(kinds, rng.randint(1, 2))
     return replace(
         plan,
@@ -199,7 +208,7 @@ def _fetch(rng: random.Random, plan: Plan) -> Plan:
     owner = rng.choice([p for p in range(plan.nodes) if p != leader])
     others = [p for p in range(plan.nodes) if p not in {owner, leader}]
     deprived = {leader, *rng.sample(others, rng.randint(0, len(others) - 1))}
-    kind = rng.choice((Kind.ROW, Kind.FETCH_REPLY))
+    kind = rng.choice((Kind.REVEAL, Kind.FETCH_REPLY))
     return replace(
         plan,
         timing=_patient(plan.timing),
@@ -280,6 +289,21 @@ def _pests(rng: random.Random, plan: Plan) -> Plan:
     return replace(plan, strategies=((leader_of(plan, rng.randrange(2)), "pest"),))
 
 
+def _copies(rng: random.Random, plan: Plan) -> Plan:
+    """A member copies; or it commits itself and never reveals, or something else, while another's row comes late."""
+    someone = rng.randrange(plan.nodes)
+    timing = replace(plan.timing, row_ms=25, reveal_ms=8, have_ms=25, fill_ms=60, view_ms=200)
+    plan = replace(plan, calm_ms=rng.choice((150, 300)), timing=timing, storage=Storage())
+    if rng.random() < 0.4:
+        strategy = rng.choice(("copycat", "copycat", "hasty copycat"))
+        return replace(
+            plan, strategies=((someone, strategy),), aim=replace(_aim(plan), copying=True)
+        )
+    strategy = rng.choice(("mute", "mute", "turncoat", "tardy"))
+    late = rng.choice([p for p in range(plan.nodes) if p != someone])
+    return replace(plan, strategies=((someone, strategy),), late_row=late)
+
+
 def _forgery(rng: random.Random, plan: Plan) -> Plan:
     """A liar claims in the names of others what they never signed; half of the time it leads."""
     forger = leader_of(plan, 0) if rng.random() < 0.5 else rng.randrange(plan.nodes)
@@ -298,5 +322,6 @@ FAMILIES: dict[str, Callable[[random.Random, Plan], Plan]] = {
     "reports": _reports,
     "pests": _pests,
     "forgery": _forgery,
+    "copies": _copies,
 }
 """By name."""

@@ -24,13 +24,16 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     ViewChange,
     Vote,
     lock_digest,
     propose_digest,
     report_digest,
 )
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.ephemera.replica import Replica
+from meridian.primitives import hashing
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
 from meridian.primitives.keys import PrivateKey
@@ -116,14 +119,40 @@ def body_of(i: int) -> bytes:
     return b"body %d" % i
 
 
-def block_of(rows: Sign, haves: Sign, bodies: Sequence[bytes] = ()) -> Block:
-    """A block of all rows and HAVEs."""
-    digests = [row_root(body) for body in bodies or [body_of(i) for i in range(N)]]
-    entries = tuple(enumerate(digests))
-    told = have_digest(entries)
+def wait(bench: Bench, me: int, ms: int) -> None:
+    """Let time pass."""
+    bench.now_ms += ms
+    bench.do(me, bench.replicas[me].tick(bench.now_ms))
+
+
+def reveal_of(
+    bench: Bench, i: int, body: bytes, rows: Sign | None = None, salt: bytes | None = None
+) -> Reveal:
+    """A member's row, as it makes it itself; or with another salt."""
+    root = row_root(body)
+    key, context = bench.keys[i], bench.context
+    salt = salt or key.derive(bytes((hashing.ROW_SALT,)), context.digest, root, NO_TRACE)
+    opening = Opening(salt, root, NO_TRACE)
+    digest = commitment_of(key.address, opening)
+    return Reveal(i, digest, (rows or bench.sign)(i, Kind.ROW, 0, digest), opening)
+
+
+def block_of(
+    bench: Bench,
+    rows: Sign | None = None,
+    haves: Sign | None = None,
+    bodies: Sequence[bytes] = (),
+) -> Block:
+    """A block of all rows and HAVEs; signed rightly unless told otherwise."""
+    revealed = [
+        reveal_of(bench, i, body, rows)
+        for i, body in enumerate(bodies or [body_of(i) for i in range(N)])
+    ]
+    entries = tuple((reveal.member, reveal.digest) for reveal in revealed)
+    told, haves = have_digest(entries), haves or bench.sign
     return Block(
         EPOCH,
-        tuple(SignedRow(i, d, rows(i, Kind.ROW, 0, d)) for i, d in entries),
+        tuple(SignedRow(r.member, r.digest, r.signature, r.opening) for r in revealed),
         tuple(SignedHave(i, entries, haves(i, Kind.HAVE, 0, told)) for i in range(N)),
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from meridian.ephemera import frame as frames
-from meridian.ephemera.block import verify_block, verify_certificate
+from meridian.ephemera.block import Entry, verify_block, verify_certificate
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import Decided
@@ -17,6 +18,7 @@ from meridian.ephemera.message import (
     Lock,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -25,7 +27,7 @@ from meridian.ephemera.message import (
     propose_digest,
 )
 from meridian.errors import InvalidInput
-from meridian.primitives import quorum
+from meridian.primitives import hashing, quorum
 from meridian.sim.hosts import ATTEMPT, Outcome, report_of
 from meridian.sim.machine import REFUSED_BODY
 
@@ -44,6 +46,7 @@ def violations(
     for member, outcome in outcomes.items():
         found += [f"member {member}: {text}" for text in _own(context, rows, outcome)]
         found += _consistent(context, member, outcome)
+    found += [f"member {m}: {text}" for m, o in outcomes.items() for text in _late(context, m, o)]
     found += _led(context, outcomes)
     found += _wished(context, outcomes)
     found += _inclusion(context, rows.keys(), outcomes)
@@ -55,6 +58,30 @@ def unproved(guilt: str, hosts: Iterable[Mapping[int, Outcome]]) -> list[str]:
     """Accountability: what a member did before everybody's eyes, and nobody proved."""
     kinds = {m.kind for outcomes in hosts for o in outcomes.values() for m in o.misbehaviour}
     return [] if guilt in kinds else [f"accountability: {guilt} is not proved"]
+
+
+def copied(
+    context: Context, copy: Entry, outcomes: Mapping[int, Outcome], *, never: bool
+) -> list[str]:
+    """A row that was copied after every correct member had revealed counts only where rows in time never came.
+
+    Then a correct member filled its HAVE up with it, or a block was filled up to n - f.
+
+    Args:
+        context: The epoch.
+        copy: Member and commitment.
+        outcomes: What came out of every correct member.
+        never: Nothing went wrong but the copying, so nothing had to be filled up.
+    """
+    haves = [frames.decode(o.have, context) for o in outcomes.values() if o.have]
+    listed = {entry for have in haves if isinstance(have, Have) for entry in have.entries}
+    least = context.n - quorum.faults_max(context.n)
+    for outcome in outcomes.values():
+        for decided in outcome.decided:
+            rows = {(row.member, row.digest) for row in decided.block.rows}
+            if copy in rows and (never or (copy not in listed and len(rows) > least)):
+                return [f"copying: the row that member {copy[0]} copied counts"]
+    return []
 
 
 def unfinished(outcomes: Mapping[int, Outcome | None]) -> list[str]:
@@ -87,12 +114,13 @@ def _own(context: Context, rows: Mapping[int, frozenset[bytes]], outcome: Outcom
         found += _counted(context, decided)
         if decided.certificate.block_hash != decided.block.hash:
             found.append("validity: certificate of another block")
-        if [row_root(body) for body in decided.bodies] != [r.digest for r in decided.block.rows]:
+        roots = [row.opening.row_root for row in decided.block.rows]
+        if [row_root(body) for body in decided.bodies] != roots:
             found.append("validity: bodies of other rows")
         found += [
             f"integrity: member {row.member} never sent that row"
             for row in decided.block.rows
-            if row.member in rows and row.digest not in rows[row.member]
+            if row.member in rows and row.opening.row_root not in rows[row.member]
         ]
         if any(body.startswith(REFUSED_BODY) for body in decided.bodies):
             found.append("validity: a row that the application refuses")
@@ -110,6 +138,21 @@ def _own(context: Context, rows: Mapping[int, frozenset[bytes]], outcome: Outcom
     return found
 
 
+def _late(context: Context, own: int, outcome: Outcome) -> list[str]:
+    """A HAVE lists only what was committed before its member closed the phase, if there are n - f of such rows."""
+    message = frames.decode(outcome.have, context) if outcome.have else None
+    if not isinstance(message, Have):
+        return []
+    if outcome.in_time is None:
+        return ["copying: HAVE is signed while commitments are taken"]
+    late = [e for e in message.entries if e not in outcome.in_time and e[0] != own]
+    in_time = {member for member, _ in outcome.in_time}
+    least = context.n - quorum.faults_max(context.n)
+    if late and (len(message.entries) > least or any(member in in_time for member, _ in late)):
+        return [f"copying: HAVE lists late rows of {[member for member, _ in late]}"]
+    return []
+
+
 def _counted(context: Context, decided: Decided) -> list[str]:
     """The sizes that agreement rests on, counted without the core's own thresholds."""
     n = context.n
@@ -124,6 +167,21 @@ def _counted(context: Context, decided: Decided) -> list[str]:
     # Not by `verify_block` and `verify_certificate`: these may be what is broken.
     signed = [(r.member, Kind.ROW, 0, r.digest, r.signature) for r in decided.block.rows]
     signed += [(h.member, Kind.HAVE, 0, h.digest, h.signature) for h in decided.block.haves]
+    opened = [
+        hashing.tagged(
+            hashing.ROW_COMMITMENT,
+            context.members[row.member],
+            row.opening.salt + row.opening.row_root + row.opening.trace_root,
+        )
+        for row in decided.block.rows
+    ]
+    if opened != [row.digest for row in decided.block.rows]:
+        found.append("validity: decided on a row that was not committed")
+    listed = Counter(entry for have in decided.block.haves for entry in have.entries)
+    least = min(listed[row.member, row.digest] for row in decided.block.rows)
+    faults = quorum.faults_max(n)
+    if least < 1 or (least <= faults and len(rows) > n - faults):
+        found.append("validity: decided on a row that f + 1 HAVEs do not list")
     certificate = decided.certificate
     signed += [
         (member, Kind.VOTE, certificate.view, certificate.block_hash, signature)
@@ -145,7 +203,7 @@ def _consistent(context: Context, own: int, outcome: Outcome) -> list[str]:
     for frame in outcome.sent:
         message = frames.decode(frame, context)
         match message:
-            case Row(member, digest, _):
+            case Row(member, digest, _) | Reveal(member, digest, _):
                 key = (Kind.ROW, 0, b"")
             case Have() as have:
                 member, digest, key = have.member, have.digest, (Kind.HAVE, 0, b"")

@@ -32,6 +32,12 @@ PUPPETS = (
     "garbage",
     "mangler",
     "mangler",
+    "mute",
+    "turncoat",
+    "tardy",
+    "copycat",
+    "copycat",
+    "hasty copycat",
 )
 """Byzantine members that run the core and twist what it says (see `puppets`)."""
 
@@ -117,6 +123,8 @@ class Aim:
     """Clocks jump back only."""
     dies_ms: tuple[int, int] | None = None
     """When who is dead for ever dies; else any time before `calm_ms`."""
+    copying: bool = False
+    """No copied row may count: nothing but a copier hinders the others."""
     guilt: str = ""
     """Misbehaviour of which some correct member must find a proof."""
     end_ms: int = END_MS
@@ -245,7 +253,10 @@ def draw(rng: random.Random, seed: int, nodes: int) -> Plan:
 
 def _timing(rng: random.Random, *, structured: bool) -> Timing:
     return Timing(
+        row_ms=rng.choice((8, 25)),
+        reveal_ms=rng.choice((2, 8)),
         have_ms=rng.choice((8, 25)),
+        fill_ms=rng.choice((30, 60)),
         grace_ms=rng.choice((1, 15)),
         view_ms=60 if structured else rng.choice((60, 120)),
         view_max_ms=1_200,

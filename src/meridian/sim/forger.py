@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from meridian.ephemera import evidence
 from meridian.ephemera import frame as frames
-from meridian.ephemera.block import Block, Certificate, SignedHave, SignedRow
+from meridian.ephemera.block import Block, Certificate, SignedHave
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.message import (
     Accusation,
@@ -137,7 +137,7 @@ class Forger(Puppet):
         victim = next(row.member for row in block.rows if row.member != own)
         if self.sort == "rows":
             rows = tuple(
-                SignedRow(row.member, row.digest, bytes(64)) if row.member == victim else row
+                replace(row, signature=bytes(64)) if row.member == victim else row
                 for row in block.rows
             )
             return Block(block.epoch, rows, block.haves)

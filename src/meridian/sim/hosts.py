@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from meridian.ephemera import frame as frames
+from meridian.ephemera.block import Entry
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import (
@@ -28,6 +30,7 @@ from meridian.ephemera.effects import (
     Send,
 )
 from meridian.ephemera.limits import Limits
+from meridian.ephemera.message import Reveal, Row
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput
 from meridian.primitives import hashing
@@ -46,6 +49,7 @@ ATTEMPT = hashing.sha256(b"attempt 1")
 OTHER_ATTEMPT = hashing.sha256(b"attempt 2")
 
 DECIDED = bytes((Kind.DECIDED,))
+COMMITTING = frozenset({bytes((Kind.ROW,)), bytes((Kind.REVEAL,))})
 
 HOUR_MS = 3_600_000
 
@@ -75,6 +79,10 @@ class Outcome:
     """Every different frame that left."""
     have: bytes = b""
     """The frame of the own HAVE, also if nobody but oneself needed it."""
+    in_time: frozenset[Entry] | None = None
+    """Commitments of others that it had heard of when it closed their phase, for the last time before it revealed."""
+    revealed: bool = False
+    """Whether its own row has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +126,12 @@ class Host:
         self._opened: list[int] = []
         self._observes: set[int] = set()
         self._sent: set[bytes] = set()
+        self._heard: dict[int, set[Entry]] = {}
         self._disk = Disk()
         self._life = 0
         self._wiped = False
         self.forgot: list[str] = []
-        """What it had told its driver and does not know any more after a restart."""
+        """What it had told its driver and does not know any more after a restart; or told of its row too early."""
         self._unsynced: list[tuple[Place, Record | None, bool]] = []
         self._rate = world.rng.randint(900, 1100)
         self._offset_ms = 0
@@ -151,6 +160,7 @@ class Host:
     def start(self, now_ms: int) -> None:
         """Begin, or come back: open every epoch that has begun, from what the disk holds."""
         self._life += 1
+        self._heard.clear()
         self._offset_ms = self._world.rng.randrange(1_000_000)
         self._replica = self._new_replica()
         self.up = True
@@ -180,7 +190,27 @@ class Host:
     def receive(self, now_ms: int, sender: Address, frame: bytes) -> None:
         """Take a frame."""
         clock_ms = self._clock(now_ms)
+        if frame[1:2] in COMMITTING:
+            self._hear(frame)
         self._call(now_ms, lambda: self._replica.receive(sender, frame, clock_ms), frame)
+
+    def _hear(self, frame: bytes) -> None:
+        """Remember commitments, as the core does."""
+        number = int.from_bytes(frame[2:10], "big") - self._world.contexts[0].epoch
+        if not 0 <= number < len(self._world.contexts):
+            return
+        context = self._world.contexts[number]
+        if context.epoch not in self._replica.epochs:
+            return
+        try:
+            message = frames.decode(frame, context)
+        except InvalidInput:
+            return
+        if isinstance(message, Row | Reveal):
+            said = (Kind.ROW, 0, message.digest, message.signature)
+            if context.signed(message.member, *said):
+                entry = (message.member, message.digest)
+                self._heard.setdefault(context.epoch, set()).add(entry)
 
     def wake(self, now_ms: int) -> None:
         """Do what is due."""
@@ -408,8 +438,11 @@ class Host:
 
     def _persist(self, record: Record, *, lazy: bool = False) -> None:
         place = (record.epoch, record.kind, record.key)
+        outcome = self._outcome(record.epoch)
         if record.kind == "have":
-            self._outcome(record.epoch).have = record.value
+            outcome.have = record.value
+        if record.kind == "closed" and not outcome.revealed:
+            outcome.in_time = frozenset(self._heard.get(record.epoch, ()))
         self._unsynced.append((place, self._disk.get(place), lazy))
         self._disk[place] = record
 
@@ -418,8 +451,26 @@ class Host:
             del self._unsynced[0]
         if frame not in self._sent:
             self._sent.add(frame)
-            self._outcome(int.from_bytes(frame[2:10], "big")).sent.append(frame)
+            number = int.from_bytes(frame[2:10], "big")
+            outcome = self._outcome(number)
+            outcome.sent.append(frame)
+            if not outcome.revealed:
+                self._check_hidden(number, outcome, frame)
         self._post(self.member, to, frame)
+
+    def _check_hidden(self, number: int, outcome: Outcome, frame: bytes) -> None:
+        """Nothing that leaves tells of the own row before the phase of commitments is closed, durably."""
+        context = self._world.contexts[number - self._world.contexts[0].epoch]
+        row = self._disk.get((number, "row", b""))
+        own = None if row is None else frames.decode(row.value, context)
+        if not isinstance(own, Reveal) or own.opening.row_root not in frame:
+            return
+        if frame[1] == Kind.REVEAL and frame[10:12] == own.member.to_bytes(2, "big"):
+            outcome.revealed = True
+            if (number, "closed", b"") not in self._disk:
+                self.forgot.append("copying: its row is revealed while it takes commitments")
+        elif not self._world.plan.same_bodies:
+            self.forgot.append("copying: its row is told before it is revealed")
 
     def _outcome(self, number: int) -> Outcome:
         return self.outcomes.setdefault(number - self._world.contexts[0].epoch, Outcome())

@@ -32,6 +32,7 @@ from meridian.ephemera.message import (
     Justification,
     Message,
     Propose,
+    Reveal,
     Row,
     ViewChange,
     Vote,
@@ -39,12 +40,17 @@ from meridian.ephemera.message import (
     lock_digest,
     propose_digest,
 )
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.errors import InvalidInput
 from meridian.primitives.keys import PrivateKey
 from meridian.sim.hosts import LIMITS
 
 Post = Callable[[int, tuple[int, ...], bytes], None]
 """Say something in the name of a member to members, by index in the epoch."""
+
+NO_SALT = bytes(32)
+REVEALED = 0.8
+"""How often a liar reveals what it just committed itself to."""
 
 RESEND_MS = 30
 SPOKEN_MAX = 200
@@ -86,11 +92,11 @@ class Liar:
         if len(self._said) > SPOKEN_MAX:
             return
         for to in self._others():
-            digest = self._rng.choice(sorted(self._bodies))
-            self._cabal.rows[self._member] = SignedRow(
-                self._member, digest, self._sign(Kind.ROW, 0, digest)
-            )
-            self._tell(to, Row(self._member, digest, self._cabal.rows[self._member].signature))
+            row = self._own_row(self._rng.choice(sorted(self._bodies)))
+            self._cabal.rows[self._member] = row
+            self._tell(to, Row(row.member, row.digest, row.signature))
+            if self._rng.random() < REVEALED:
+                self._tell(to, Reveal(row.member, row.digest, row.signature, row.opening))
             have = self._have()
             if have is not None:
                 self._tell(to, Have(self._member, have.entries, have.signature))
@@ -108,8 +114,9 @@ class Liar:
         except InvalidInput:
             return
         match message:
-            case Row(member, digest, signature):
-                self._cabal.rows.setdefault(member, SignedRow(member, digest, signature))
+            case Reveal(member, digest, signature, opening):
+                row = SignedRow(member, digest, signature, opening)
+                self._cabal.rows.setdefault(member, row)
             case Have(member, entries, signature):
                 self._cabal.haves.setdefault(member, SignedHave(member, entries, signature))
                 self._lead(0)
@@ -127,6 +134,12 @@ class Liar:
                 self._serve(sender, digest, offset)
             case _:
                 pass
+
+    def _own_row(self, root: bytes) -> SignedRow:
+        """Commit to one of the own bodies."""
+        opening = Opening(NO_SALT, root, NO_TRACE)
+        digest = commitment_of(self.context.members[self._member], opening)
+        return SignedRow(self._member, digest, self._sign(Kind.ROW, 0, digest), opening)
 
     def _support(self, view: int, block_hash: bytes) -> None:
         """Echo and vote for everything, to some."""

@@ -26,11 +26,13 @@ from meridian.ephemera.message import (
     lock_digest,
     propose_digest,
 )
+from meridian.ephemera.opening import Opening
 from meridian.sim.puppets import Puppet, Said
 
 T = TypeVar("T")
 
 NO_SIGNATURE = bytes(64)
+NOTHING = Opening(bytes(32), bytes(32), bytes(32))
 STRANGER = 120
 """An index that no member of a world has, and that a frame can carry."""
 
@@ -80,9 +82,9 @@ class Mangler(Puppet):
         return Propose(propose.member, view, signature, block, justification)
 
     def _block(self, block: Block) -> Block:
-        match self.rng.randrange(5):
+        match self.rng.randrange(6):
             case 0:
-                rows = self._list(block.rows, SignedRow(STRANGER, bytes(32), NO_SIGNATURE))
+                rows = self._list(block.rows, SignedRow(STRANGER, bytes(32), NO_SIGNATURE, NOTHING))
                 return Block(block.epoch, tuple(rows), block.haves)
             case 1:
                 entries = block.haves[0].entries
@@ -94,6 +96,12 @@ class Mangler(Puppet):
             case 3:
                 have = replace(block.haves[0], signature=NO_SIGNATURE)
                 return Block(block.epoch, block.rows, (have, *block.haves[1:]))
+            case 4:
+                at = self.rng.randrange(len(block.rows))
+                row = replace(block.rows[at], opening=block.rows[at - 1].opening)
+                return Block(
+                    block.epoch, (*block.rows[:at], row, *block.rows[at + 1 :]), block.haves
+                )
             case _:
                 return Block(block.epoch + 1, block.rows, block.haves)
 

@@ -15,6 +15,7 @@ from types import FrameType
 from meridian.sim.aims import run_world
 from meridian.sim.killers import KILLERS
 from meridian.sim.mutants_agreement import AGREEMENT
+from meridian.sim.mutants_copying import COPYING
 from meridian.sim.mutants_records import RECORDS
 from meridian.sim.mutants_signatures import SIGNATURES
 from meridian.sim.mutation import Mutant, applied
@@ -37,6 +38,7 @@ MUTANTS: dict[str, Mutant] = {
     mutant.name: replace(mutant, killer=KILLERS.get(mutant.name))
     for mutant in (
         *AGREEMENT,
+        *COPYING,
         *RECORDS,
         *(replace(mutant, unseen="" if mutant.aim else UNFORGED) for mutant in SIGNATURES),
     )

@@ -182,15 +182,15 @@ ROWS: tuple[Mutant, ...] = (
         "HAVE waits for every row",
         Collection,
         "try_have",
-        "if len(self._accepted) < seat.context.n and now_ms < self.due_ms:",
-        "if len(self._accepted) < seat.context.n:",
+        "if not everything and now_ms < self._since_ms + self._patience_ms():",
+        "if not everything:",
     ),
     _edit(
         "HAVE lists rows without bodies",
         Collection,
         "held",
-        "self._accepted.items()",
-        "{m: d[0] for m, d in self._versions.items()}.items()",
+        "dict(self._accepted)",
+        "dict(self.commitments.openings.keys())",
     ),
     _edit(
         "ECHO without bodies",
@@ -206,7 +206,7 @@ ROWS: tuple[Mutant, ...] = (
         "if False in verdicts:",
         "if False:",
         probe="refused_rows_are_not_echoed",
-        aim="pests",
+        unseen="no HAVE of a correct member lists such a row, so no block may hold it",
     ),
     _edit(
         "bodies are never fetched",

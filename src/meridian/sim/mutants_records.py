@@ -22,6 +22,7 @@ def _not_durable(kind: str, probe: str | None = None) -> Mutant:
 RECORDS: tuple[Mutant, ...] = (
     _not_durable("context"),
     _not_durable("row", probe="a_restart_signs_the_same_row"),
+    _not_durable("closed", probe="a_restart_does_not_open_the_phase_again"),
     _not_durable("listed_row", probe=LISTED),
     _not_durable("have", probe="a_restart_signs_the_same_have"),
     _not_durable("propose", probe="a_restart_signs_the_same_proposal"),
@@ -37,7 +38,14 @@ RECORDS: tuple[Mutant, ...] = (
     _not_durable("evidence", probe=RESTART),
     Mutant(
         "HAVE lists bodies that are not durable",
-        (Edit(Collection, "_persist_listed", "self.persist_bodies([digest])", "pass"),),
+        (
+            Edit(
+                Collection,
+                "_persist_listed",
+                "self.persist_bodies([self.commitments.openings[entry].row_root])",
+                "pass",
+            ),
+        ),
         probe=LISTED,
         aim="crashes",
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meridian.sim import probes_restart, probes_rules, probes_signatures
+from meridian.sim import probes_copying, probes_restart, probes_rules, probes_signatures
 
 PROBES: dict[str, Callable[[], None]] = {
     probe.__name__: probe
@@ -51,6 +51,14 @@ PROBES: dict[str, Callable[[], None]] = {
         probes_restart.a_restart_keeps_the_view,
         probes_restart.a_restart_signs_the_same_view_change,
         probes_restart.a_restart_signs_the_same_report,
+        probes_restart.a_restart_does_not_open_the_phase_again,
+        probes_copying.openings_are_checked,
+        probes_copying.rows_that_no_have_lists_are_not_admitted,
+        probes_copying.the_others_have_time_to_close,
+        probes_copying.late_rows_stand_in_after_a_while,
+        probes_copying.a_second_row_does_not_stand_in,
+        probes_copying.who_lost_its_records_is_told,
+        probes_copying.two_commitments_are_found_in_a_block,
     )
 }
 """By name."""

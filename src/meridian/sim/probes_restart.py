@@ -43,8 +43,10 @@ from meridian.sim.bench import (
     decided,
     decided_on_haves,
     propose_of,
+    reveal_of,
     said_by,
     served,
+    wait,
 )
 from meridian.sim.hosts import ATTEMPT, HOUR_MS
 
@@ -74,8 +76,8 @@ def an_observer_stays_one() -> None:
 def an_unknown_own_statement_makes_an_observer() -> None:
     """A valid statement of the own key that is not remembered: a second process signs with it."""
     bench, me, other = alone()
-    digest = row_root(b"another body")
-    stale = Row(me, digest, bench.sign(me, Kind.ROW, 0, digest))
+    other_row = reveal_of(bench, me, b"another body")
+    stale = Row(me, other_row.digest, other_row.signature)
     bench.do(me, bench.tell(other, me, stale))
     bench.now_ms = LATE_MS
     effects = bench.replicas[me].tick(LATE_MS)
@@ -88,17 +90,17 @@ def what_a_have_lists_survives_a_crash() -> None:
     bench = decided_on_haves()
     bench.do(0, bench.restart(0))
     for member in range(1, N):
-        digest = row_root(body_of(member))
-        row = served(bench, 0, member, ROW, member, digest)
-        assert isinstance(row, Row), "a listed row is lost"
-        served(bench, 0, member, BODY, 0, digest)
+        listed = reveal_of(bench, member, body_of(member))
+        row = served(bench, 0, member, ROW, member, listed.digest)
+        assert row == listed, "a listed row is lost"
+        served(bench, 0, member, BODY, 0, listed.opening.row_root)
 
 
 def what_was_echoed_survives_a_crash() -> None:
     """The echoed block and its bodies: somebody may be locked on it."""
     bench, me, other = alone()
     bodies = [body_of(me)] * N
-    block = block_of(bench.sign, bench.sign, bodies)
+    block = block_of(bench, bodies=bodies)
     propose = propose_of(bench, 0, block)
     bench.do(me, bench.tell(propose.member, me, propose))
     assert ("echo", b"") in bench.disks[me], "no ECHO"
@@ -138,35 +140,53 @@ def same_again(bench: Bench, me: int, kind: type[Row | Have | Propose | Echo | V
 
 
 def hear_rows(bench: Bench, me: int, members: Sequence[int]) -> None:
-    """Rows of others with the own body, so that nothing has to be fetched."""
-    digest = row_root(body_of(me))
+    """Revealed rows of others with the own body, so that nothing has to be fetched."""
     for i in members:
-        row = Row(i, digest, bench.sign(i, Kind.ROW, 0, digest))
-        bench.do(me, bench.tell(i, me, row))
+        bench.do(me, bench.tell(i, me, reveal_of(bench, i, body_of(me))))
 
 
 def hear_have(bench: Bench, me: int, member: int) -> None:
     """A HAVE of another member that lists all rows."""
-    entries = tuple((i, row_root(body_of(me))) for i in range(N))
+    entries = tuple((i, reveal_of(bench, i, body_of(me)).digest) for i in range(N))
     have = Have(member, entries, bench.sign(member, Kind.HAVE, 0, have_digest(entries)))
     bench.do(me, bench.tell(member, me, have))
 
 
-def wait(bench: Bench, me: int, ms: int) -> None:
-    """Let time pass."""
-    bench.now_ms += ms
-    bench.do(me, bench.replicas[me].tick(bench.now_ms))
+def close(bench: Bench, me: int) -> None:
+    """Let the phase of commitments end, and the own row be revealed."""
+    for ms in (Timing().row_ms, Timing().reveal_ms, Timing().have_ms):
+        wait(bench, me, ms)
+
+
+def a_restart_does_not_open_the_phase_again() -> None:
+    """A commitment that comes after the own row was revealed, and after a crash, is late as before."""
+    bench, me, _ = alone()
+    others = [i for i in range(N) if i != me]
+    for i in others[:2]:
+        row = reveal_of(bench, i, body_of(me))
+        bench.do(me, bench.tell(i, me, Row(i, row.digest, row.signature)))
+    close(bench, me)
+    assert any(kind == "closed" for kind, _ in bench.disks[me]), "the phase is not closed"
+    bench.do(me, bench.restart(me))
+    hear_rows(bench, me, [*others[2:], *others[:2]])
+    close(bench, me)
+    value = bench.disks[me]["have", b""].value
+    have = frames.decode(value, bench.context)
+    assert isinstance(have, Have), "no HAVE"
+    assert others[2] not in {member for member, _ in have.entries}, "a late row is listed"
 
 
 def a_restart_signs_the_same_have() -> None:
-    """A row that comes after the crash does not get into the HAVE."""
+    """A row that is revealed after the crash does not get into the HAVE, though its commitment came in time."""
     bench, me, _ = alone()
     others = [i for i in range(N) if i != me]
+    slow = reveal_of(bench, others[2], body_of(me))
+    bench.do(me, bench.tell(others[2], me, Row(slow.member, slow.digest, slow.signature)))
     hear_rows(bench, me, others[:2])
-    wait(bench, me, Timing().have_ms)
+    close(bench, me)
     bench.do(me, bench.restart(me))
     hear_rows(bench, me, others)
-    wait(bench, me, Timing().have_ms)
+    close(bench, me)
     same_again(bench, me, Have)
 
 
@@ -191,7 +211,7 @@ def a_restart_signs_the_same_proposal() -> None:
 def echoing(bodies: Sequence[bytes] = ()) -> tuple[Bench, int, Block]:
     """A bench on which one member has echoed the block of view 0."""
     bench, me, _ = alone()
-    block = block_of(bench.sign, bench.sign, bodies or [body_of(me)] * N)
+    block = block_of(bench, bodies=bodies or [body_of(me)] * N)
     propose = propose_of(bench, 0, block)
     bench.do(me, bench.tell(propose.member, me, propose))
     return bench, me, block

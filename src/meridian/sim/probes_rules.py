@@ -49,7 +49,7 @@ from meridian.sim.hosts import ATTEMPT, LIMITS
 def a_member_has_one_row() -> None:
     """A proposal in which one member's row, or HAVE, stands twice, or which has too few."""
     bench, me, _ = alone()
-    good = block_of(bench.sign, bench.sign)
+    good = block_of(bench)
     rows, haves = good.rows, good.haves
     for block in (
         Block(EPOCH, (rows[0], *rows), haves),
@@ -63,7 +63,7 @@ def a_member_has_one_row() -> None:
 def only_the_leader_proposes() -> None:
     """A valid block, signed by a member that does not lead."""
     bench, me, other = alone()
-    block = block_of(bench.sign, bench.sign)
+    block = block_of(bench)
     signature = bench.sign(other, Kind.PROPOSE, 0, propose_digest(block.hash))
     refused(bench.tell(other, me, Propose(other, 0, signature, block, None)), "a usurper's PROPOSE")
 
@@ -96,7 +96,7 @@ def refused_rows_are_not_echoed() -> None:
     """A block with a row that the application refuses."""
     bench, me, _ = alone()
     bodies = [b"bad", *(body_of(i) for i in range(1, N))]
-    block = block_of(bench.sign, bench.sign, bodies)
+    block = block_of(bench, bodies=bodies)
     for body in bodies:
         collection = bench.replicas[me]._machines[EPOCH]._collection  # noqa: SLF001 - bodies come by FETCH only
         collection.bodies[row_root(body)] = body
@@ -118,7 +118,7 @@ def another_block_is_not_taken() -> None:
     """A valid block that is fetched under the hash of another one."""
     bench, me, _ = alone()
     blocks = bench.replicas[me]._machines[EPOCH]._agreement.blocks  # noqa: SLF001 - FETCH only fills it
-    block = block_of(bench.sign, bench.sign)
+    block = block_of(bench)
     assert blocks.take(block.hash, block.encode()), "a right block is refused"
     assert not blocks.take(DIGEST, block.encode()), "a block is taken under another hash"
 
@@ -135,13 +135,13 @@ def fetches_go_from_source_to_source() -> None:
 
 
 def the_latest_is_said_again() -> None:
-    """ROW, HAVE, ECHO and VOTE, as long as nothing is decided."""
+    """The row, HAVE, ECHO and VOTE, as long as nothing is decided."""
     bench = Bench()
     bench.open()
     bench.run(frozenset({Kind.VOTE, Kind.DECIDED}))
     me = next(i for i in range(N) if ("lock", b"") in bench.disks[i])
     again = said_by(bench.replicas[me].tick(Timing().resend_ms))
-    assert {Kind.ROW, Kind.HAVE, Kind.ECHO, Kind.VOTE} <= again, "something is not said again"
+    assert {Kind.REVEAL, Kind.HAVE, Kind.ECHO, Kind.VOTE} <= again, "something is not said again"
 
 
 def wishes_move_views_together() -> None:

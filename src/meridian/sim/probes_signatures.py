@@ -23,6 +23,7 @@ from meridian.ephemera.message import (
     propose_digest,
     report_digest,
 )
+from meridian.ephemera.opening import Opening, commitment_of
 from meridian.ephemera.proposal import justify
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
@@ -77,7 +78,12 @@ def digests_bind_every_field() -> None:
     vectors = (((0, DIGEST),), ((1, DIGEST),), ((0, OTHER),))
     assert len({have_digest(vector) for vector in vectors}) == 3, "a HAVE is not signed"
     bench = Bench()
-    block = block_of(bench.sign, bench.sign)
+    members, opened = bench.context.members, Opening(DIGEST, DIGEST, DIGEST)
+    others = [replace(opened, **{name: OTHER}) for name in ("salt", "row_root", "trace_root")]
+    commitments = {commitment_of(members[0], each) for each in (opened, *others)}
+    commitments.add(commitment_of(members[1], opened))
+    assert len(commitments) == 5, "member, salt, row or trace is not committed"
+    block = block_of(bench)
     changed = {
         Block(EPOCH + 1, block.rows, block.haves).hash,
         Block(EPOCH, block.rows[1:], block.haves).hash,
@@ -100,7 +106,7 @@ def forged_statements_are_refused() -> None:
     refused(bench.tell(other, me, echo), "a forged ECHO")
     vote = Vote(other, 0, DIGEST, wrong(other, Kind.VOTE, 0, DIGEST))
     refused(bench.tell(other, me, vote), "a forged VOTE")
-    block = block_of(bench.sign, bench.sign)
+    block = block_of(bench)
     leader = bench.context.leader(0)
     signature = wrong(leader, Kind.PROPOSE, 0, propose_digest(block.hash))
     refused(bench.tell(leader, me, Propose(leader, 0, signature, block, None)), "a forged PROPOSE")
@@ -117,7 +123,7 @@ def forged_blocks_are_refused() -> None:
     """A proposal whose rows, or HAVEs, the members did not sign."""
     for rows, haves in (("wrong", "sign"), ("sign", "wrong")):
         bench, me, _ = alone()
-        block = block_of(getattr(bench, rows), getattr(bench, haves))
+        block = block_of(bench, getattr(bench, rows), getattr(bench, haves))
         propose = propose_of(bench, 0, block)
         refused(bench.tell(propose.member, me, propose), "a block with forged rows or HAVEs")
 
@@ -139,7 +145,7 @@ def forged_decisions_are_refused() -> None:
 def _justified(
     bench: Bench, lock: Certificate | None, sign: Sign | None = None
 ) -> tuple[Block, Justification]:
-    block = block_of(bench.sign, bench.sign)
+    block = block_of(bench)
     changes = {i: change_of(bench, i, 1, lock, sign) for i in range(3)}
     return block, justify(bench.context, changes)
 

@@ -27,6 +27,7 @@ from meridian.ephemera.message import (
     Message,
     Propose,
     ReportSignature,
+    Reveal,
     Row,
     Vote,
     Wish,
@@ -34,6 +35,7 @@ from meridian.ephemera.message import (
     propose_digest,
     report_digest,
 )
+from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
@@ -98,6 +100,12 @@ class Puppet:
         """Sign anything."""
         return self.key.sign(context.statement(kind, view, digest))
 
+    def reveal(self, context: Context, opening: Opening) -> Reveal:
+        """Commit to anything."""
+        digest = commitment_of(self.key.address, opening)
+        signature = self.sign(context, Kind.ROW, 0, digest)
+        return Reveal(self.own(context), digest, signature, opening)
+
     def spend(self, said: list[Said]) -> list[Said]:
         """Count what is added; nothing when there was too much already."""
         if self.extra > EXTRA_MAX:
@@ -127,12 +135,13 @@ class Doubler(Puppet):
 
 
 class RowEquivocator(Puppet):
-    """Signs another row for every receiver, and serves whatever body is asked for."""
+    """Commits to another row for every receiver, reveals them, and serves whatever body is asked for."""
 
     def says(self, to: tuple[int, ...], frame: bytes) -> list[Said]:  # noqa: D102 - see Puppet
         match self.read(frame):
-            case context, Row(member, _, _) if member == self.own(context):
-                return [((receiver,), self._row(context, member)) for receiver in to]
+            case context, Row(member) | Reveal(member) as row if member == self.own(context):
+                revealed = isinstance(row, Reveal)
+                return [((r,), self._row(context, revealed=revealed)) for r in to]
             case _:
                 return [(to, frame)]
 
@@ -151,17 +160,18 @@ class RowEquivocator(Puppet):
     def _bodies(self) -> list[bytes]:
         return [b"version %d " % number * 15 for number in range(3)]
 
-    def _row(self, context: Context, member: int) -> bytes:
-        digest = row_root(self.rng.choice(self._bodies()))
-        row = Row(member, digest, self.sign(context, Kind.ROW, 0, digest))
-        return frames.encode(row, context.epoch)
+    def _row(self, context: Context, *, revealed: bool) -> bytes:
+        opening = Opening(bytes(32), row_root(self.rng.choice(self._bodies())), NO_TRACE)
+        row = self.reveal(context, opening)
+        message = row if revealed else Row(row.member, row.digest, row.signature)
+        return frames.encode(message, context.epoch)
 
 
 class Revealer(Puppet):
     """Shows its row, and serves bodies, to some members only."""
 
     def says(self, to: tuple[int, ...], frame: bytes) -> list[Said]:  # noqa: D102 - see Puppet
-        if frame[1] not in {Kind.ROW, Kind.FETCH_REPLY}:
+        if frame[1] not in {Kind.ROW, Kind.REVEAL, Kind.FETCH_REPLY}:
             return [(to, frame)]
         chosen = tuple(receiver for receiver in to if (receiver + self.participant) % 2)
         return [(chosen, frame)] if chosen else []
@@ -321,7 +331,7 @@ class Foreigner(Puppet):
         context, message = read
         foreign = self._elsewhere(context)
         match message:
-            case Row(member, digest, _) if member == self.own(context):
+            case Row(member, digest, _) | Reveal(member, digest, _) if member == self.own(context):
                 signed: Message = replace(
                     message, signature=self.sign(foreign, Kind.ROW, 0, digest)
                 )

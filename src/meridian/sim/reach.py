@@ -12,6 +12,7 @@ REFUSED = "refused "
 KINDS_PERSISTED = (
     "context",
     "row",
+    "closed",
     "listed_row",
     "have",
     "propose",
@@ -58,6 +59,7 @@ SOMETIMES = (
     "decided in view 3",
     "FETCH_REPLY",
     "EVIDENCE",
+    "row copied",
     *(f"crash after persisting {kind}" for kind in KINDS_PERSISTED),
     *GUILTS,
 )
@@ -73,7 +75,9 @@ BRANCHES = tuple(
         "block.haves: names a stranger",
         "block.haves: signature of member N does not verify",
         "block.rows: N of N needed",
+        "block.rows: holds a row of member N that the HAVEs do not admit",
         "block.rows: leaves out member N, which the HAVEs require",
+        "block.rows: member N committed to another row",
         "block.rows: must be strictly ascending by member",
         "block.rows: names a stranger",
         "block.rows: signature of member N does not verify",
@@ -108,6 +112,7 @@ BRANCHES = tuple(
         "member: is a stranger",
         "object: unknown",
         "offset: was not asked for",
+        "opening: is not what was committed",
         "piece: was not asked for",
         "report_signature: is not that of member N",
         "signature: is not that of member N",

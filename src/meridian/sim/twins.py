@@ -84,7 +84,15 @@ def plan_of(scenario: Scenario) -> Plan:
         storage=Storage(),
         course=Course(),
         timing=Timing(
-            have_ms=8, grace_ms=1, view_ms=60, view_max_ms=1_200, resend_ms=40, fetch_ms=15
+            row_ms=8,
+            reveal_ms=4,
+            have_ms=8,
+            fill_ms=30,
+            grace_ms=1,
+            view_ms=60,
+            view_max_ms=1_200,
+            resend_ms=40,
+            fetch_ms=15,
         ),
         scenario=scenario,
     )

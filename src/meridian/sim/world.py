@@ -13,7 +13,7 @@ import functools
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from meridian.ephemera import frame as frames
@@ -21,9 +21,10 @@ from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.message import Propose
 from meridian.sim import checkers, faults, signatures
 from meridian.sim.aimed_liars import AIMED_ROLES, LIARS
+from meridian.sim.copiers import COPIERS, Copycat, Hasty
 from meridian.sim.epochs import FIRST_EPOCH, contexts_of
 from meridian.sim.faults import AIMED_SPEAKERS, END_MS, SPEAKERS, TWINNED, Plan, Scenario
-from meridian.sim.hosts import HOUR_MS, Host, World
+from meridian.sim.hosts import HOUR_MS, Host, Outcome, World
 from meridian.sim.liar import RESEND_MS, Cabal, Liar
 from meridian.sim.mangler import Mangler
 from meridian.sim.network import VIEW_END, Event, Network, view_of
@@ -136,11 +137,13 @@ class _Run:
             host = Host(self._world, participant, key, bodies, post)
             host.correct = strategy == "correct"
             self._place(participant, host)
-        maker = Mangler if strategy == "mangler" else {**ROLES, **AIMED_ROLES}.get(strategy)
+        roles = {**ROLES, **AIMED_ROLES, **COPIERS}
+        maker = Mangler if strategy == "mangler" else roles.get(strategy)
         if maker is not None:
-            self._puppets[participant] = maker(
-                participant, key, self._numbers, self._world.ids, self._rng
-            )
+            puppet = maker(participant, key, self._numbers, self._world.ids, self._rng)
+            if isinstance(puppet, Copycat) and not isinstance(puppet, Hasty):
+                puppet.waits_for = frozenset(self._world.ids.values()) - self._plan.byzantine
+            self._puppets[participant] = puppet
 
     def _add_liars(self, participant: int, strategy: str, cabals: list[Cabal]) -> None:
         key = self._keys[participant]
@@ -382,6 +385,23 @@ class _Run:
             for host in self._hosts
         )
 
+    def _copying(self, context: Context, outcomes: Mapping[int, Outcome]) -> list[str]:
+        """What became of the rows that copycats copied."""
+        aim, found = self._plan.aim, list[str]()
+        never = aim is not None and aim.copying
+        for puppet in self._puppets.values():
+            row = puppet.copied(context).row if isinstance(puppet, Copycat) else None
+            if row is None:
+                continue
+            entry = (row.member, row.digest)
+            blocks = [d.block for o in outcomes.values() for d in o.decided]
+            rows = {(r.member, r.digest) for block in blocks for r in block.rows}
+            self._reached["row copied"] += 1
+            self._reached["copied row decided"] += entry in rows
+            if never or not isinstance(puppet, Hasty):
+                found += checkers.copied(context, entry, outcomes, never=never)
+        return found
+
     def _result(self, events: int) -> Result:
         correct = self._correct()
         found = [f"core: member {m} raised {h.broken}" for m, h in correct.items() if h.broken]
@@ -399,6 +419,7 @@ class _Run:
             }
             rows = {index: host.rows_of(epoch) for index, host in members.items()}
             found += checkers.violations(context, rows, outcomes)
+            found += self._copying(context, outcomes)
             core = {index: host for index, host in members.items() if not host.dead}
             found += checkers.unfinished({i: host.outcomes.get(epoch) for i, host in core.items()})
             for outcome in outcomes.values():

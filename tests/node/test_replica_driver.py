@@ -24,6 +24,7 @@ from meridian.ephemera.effects import (
     Send,
 )
 from meridian.ephemera.limits import Limits, Timing
+from meridian.ephemera.opening import NO_TRACE
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput, NotFound, Overloaded, StorageFailure
 from meridian.node import effect_driver
@@ -84,8 +85,10 @@ class RecordingReplica(Replica):
     ) -> list[Effect]:
         return self._note(super().open(context, records, now_ms, observer=observer))
 
-    def submit_row(self, epoch: int, body: bytes, now_ms: int) -> list[Effect]:
-        return self._note(super().submit_row(epoch, body, now_ms))
+    def submit_row(
+        self, epoch: int, body: bytes, now_ms: int, trace_root: bytes = NO_TRACE
+    ) -> list[Effect]:
+        return self._note(super().submit_row(epoch, body, now_ms, trace_root))
 
     def receive(self, sender: Address, frame: bytes, now_ms: int) -> list[Effect]:
         return self._note(super().receive(sender, frame, now_ms))

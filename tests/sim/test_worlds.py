@@ -141,8 +141,9 @@ def test_modelled_and_real_signatures_make_the_same_world(real):
 
 def test_members_change_at_the_boundary_and_who_was_away_catches_up():
     """Member 2 is away for five epochs, in which one member leaves and one joins at every boundary."""
-    course = Course(epochs=6, epoch_ms=150, rotate=True, away=2)
-    plan = quiet(4, course=course, calm_ms=1_000)
+    course = Course(epochs=6, epoch_ms=250, rotate=True, away=2)
+    plan = quiet(4, course=course, calm_ms=1_600)
+    plan = replace(plan, timing=replace(plan.timing, fetch_ms=80, view_ms=120))
     sets = [set(context.members) for context in contexts_of(plan)]
     assert all(len(a - b) == len(b - a) == 1 for a, b in itertools.pairwise(sets))
     result = run_plan(plan)

@@ -277,6 +277,8 @@ class Host:
         def opening() -> list[Effect]:
             effects = self._replica.open(context, records, clock_ms, observer=observer)
             self._check_memory(epoch, effects)
+            if not self.correct:
+                self._never_suspect(context.epoch)
             return effects
 
         self._call(now_ms, opening)
@@ -285,6 +287,11 @@ class Host:
             self._observes.discard(epoch)
         if self.up and (epoch or not self.late or now_ms >= self._world.plan.calm_ms):
             self.submit(now_ms, epoch)
+
+    def _never_suspect(self, number: int) -> None:
+        """A Byzantine member signs on when it meets what it, or its twin, has signed with its key."""
+        seat = self._replica._machines[number]._seat  # noqa: SLF001 - a liar changes its own program
+        setattr(seat, "suspect_memory", lambda _: None)  # noqa: B010
 
     def _check_memory(self, epoch: int, effects: list[Effect]) -> None:
         """What its driver was told in an earlier life, it is told again from the disk alone."""

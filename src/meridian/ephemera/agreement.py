@@ -118,7 +118,7 @@ class Agreement:
         self._seat.suspect_memory(propose.member)
         if finding is Finding.NEW:
             self._keep_propose(propose)
-            self._note_rows(self._proposals[propose.view].block)
+            self._collection.commitments.compare(self._proposals[propose.view].block.rows)
             self._note_claims(propose.view, propose.justification)
         else:
             self._seat.note(
@@ -410,14 +410,6 @@ class Agreement:
         )
         if self._context.leader(change.view) == self._seat.own:
             self._changes.setdefault(change.view, {})[change.member] = change
-
-    def _note_rows(self, block: Block) -> None:
-        # Who sent one commitment to some and another to the rest is found out here, by those who had the first.
-        said = self._seat.ledger.said(Kind.ROW, 0)
-        for row in block.rows:
-            first = said.get(row.member)
-            if first is not None and first[0] != row.digest and row.member != self._seat.own:
-                self._seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
 
     def _note_claims(self, view: int, justification: Justification | None) -> None:
         # Every member sees which locks were claimed, so that a forgotten VOTE comes to light.

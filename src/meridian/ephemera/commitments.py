@@ -10,10 +10,10 @@ Bounds: two signed versions per member and those that f + 1 HAVEs list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from meridian.ephemera import journal
-from meridian.ephemera.block import Entry
+from meridian.ephemera.block import Entry, SignedRow
 from meridian.ephemera.context import Kind
 from meridian.ephemera.ledger import Finding
 from meridian.ephemera.message import Reveal, Row
@@ -146,6 +146,15 @@ class Commitments:
                 return None
             return Row(member, digest, self._signed[member, digest])
         return None
+
+    def compare(self, rows: Iterable[SignedRow]) -> None:
+        """Find out, by a verified block's rows, who sent one commitment to us and another to others."""
+        seat = self._seat
+        said = seat.ledger.said(Kind.ROW, 0)
+        for row in rows:
+            first = said.get(row.member)
+            if first is not None and first[0] != row.digest and row.member != seat.own:
+                seat.note(Kind.ROW, row.member, 0, row.digest, row.signature)
 
     def row(self, member: int, digest: bytes) -> Reveal | None:
         """A revealed row with its signature; the own one only when it may be revealed."""

@@ -28,8 +28,9 @@ from meridian.ephemera.message import (
 )
 from meridian.errors import InvalidInput
 from meridian.primitives import hashing, quorum
-from meridian.sim.hosts import ATTEMPT, Outcome, report_of
+from meridian.sim.hosts import ATTEMPT, report_of
 from meridian.sim.machine import REFUSED_BODY
+from meridian.sim.outcomes import Outcome
 
 
 def violations(

@@ -12,10 +12,8 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from meridian.ephemera import frame as frames
-from meridian.ephemera.block import Entry
 from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Context, Kind
 from meridian.ephemera.effects import (
@@ -30,7 +28,6 @@ from meridian.ephemera.effects import (
     Send,
 )
 from meridian.ephemera.limits import Limits
-from meridian.ephemera.message import Reveal, Row
 from meridian.ephemera.replica import Replica
 from meridian.errors import InvalidInput
 from meridian.primitives import hashing
@@ -38,6 +35,7 @@ from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 from meridian.sim.faults import Aim, Plan
 from meridian.sim.machine import Disk, Place, Rows
+from meridian.sim.outcomes import COMMITTING, TOLD, Hearing, Outcome, told_early
 
 LIMITS = Limits(body_bytes_max=4_096, piece_bytes=64, pushed_body_bytes=0)
 """Small pieces, so that bodies come in several."""
@@ -49,7 +47,6 @@ ATTEMPT = hashing.sha256(b"attempt 1")
 OTHER_ATTEMPT = hashing.sha256(b"attempt 2")
 
 DECIDED = bytes((Kind.DECIDED,))
-COMMITTING = frozenset({bytes((Kind.ROW,)), bytes((Kind.REVEAL,))})
 
 HOUR_MS = 3_600_000
 
@@ -66,23 +63,6 @@ def report_of(decided: Decided) -> bytes:
 def _branch(where: str, reason: str) -> str:
     """The name of a branch that refuses, without the numbers in its words."""
     return f"refused {where}: {re.sub('[0-9]+', 'N', reason)}"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came out of one host in one epoch, for the checkers."""
-
-    decided: list[Decided] = field(default_factory=list)
-    attested: list[Attested] = field(default_factory=list)
-    misbehaviour: list[Misbehaviour] = field(default_factory=list)
-    sent: list[bytes] = field(default_factory=list)
-    """Every different frame that left."""
-    have: bytes = b""
-    """The frame of the own HAVE, also if nobody but oneself needed it."""
-    in_time: frozenset[Entry] | None = None
-    """Commitments of others that it had heard of when it closed their phase, for the last time before it revealed."""
-    revealed: bool = False
-    """Whether its own row has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +106,7 @@ class Host:
         self._opened: list[int] = []
         self._observes: set[int] = set()
         self._sent: set[bytes] = set()
-        self._heard: dict[int, set[Entry]] = {}
+        self._heard = Hearing()
         self._disk = Disk()
         self._life = 0
         self._wiped = False
@@ -191,26 +171,10 @@ class Host:
         """Take a frame."""
         clock_ms = self._clock(now_ms)
         if frame[1:2] in COMMITTING:
-            self._hear(frame)
+            context = self._context_of(frame)
+            if context is not None and context.epoch in self._replica.epochs:
+                self._heard.hear(context, frame)
         self._call(now_ms, lambda: self._replica.receive(sender, frame, clock_ms), frame)
-
-    def _hear(self, frame: bytes) -> None:
-        """Remember commitments, as the core does."""
-        number = int.from_bytes(frame[2:10], "big") - self._world.contexts[0].epoch
-        if not 0 <= number < len(self._world.contexts):
-            return
-        context = self._world.contexts[number]
-        if context.epoch not in self._replica.epochs:
-            return
-        try:
-            message = frames.decode(frame, context)
-        except InvalidInput:
-            return
-        if isinstance(message, Row | Reveal):
-            said = (Kind.ROW, 0, message.digest, message.signature)
-            if context.signed(message.member, *said):
-                entry = (message.member, message.digest)
-                self._heard.setdefault(context.epoch, set()).add(entry)
 
     def wake(self, now_ms: int) -> None:
         """Do what is due."""
@@ -449,7 +413,7 @@ class Host:
         if record.kind == "have":
             outcome.have = record.value
         if record.kind == "closed" and not outcome.revealed:
-            outcome.in_time = frozenset(self._heard.get(record.epoch, ()))
+            outcome.in_time = self._heard.of(record.epoch)
         self._unsynced.append((place, self._disk.get(place), lazy))
         self._disk[place] = record
 
@@ -462,22 +426,14 @@ class Host:
             outcome = self._outcome(number)
             outcome.sent.append(frame)
             if not outcome.revealed:
-                self._check_hidden(number, outcome, frame)
+                found = told_early(self._context_of(frame), outcome, self._disk, frame)
+                spared = self._world.plan.same_bodies and found == TOLD
+                self.forgot += [found] if found and not spared else []
         self._post(self.member, to, frame)
 
-    def _check_hidden(self, number: int, outcome: Outcome, frame: bytes) -> None:
-        """Nothing that leaves tells of the own row before the phase of commitments is closed, durably."""
-        context = self._world.contexts[number - self._world.contexts[0].epoch]
-        row = self._disk.get((number, "row", b""))
-        own = None if row is None else frames.decode(row.value, context)
-        if not isinstance(own, Reveal) or own.opening.row_root not in frame:
-            return
-        if frame[1] == Kind.REVEAL and frame[10:12] == own.member.to_bytes(2, "big"):
-            outcome.revealed = True
-            if (number, "closed", b"") not in self._disk:
-                self.forgot.append("copying: its row is revealed while it takes commitments")
-        elif not self._world.plan.same_bodies:
-            self.forgot.append("copying: its row is told before it is revealed")
+    def _context_of(self, frame: bytes) -> Context | None:
+        number = int.from_bytes(frame[2:10], "big") - self._world.contexts[0].epoch
+        return self._world.contexts[number] if 0 <= number < len(self._world.contexts) else None
 
     def _outcome(self, number: int) -> Outcome:
         return self.outcomes.setdefault(number - self._world.contexts[0].epoch, Outcome())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 
 from meridian.ephemera import block, opening
-from meridian.ephemera.agreement import Agreement
 from meridian.ephemera.collection import Collection
 from meridian.ephemera.commitments import Commitments
 from meridian.ephemera.epoch import EpochMachine
@@ -152,8 +151,8 @@ COPYING: tuple[Mutant, ...] = (
     ),
     _edit(
         "two commitments go unseen in a block",
-        Agreement,
-        "_note_rows",
+        Commitments,
+        "compare",
         "if first is not None and",
         "if False and",
         probe="two_commitments_are_found_in_a_block",

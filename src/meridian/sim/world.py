@@ -24,10 +24,11 @@ from meridian.sim.aimed_liars import AIMED_ROLES, LIARS
 from meridian.sim.copiers import COPIERS, Copycat, Hasty
 from meridian.sim.epochs import FIRST_EPOCH, contexts_of
 from meridian.sim.faults import AIMED_SPEAKERS, END_MS, SPEAKERS, TWINNED, Plan, Scenario
-from meridian.sim.hosts import HOUR_MS, Host, Outcome, World
+from meridian.sim.hosts import HOUR_MS, Host, World
 from meridian.sim.liar import RESEND_MS, Cabal, Liar
 from meridian.sim.mangler import Mangler
 from meridian.sim.network import VIEW_END, Event, Network, view_of
+from meridian.sim.outcomes import Outcome
 from meridian.sim.puppets import ROLES, Puppet
 from meridian.sim.trace import text_of
 

@@ -48,7 +48,8 @@ def test_members_without_coins_are_registered_by_whoever_pays(court):
     root, registry = court.root, court.view.registry
     sign = ["chain", "register", "sign"]
     node = [*sign, "node", "--node", "anna", "--nonce", "0"]
-    assert meridian(*node, *court.signs("poor", "node.json")).exit_code == 0
+    nowhere = ["--rpc-url", "http://127.0.0.1:1"]  # no chain is needed
+    assert meridian(*node, *nowhere, *court.signs("poor", "node.json")).exit_code == 0
     send = ["chain", "register", "send", root / "node.json", *court.as_("sponsor")]
     tried = answer(*send, "--dry-run")
     assert (tried["dry_run"], tried["value_atto"]) == (True, str(COIN // 10))
@@ -98,6 +99,8 @@ def test_a_node_that_was_left_out_commits_itself(court):
     code, text = refused(*sign, "--segment", mixed, *court.signs("poor", "mixed.json"))
     assert (code, "holds jobs of" in text) == (2, True)
     assert refused(*sign, *court.signs("poor", "none.json"))[0] == 2
+    other = [*sign[:-1], EPOCH + 1, "--segment", segment, *court.signs("poor", "none.json")]
+    assert "3 jobs do not belong to epoch 2" in refused(*other)[1]
     plain = [*sign, "--root", signed["root"], "--segment-digest", signed["segment"]]
     assert refused(*plain[:-3], *court.signs("poor", "none.json"))[0] == 2
     assert answer(*plain, *court.signs("poor", "plain.json"))["root"] == signed["root"]
@@ -119,6 +122,38 @@ def test_a_node_that_was_left_out_commits_itself(court):
         assert (again["sent"], again["tx_hash"]) == (False, done["tx_hash"])
     code, text = refused(*send("else.json"))
     assert (code, "committed itself to other jobs" in text) == (2, True)
+
+
+def test_a_delegate_is_set_and_cleared_as_often_as_it_is_wished(court):
+    me, rewards = court.as_("sponsor"), court.view.rewards
+    one, other = (address_text(key.address) for key in REFEREES[:2])
+
+    def delegate(*words: object) -> bool:
+        return bool(answer("chain", "delegate", *words, *me)["sent"])
+
+    assert not delegate("clear")  # nobody is set
+    for account in (one, other, one):
+        assert delegate("set", account)
+        assert not delegate("set", account)
+    assert delegate("clear")
+    assert not delegate("clear")
+    assert delegate("set", one)
+    assert len(rewards.events("DelegateSet")) == 5
+    shown = ["chain", "delegate", "show", address_text(SPONSOR.address), "--data-dir", court.root]
+    assert answer(*shown)["delegate"] == one
+    # A name that was signed before the payee chose otherwise by itself still counts: the nonce is unused.
+    sign = ["chain", "delegate", "sign", other, *court.signs("sponsor", "delegate.json")]
+    assert answer(*sign)["nonce"] == "0"
+    send = ["chain", "delegate", "send", court.root / "delegate.json", *court.as_("evaluator")]
+    assert answer(*send)["sent"] is True
+    assert delegate("set", one)
+    again = answer(*send)  # is done, and is not done again although another is the delegate now
+    assert again["sent"] is False
+    assert "already done in 0x" in again["done"]
+    assert answer(*shown)["delegate"] == one
+    answer(*sign, "--nonce", 7)
+    code, text = refused(*send)
+    assert (code, "7 is not the next" in text) == (2, True)
 
 
 def challenge(court: Court, *options: object) -> dict[str, str]:

@@ -10,15 +10,15 @@ from meridian.scenario.jobs import SCHEMA
 GENESIS_S = 1_760_000_000
 
 
-def jobs_of(node_ids: tuple[str, ...]) -> pa.Table:
-    """Three jobs of each node in the epoch, in the order of a segment."""
+def jobs_of(node_ids: tuple[str, ...], start_s: int = GENESIS_S + 10) -> pa.Table:
+    """Three jobs of each node soon after an instant, in the order of a segment."""
     rows = [
         {
             "node_id": name,
             "job_id": f"{name}-{number}",
             "flags": 0,
-            "started_us": (GENESIS_S + number) * 1_000_000,
-            "ended_us": (GENESIS_S + number + 1) * 1_000_000,
+            "started_us": (start_s + number) * 1_000_000,
+            "ended_us": (start_s + number + 1) * 1_000_000,
             "batch_seed": sha256(name.encode()),
             "bytes_sent": 1000 + number,
         }

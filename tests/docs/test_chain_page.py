@@ -194,7 +194,8 @@ class Reader:
     @staticmethod
     def _own_jobs() -> None:
         Path("schema.cbor").write_bytes(SCHEMA.encode())
-        Path("jobs.parquet").write_bytes(write_segment(jobs_of(("node-7",))))
+        jobs = jobs_of(("node-7",), int(time.time()) - STARTED_AGO_S)
+        Path("jobs.parquet").write_bytes(write_segment(jobs))
 
     def _accusation(self) -> None:
         """Two receipts with one number, as a dishonest aggregator signs them."""

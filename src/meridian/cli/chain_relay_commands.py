@@ -16,6 +16,7 @@ from meridian.cli.chain_session import (
     Session,
     chain_view,
     data_dir_option,
+    open_chain,
     open_session,
     sending_options,
 )
@@ -33,6 +34,7 @@ from meridian.cli.chain_signing import (
 )
 from meridian.contracts.statements import RegisterEvaluator, RegisterNode, SelfCommit
 from meridian.errors import InvalidInput
+from meridian.measure.epoch import Calendar
 from meridian.measure.own_jobs import OwnJobs
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.signing import Call
@@ -248,7 +250,7 @@ def sign_self_commit(
     if (segment is None) == (root is None) or (root is None) != (segment_digest is None):
         raise InvalidInput("--segment", "give it, or else --root and --segment-digest")
     if segment is not None:
-        own = _own_jobs(signing.data_dir, segment, schema, node_id)
+        own = _own_jobs(signing, segment, schema, epoch, node_id)
     else:
         own = OwnJobs(
             _root_node(root or ""), parse_digest(segment_digest or "", "--segment-digest")
@@ -267,25 +269,42 @@ def sign_self_commit(
     signing.write(says, key, facts, node_id)
 
 
-def _own_jobs(data_dir: Path, segment: Path, schema: Path | None, node_id: str) -> OwnJobs:
+def _own_jobs(
+    signing: Signing, segment: Path, schema: Path | None, epoch: int, node_id: str
+) -> OwnJobs:
     from meridian.measure.columns import SEGMENT_BYTES_MAX
     from meridian.measure.own_jobs import own_jobs
     from meridian.measure.schema import NetworkSchema
     from meridian.node.durable_file import read_whole
-    from meridian.node.network_file import NetworkFile
+    from meridian.node.network_file import FILE_NAME, NetworkFile
     from meridian.node.published_objects import read_published
 
-    if schema is None:
-        network = NetworkFile.load(data_dir)
-        encoded = read_published(network.directories(data_dir), network.schema_digest)
+    if (signing.data_dir / FILE_NAME).exists():
+        network = NetworkFile.load(signing.data_dir)
+        calendar = network.calendar
     else:
+        network, calendar = None, _read_calendar(signing)
+    if schema is not None:
         encoded = read_whole(schema)
+    elif network is not None:
+        encoded = read_published(network.directories(signing.data_dir), network.schema_digest)
+    else:
+        raise InvalidInput("--schema", "is needed: the data directory has no network.json")
+    data = read_whole(segment, SEGMENT_BYTES_MAX)
     try:
-        return own_jobs(
-            read_whole(segment, SEGMENT_BYTES_MAX), NetworkSchema.decode(encoded), node_id
-        )
+        return own_jobs(data, NetworkSchema.decode(encoded), calendar, epoch, node_id)
     except InvalidInput as error:
         raise InvalidInput(str(segment), f"{error.field}: {error.reason}") from error
+
+
+def _read_calendar(signing: Signing) -> Calendar:
+    """Return the network's epochs from the chain, where no file tells them."""
+    from meridian.contracts.artefact import load
+
+    with open_chain(signing.data_dir, signing.rpc_url) as (rpc, deployment):
+        registry = Contract(rpc, deployment.contracts.registry, load("Registry"))
+        names = ("genesis", "epoch_seconds", "first_epoch")
+        return Calendar(*(registry.read(name) for name in names))
 
 
 def _root_node(text: str) -> bytes:

@@ -64,6 +64,22 @@ USUAL_TIMES = {
     "end_at": "2024-07-22T09:15:32.000Z",
 }
 
+RECORD: dict[str, Any] = {
+    "id": 1,
+    "cid": "baf0",
+    "miner_id": "f01",
+    "station_id": "a" * 88,
+    "inet_group": "g",
+    "participant_address": DELEGATED,
+    "protocol": "http",
+    "status_code": 200,
+    "head_status_code": 200,
+    "indexer_result": "OK",
+    "finished_at": "2024-07-22T09:16:30.000Z",
+    **USUAL_TIMES,
+}
+"""A raw record that counts."""
+
 
 @st.composite
 def raw_records(draw: st.DrawFn) -> list[dict[str, Any]]:
@@ -162,26 +178,48 @@ def test_raw_records_are_judged_as_the_plain_rules_say(
         ({"first_byte_at": "2024-07-22T09:15:29.999Z"}, "INVALID_TIMES"),
         ({"head_status_code": None}, "INVALID_HEAD_STATUS"),
         ({"protocol": "bitswap"}, "INVALID_HEAD_STATUS"),
+        ({"protocol": "HTTP"}, "ok"),
+        ({"status_code": 502, "first_byte_at": None}, "ok"),
         ({"cid": "bafz"}, "TASK_NOT_IN_ROUND"),
     ],
 )
 def test_each_record_has_a_reason(changes: dict[str, Any], reason: str) -> None:
-    usual = {
-        "id": 1,
-        "cid": "baf0",
-        "miner_id": "f01",
-        "station_id": "a" * 88,
-        "inet_group": "g",
-        "participant_address": DELEGATED,
-        "protocol": "http",
-        "status_code": 200,
-        "head_status_code": 200,
-        "indexer_result": "OK",
-        "finished_at": "2024-07-22T09:16:30.000Z",
-        **USUAL_TIMES,
-    }
-    assert set(labels(epoch_of([usual | changes], 6), 1).values()) == {reason}
+    assert set(labels(epoch_of([RECORD | changes], 6), 1).values()) == {reason}
     assert reason in spark.REASONS
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "agree"),
+    [
+        ({}, {}, True),
+        ({}, {"provider_id": "p2"}, False),
+        ({}, {"indexer_result": "HTTP_NOT_ADVERTISED"}, False),
+        ({}, {"provider_address": "/ip6"}, False),
+        ({}, {"byte_length": 6}, False),
+        ({}, {"car_checksum": "d"}, False),
+        ({}, {"timeout": True}, False),
+        ({}, {"status_code": 201, "head_status_code": 404}, True),
+        ({}, {"protocol": "HTTP"}, True),
+        ({"status_code": 502}, {"status_code": 502, "protocol": "HTTP"}, False),
+        ({"status_code": 502}, {"status_code": 503}, False),
+        ({"timeout": True}, {"timeout": True, "status_code": 503}, True),
+    ],
+)
+def test_two_records_say_the_same_where_the_original_sees_no_difference(
+    first: dict[str, Any], second: dict[str, Any], *, agree: bool
+) -> None:
+    records = [RECORD | first, RECORD | second | {"id": 2, "inet_group": "other"}]
+    verdict = "ok" if agree else "MAJORITY_NOT_FOUND"
+    assert set(labels(epoch_of(records, 6), 1).values()) == {verdict}
+
+
+def test_of_one_subnet_and_millisecond_the_lower_node_and_job_key_comes_first() -> None:
+    stations = [f"{number:088x}" for number in range(3)]
+    records = [RECORD | {"id": at, "station_id": stations[at % 3]} for at in range(30)]
+    found = labels(epoch_of(records, 6), 1)
+    first = min(found, key=lambda name: (node_key(name[0]), job_key(name[1])))
+    assert {name for name, reason in found.items() if reason == "ok"} == {first}
+    assert list(found.values()).count("DUP_INET_GROUP") == 29
 
 
 def test_the_order_of_rows_and_the_threads_change_nothing() -> None:

@@ -1,8 +1,8 @@
 """Run the machine at length: ``python -m tests.contracts.machine --examples 20000 --steps 100 --seed 1``.
 
-Every worker runs its share of the examples from its own seed. A failure is shown as the shortest list of steps that
-Hypothesis found for it; ``--seed`` and ``--worker`` of the failing worker repeat it. At the end: how often every
-function succeeded and every reason was given.
+The examples are run in batches, each from a seed of its own, on all cores. A line for each batch says how far it is. A
+failure is shown as the shortest list of steps that Hypothesis found for it; the same ``--seed`` and ``--batch N`` run
+that batch alone. At the end: how often every function succeeded and every reason was given.
 """
 
 import multiprocessing
@@ -10,40 +10,63 @@ import os
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import click
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the tests find each other
 
+BATCH = 50
+"""Examples; so few that a failing batch is repeated in a minute."""
+
 
 @click.command()
-@click.option("--examples", type=int, default=200, show_default=True)
+@click.option("--examples", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--steps", type=int, default=60, show_default=True, help="At most, in each example.")
-@click.option("--seed", "first_seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--workers", type=int, default=os.cpu_count(), show_default="all cores")
-@click.option("--worker", type=int, help="Repeat only this worker's share.")
-def command(examples: int, steps: int, first_seed: int, workers: int, worker: int | None) -> None:
+@click.option("--batch", type=int, help="Run only this batch.")
+@click.option("--minutes", type=float, help="Begin no further batch after this time.")
+def command(
+    examples: int, steps: int, seed: int, workers: int, batch: int | None, minutes: float | None
+) -> None:
     """Compare contracts and model over many examples; exit 1 if they differ anywhere."""
-    share = -(-examples // workers)
-    jobs = [(i, share, steps, first_seed) for i in range(workers) if worker in {None, i}]
-    began = time.monotonic()
-    from machine.campaign import work
+    from machine.campaign import Batch, run
 
+    began = time.monotonic()
+    numbers = range(-(-examples // BATCH)) if batch is None else [batch]
+    waiting = [Batch(i, min(BATCH, examples - i * BATCH), steps, seed) for i in numbers]
+    of, done, failed = len(waiting), 0, ""
+    reached: Counter[str] = Counter()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-        results = list(pool.map(work, jobs))
-    reached: Counter[str] = sum((counter for counter, _ in results), Counter())
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        running = set()
+        while not failed and (waiting or running):
+            over = minutes is not None and time.monotonic() - began > 60 * minutes
+            waiting = [] if over else waiting
+            while waiting and len(running) < workers:
+                running.add(pool.submit(run, waiting.pop(0)))
+            if not running:
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                ended, counts, text = future.result()
+                reached += counts
+                done += 0 if text else ended.examples
+                took = time.monotonic() - began
+                said = "they DIFFER" if text else f"{done} examples without a difference"
+                print(f"batch {ended.number} of {of}: {said} ({took:.0f} s)", flush=True)
+                if text:
+                    failed = f"batch {ended.number}:\n{text}"
     for name, count in sorted(reached.items()):
         print(f"{count:9} {name}")
-    failures = [text for _, text in results if text]
     took = time.monotonic() - began
-    print(f"{share * len(jobs)} examples of up to {steps} steps in {took:.0f} s, seed {first_seed}")
-    for text in failures:
-        print(text)
-    if failures:
-        print(f"repeat: the same options with --workers {workers} --worker N of the failing worker")
+    print(
+        f"{done} examples of up to {steps} steps without a difference in {took:.0f} s, seed {seed}"
+    )
+    if failed:
+        print(f"{failed}\nrepeat: the same options with --batch and the batch's number")
         sys.exit(1)
 
 

@@ -1,7 +1,8 @@
-"""One worker's share of a long run of the machine."""
+"""One batch of a long run of the machine."""
 
 import traceback
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
@@ -9,12 +10,22 @@ from machine.network_machine import NetworkMachine
 from machine.stage import REACHED
 
 
-def work(job: tuple[int, int, int, int]) -> tuple[Counter[str], str]:
-    """Run one worker's examples; return what was reached, and the failure's text, if any."""
-    worker, examples, steps, first_seed = job
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some examples with a seed of their own: what repeats a failure."""
+
+    number: int
+    examples: int
+    steps: int
+    seed: int
+
+
+def run(batch: Batch) -> tuple[Batch, Counter[str], str]:
+    """Run a batch; return what was reached, and the failure's text, if any."""
+    REACHED.clear()
     chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
+        max_examples=batch.examples,
+        stateful_step_count=batch.steps,
         deadline=None,
         database=None,
         print_blob=True,
@@ -22,9 +33,9 @@ def work(job: tuple[int, int, int, int]) -> tuple[Counter[str], str]:
         suppress_health_check=list(HealthCheck),
     )
     test = get_state_machine_test(NetworkMachine, settings=chosen)
-    test = seed(first_seed * 1_000_003 + worker)(test)
+    test = seed(batch.seed * 1_000_003 + batch.number)(test)
     try:
         test()
     except Exception:  # noqa: BLE001 - whatever it is, it is the result
-        return REACHED, f"worker {worker}:\n{traceback.format_exc()}"
-    return REACHED, ""
+        return batch, Counter(REACHED), traceback.format_exc()
+    return batch, Counter(REACHED), ""

@@ -69,7 +69,7 @@ FAULTS = (
         "a report does not wait for its held parent",
         "Rewards",
         "            unlock = before\n",
-        "            unlock = unlock\n",
+        "            unlock = max(unlock, before // 2)\n",
     ),
     Fault(
         "an abandoned budget stays where it was, too",

@@ -2,9 +2,10 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
-from benchmarks import agreement_latency, spark_rounds
+from benchmarks import agreement_latency, evaluation, spark_rounds
 from benchmarks.agreement_latency import CASES, Case, Result, measure
 
 ALTERNATIVES: dict[str, dict[str, bool]] = {
@@ -53,7 +54,22 @@ def main() -> None:
     rounds.add_argument("--stations", type=int, default=20_000)
     rounds.add_argument("--tasks", type=int, default=1_000)
     rounds.add_argument("--json", action="store_true")
+    jobs = commands.add_parser("evaluation", help=evaluation.__doc__)
+    jobs.add_argument("--jobs", type=int, default=3_000_000)
+    jobs.add_argument("--nodes", type=int, default=3_000)
+    jobs.add_argument("--threads", type=int, default=1)
+    jobs.add_argument("--ways", nargs="*", default=list(evaluation.WAYS), choices=evaluation.WAYS)
+    jobs.add_argument(
+        "--data", type=Path, help="keep the segments here; use them if they are there"
+    )
+    jobs.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.name == "evaluation":
+        found = evaluation.measure(
+            arguments.jobs, arguments.nodes, arguments.threads, arguments.ways, arguments.data
+        )
+        print(json.dumps(found, indent=1)) if arguments.json else evaluation.report(found)
+        return
     if arguments.name == "spark":
         result = spark_rounds.measure(arguments.measurements, arguments.stations, arguments.tasks)
         print(json.dumps(result, indent=1)) if arguments.json else spark_rounds.report(result)

@@ -91,7 +91,11 @@ def _verdicts(result: RunResult) -> Table:
     table = _table(
         "Jobs by verdict", ["verdict"], [f"epoch {item.report.epoch}" for item in epochs]
     )
-    for reason in epochs[0].reasons if epochs else ():
+    # After the reasons the totals: bytes served, abuse, and by layer, of which a sealed one shows nothing else.
+    names = dict.fromkeys(name for item in epochs for name in (*item.reasons, *item.summary))
+    for reason in names if epochs else ():
+        if reason in {"jobs", "nodes"}:
+            continue
         counts = [item.summary.get(reason, 0) for item in epochs]
         if any(counts):
             table.add_row(reason, *(f"{count:,}" for count in counts))

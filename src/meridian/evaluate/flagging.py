@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.engine import ROW, engine, quoted, refuse_floats, row_codes
-from meridian.evaluate.groups import GroupTable, Plan
+from meridian.evaluate.groups import GroupTable, Plan, Verdict, code_of, left_join
 from meridian.evaluate.jobs import NODE, Jobs, mentioned, reader
 from meridian.evaluate.layer import Layer
 
@@ -79,7 +79,8 @@ def flag(jobs: Jobs, layers: Sequence[ActiveLayer], threads: int = 1) -> npt.NDA
     verdicts = [plan.add(use.layer, use.values) for use in layers]
     with engine(threads) as connection:
         _make_groups(connection, jobs, plan)
-        query = _verdict_query(layers, verdicts, plan)
+        found = [_found(connection, plan, at, verdict) for at, verdict in enumerate(verdicts)]
+        query = _verdict_query(layers, found)
         columns = mentioned(jobs.column_names, query)
         codes = row_codes(connection, jobs, columns, query, plan.bound(query))
     if (codes == _IMPOSSIBLE).any():
@@ -87,14 +88,35 @@ def flag(jobs: Jobs, layers: Sequence[ActiveLayer], threads: int = 1) -> npt.NDA
     return codes
 
 
-def _verdict_query(layers: Sequence[ActiveLayer], verdicts: Sequence[str], plan: Plan) -> str:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A verdict as it is found for each job."""
+
+    sql: str
+    joins: list[str]
+
+
+def _found(connection: duckdb.DuckDBPyConnection, plan: Plan, at: int, verdict: Verdict) -> _Found:
+    """Decide a verdict that needs only groups for all groups at once: few are flagged, and mostly none."""
+    if verdict.of_groups:
+        query = verdict.of_no_group()
+        if connection.execute(query, plan.bound(query)).fetchall() == [(0,)]:
+            name, query = f"f{at}", verdict.by_key()
+            connection.execute(f"CREATE TEMP TABLE {name} AS {query}", plan.bound(query))
+            if connection.execute(f"SELECT count(*) FROM {name}").fetchall() == [(0,)]:  # noqa: S608
+                return _Found("0", [])
+            return _Found(f"{name}.v", [left_join(name, verdict.keys)])
+    return _Found(verdict.sql, verdict.joins)
+
+
+def _verdict_query(layers: Sequence[ActiveLayer], found: Sequence[_Found]) -> str:
     inner, cases, first = [], [], 0
-    for at, (use, verdict) in enumerate(zip(layers, verdicts, strict=True)):
-        inner.append(f"coalesce(CAST({verdict} AS UTINYINT), 0) AS a{at}")
+    for at, (use, verdict) in enumerate(zip(layers, found, strict=True)):
+        inner.append(f"{code_of(verdict.sql)} AS a{at}")
         last = len(use.layer.reasons)
         cases.append(f"WHEN a{at} > {last} THEN {_IMPOSSIBLE} WHEN a{at} > 0 THEN a{at} + {first}")
         first += last
-    joins = " ".join(table.join() for table in plan.joined)
+    joins = " ".join(dict.fromkeys(join for verdict in found for join in verdict.joins))
     # The SQL is made of checked expressions, quoted field names and numbers; parameters are bound.
     return (
         f"SELECT number, CAST(CASE {' '.join(cases)} ELSE 0 END AS UTINYINT) FROM ("  # noqa: S608

@@ -4,7 +4,7 @@ A group by node, of jobs or of another group by node, is *per node*: it can be m
 nodes at a time. Per-node groups that only other per-node groups need are never kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,10 +38,62 @@ class GroupTable:
         """Whether it is made as a table; else it stands within the queries of its children."""
         return self.joined or any(not child.per_node for child in self.children)
 
-    def join(self) -> str:
-        """Return the SQL that puts it beside the jobs ``j``; a job of no group gets nulls."""
-        pairs = [f"{key} = {self.name}.k{at}" for at, key in enumerate(self.keys)]
-        return f"LEFT JOIN {self.name} ON {' AND '.join(pairs) or 'true'}"
+    def join(self, keys: Sequence[str]) -> str:
+        """Return the SQL that puts it beside rows with these keys; a row of no group gets nulls."""
+        return left_join(self.name, keys if self.keys else ())
+
+
+def left_join(table: str, keys: Sequence[str]) -> str:
+    """Return the SQL that joins a table by its keys ``k0``, ``k1``, ..."""
+    pairs = [f"{key} = {table}.k{at}" for at, key in enumerate(keys)]
+    return f"LEFT JOIN {table} ON {' AND '.join(pairs) or 'true'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A layer's verdict as SQL over ``j`` and groups."""
+
+    sql: str
+    tables: tuple[GroupTable, ...]
+    """The groups that it needs."""
+    of_groups: bool
+    """Whether it needs nothing else of a job than its groups, all by the same keys."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its groups, where they are the same."""
+        return next((table.keys for table in self.tables if table.keys), ())
+
+    @property
+    def joins(self) -> list[str]:
+        """The SQL that puts its groups beside the jobs ``j``."""
+        return [table.join(table.keys) for table in self.tables]
+
+    def by_key(self) -> str:
+        """Return the SQL of the keys of flagged groups, with the code ``v``, for a verdict `of_groups`."""
+        keyed = [table for table in self.tables if table.keys]
+        names = [f"k{at}" for at in range(len(self.keys))]
+        columns = ", ".join(names)
+        every = " UNION ".join(f"SELECT {columns} FROM {table.name}" for table in keyed)  # noqa: S608
+        joins = " ".join(table.join([f"u.{name}" for name in names]) for table in self.tables)
+        wanted = ", ".join(f"u.{name}" for name in names)
+        return (
+            f"SELECT * FROM (SELECT {wanted}, {code_of(self.sql)} AS v FROM ({every}) AS u {joins}) "  # noqa: S608
+            "WHERE v > 0"
+        )
+
+    def of_no_group(self) -> str:
+        """Return the SQL of the code of a job that is in no group."""
+        joins = " ".join(
+            f"LEFT JOIN {table.name} ON {'false' if table.keys else 'true'}"
+            for table in self.tables
+        )
+        return f"SELECT {code_of(self.sql)} FROM (SELECT 1) {joins}"  # noqa: S608
+
+
+def code_of(verdict: str) -> str:
+    """Return the SQL of the code that a verdict is: 0 where it is null."""
+    return f"coalesce(CAST({verdict} AS UTINYINT), 0)"
 
 
 _Key = tuple[str, tuple[str, ...], str]
@@ -55,8 +107,8 @@ class Plan:
         self._tables: Final[dict[_Key, GroupTable]] = {}
         self._values: Final[dict[tuple[type, Any], str]] = {}
 
-    def add(self, layer: Layer, values: Mapping[str, int | bool | str]) -> str:
-        """Add a layer's groups, and return the SQL of its verdict over ``j`` and the joined groups."""
+    def add(self, layer: Layer, values: Mapping[str, int | bool | str]) -> Verdict:
+        """Add a layer's groups, and return its verdict."""
         columns = {name: self._column(layer, name) for name in layer.job_columns}
 
         def parameter(name: str) -> str:
@@ -89,7 +141,15 @@ class Plan:
             table.joined = True
             return f"{table.name}.{names[name[0]][name[1]]}"
 
-        return parse(layer.verdict).rewritten(reference, parameter)
+        expression = parse(layer.verdict)
+        sql = expression.rewritten(reference, parameter)
+        used = [
+            tables[name] for name in dict.fromkeys(n[0] for n in expression.names if len(n) > 1)
+        ]
+        needed = tuple(sorted({table.name: table for table in used}.values(), key=lambda t: t.name))
+        keys = {table.keys for table in needed if table.keys}
+        of_groups = len(keys) == 1 and all(len(name) > 1 for name in expression.names)
+        return Verdict(sql, needed, of_groups)
 
     def _column(self, layer: Layer, name: str) -> str:
         if name in NODE_COLUMNS:
@@ -128,11 +188,6 @@ class Plan:
     def kept(self) -> list[GroupTable]:
         """The groups that are made as tables, parents first."""
         return [table for table in self._tables.values() if table.is_kept]
-
-    @property
-    def joined(self) -> list[GroupTable]:
-        """The groups that a verdict needs."""
-        return [table for table in self._tables.values() if table.joined]
 
     def query(self, table: GroupTable) -> str:
         """Return the SQL of a group's rows, from ``jobs`` or from a table of the plan."""

@@ -18,6 +18,8 @@ from meridian.errors import InvalidInput
 NODE: Final = "node"
 """The column that numbers the committed nodes, in ascending order of their keys."""
 
+NODE_ID: Final = "node_id"
+
 BATCH_ROWS: Final = 122_880
 """Rows handed to the engine at once: one of its row groups."""
 
@@ -59,7 +61,10 @@ ReadSegment = Callable[[int, list[str]], pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Jobs in sealed segments, sorted by node; every call of `to_batches` reads them again."""
+    """Jobs in sealed segments, sorted by node; every call of `to_batches` reads them again.
+
+    ``node`` and ``node_id`` are not read: they follow from the number of jobs of each node.
+    """
 
     schema: pa.Schema
     """The segments' columns, and ``node``."""
@@ -67,28 +72,37 @@ class Segments:
     """For each segment, the number of rows up to its end."""
     nodes: npt.NDArray[np.int64]
     """For each node, the number of rows up to its last job."""
+    ids: pa.Array
+    """The nodes' ids."""
     read: ReadSegment
 
     @classmethod
     def of(
-        cls, columns: pa.Schema, rows: Sequence[int], jobs_by_node: Sequence[int], read: ReadSegment
+        cls,
+        columns: pa.Schema,
+        rows: Sequence[int],
+        jobs_by_node: Mapping[str, int],
+        read: ReadSegment,
     ) -> "Segments":
         """Return the jobs of an epoch.
 
         Args:
             columns: Of a segment.
             rows: Of each segment, in order.
-            jobs_by_node: Number of jobs of each node, in the order of the nodes.
+            jobs_by_node: Id of each node in order -> number of its jobs.
             read: Gives the named columns of a segment, in this order.
 
         Raises:
             InvalidInput: If the nodes have another number of jobs than the segments.
         """
         ends = np.cumsum(np.asarray(rows, dtype=np.int64))
-        nodes = np.cumsum(np.asarray(jobs_by_node, dtype=np.int64))
+        nodes = np.cumsum(np.asarray(list(jobs_by_node.values()), dtype=np.int64))
         if (ends[-1] if len(ends) else 0) != (nodes[-1] if len(nodes) else 0):
             raise InvalidInput("segments", "they do not hold as many jobs as the nodes have")
-        return cls(columns.append(pa.field(NODE, pa.int64(), nullable=False)), ends, nodes, read)
+        place = columns.get_field_index(NODE_ID)
+        schema = columns.set(place, pa.field(NODE_ID, pa.dictionary(pa.int32(), pa.string())))
+        schema = schema.append(pa.field(NODE, pa.int64(), nullable=False))
+        return cls(schema, ends, nodes, pa.array(list(jobs_by_node), pa.string()), read)
 
     @property
     def num_rows(self) -> int:
@@ -108,16 +122,19 @@ class Segments:
     def select(self, columns: Sequence[str]) -> "Segments":
         """Return the same jobs with these columns only."""
         schema = pa.schema([self.schema.field(name) for name in columns])
-        return Segments(schema, self.ends, self.nodes, self.read)
+        return Segments(schema, self.ends, self.nodes, self.ids, self.read)
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the segments, one after the other."""
-        stored = [name for name in self.schema.names if name != NODE]
+        stored = [name for name in self.schema.names if name not in {NODE, NODE_ID}]
         for at, end in enumerate(self.ends.tolist()):
             start = int(self.ends[at - 1]) if at else 0
             columns = dict(zip(stored, self._stored(at, stored, end - start), strict=True))
-            if NODE in self.schema.names:
-                columns[NODE] = pa.array(self._nodes(start, end))
+            if len(stored) < len(self.schema.names):
+                nodes = self._nodes(start, end)
+                places = pa.array(nodes.astype(np.int32))
+                columns[NODE] = pa.array(nodes)
+                columns[NODE_ID] = pa.DictionaryArray.from_arrays(places, self.ids)
             table = pa.table([columns[name] for name in self.schema.names], schema=self.schema)
             yield from table.to_batches()
 
@@ -131,7 +148,11 @@ class Segments:
 
     def _nodes(self, start: int, end: int) -> npt.NDArray[np.int64]:
         """Return the node of each row from `start` to `end`."""
-        return np.searchsorted(self.nodes, np.arange(start, end), side="right").astype(np.int64)
+        if start == end:
+            return np.zeros(0, dtype=np.int64)
+        first, last = np.searchsorted(self.nodes, [start, end - 1], side="right")
+        ends = np.minimum(self.nodes[first : last + 1], end)
+        return np.repeat(np.arange(first, last + 1), np.diff(ends, prepend=start))
 
 
 @dataclass(frozen=True, slots=True)

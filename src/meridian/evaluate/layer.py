@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from meridian.errors import InvalidInput
 from meridian.evaluate.engine import ENGINE
 from meridian.evaluate.expressions import Expression, parse
-from meridian.evaluate.jobs import NODE
+from meridian.evaluate.jobs import NODE, NODE_ID
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
 
@@ -28,7 +28,7 @@ PARTS_MAX: Final = 32
 TEXT_MAX: Final = 4_096
 JOBS: Final = "jobs"
 """What a group is made of when it is not another group."""
-NODE_COLUMNS: Final = (NODE, "node_id")
+NODE_COLUMNS: Final = (NODE, NODE_ID)
 """Columns that every layer has."""
 
 KINDS: Final = {"integer": "BIGINT", "boolean": "BOOLEAN", "text": "VARCHAR"}

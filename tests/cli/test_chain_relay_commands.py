@@ -151,6 +151,9 @@ def test_a_delegate_is_set_and_cleared_as_often_as_it_is_wished(court):
     assert again["sent"] is False
     assert "already done in 0x" in again["done"]
     assert answer(*shown)["delegate"] == one
+    answer(*sign, "--nonce", 0, "--deadline", 2_000_000_000)  # the same wish, signed anew
+    code, text = refused(*send)
+    assert (code, "0 was used by another statement" in text) == (2, True)
     answer(*sign, "--nonce", 7)
     code, text = refused(*send)
     assert (code, "7 is not the next" in text) == (2, True)

@@ -4,6 +4,7 @@ In every run of the suite: the shortest story of an aggregator and that of a com
 ``MERIDIAN_SCENARIOS=all python -m pytest tests/scenario``.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from meridian.audit.evidence import State
 from meridian.errors import NotFound
+from meridian.node.chain.rpc import Rpc
+from meridian.node.chain_view import ChainView
+from meridian.node.evaluator.artefacts import ArtefactClient
+from meridian.node.network_file import NetworkFile
+from meridian.node.watch.escalation import NEEDED, SIGNED, Escalation
 from meridian.scenario.catalogue import SCENARIOS, describe, play
 
 IN_EVERY_RUN = ("inflates-sum",)
@@ -48,6 +55,7 @@ def assert_nothing_is_left_to_accuse(data_dir: Path) -> None:
              "--once", "--dry-run", "--json"],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
+        assert_everybody_shows_how_the_report_follows(data_dir)
     finally:
         chain.terminate()
         chain.wait(10)
@@ -57,6 +65,23 @@ def assert_nothing_is_left_to_accuse(data_dir: Path) -> None:
     assert [event["faults"] for event in events if event["event"] == "commitment"]
     assert all(not event.get("faults") for event in events), events
     assert not [event for event in events if event["event"] == "accusation"], events
+
+
+def assert_everybody_shows_how_the_report_follows(data_dir: Path) -> None:
+    """Each evaluator's outcome alone is enough for an audit, so nothing would go to the referees."""
+    network = NetworkFile.load(data_dir)
+    places = network.places(data_dir)
+    fetch = ArtefactClient(network.measure_url, places).fetch
+    with contextlib.closing(Rpc(network.rpc_url)) as rpc:
+        escalation = Escalation(
+            network, rpc, places, fetch, data_dir / "late", patience_s=0, case_url=""
+        )
+        for report in ChainView(rpc, network.contracts).reported():
+            outcomes = escalation.outcomes(report)
+            assert len(outcomes) > 1
+            for outcome in outcomes:
+                links = {link.name: link for link in escalation.audit(report, outcome)}
+                assert {links[name].state for name in (*NEEDED, *SIGNED)} == {State.HOLDS}
 
 
 def test_the_list_names_every_story_with_a_sentence() -> None:

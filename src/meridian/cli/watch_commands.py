@@ -53,11 +53,20 @@ from meridian.primitives.amounts import format_fil
     show_default=True,
     help="The most that all bonds at stake may sum up to; 0: nobody is challenged.",
 )
+@click.option("--escalate", is_flag=True,
+              help="Evaluate every epoch too, and bring before the referees, with a bond, reports that do not follow and"
+              " that arithmetic cannot disprove.")  # fmt: skip
+@click.option(
+    "--case-url",
+    default="",
+    metavar="URL",
+    help="Where you serve the folder `cases` of the watcher's directory to the referees.",
+)
 @click.option(
     "--patience-s",
     default=60.0,
     show_default=True,
-    help="How long artefacts may be missing before their aggregator is challenged.",
+    help="How long artefacts may be missing before their aggregator is challenged (or the report escalated).",
 )
 @click.option("--poll-s", default=1.0, show_default=True, help="Pause between two looks.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
@@ -149,6 +158,10 @@ def event_text(event: str, fields: dict[str, Any]) -> str:
             return f"{head}{fields['kind']} against {guilty}: {_result(fields)}{_next(fields)}"
         case "resolved":
             return f"{head}nobody answered the challenge: {_result(fields)}"
+        case "ruled":
+            return f"{head}the referees have closed case {fields['case']}: {fields['result']}"
+        case "expired":
+            return f"{head}nobody ruled on case {fields['case']}: {fields['result']}"
         case "renewed":
             return f"{head}too few members are left, new ones: {fields['result']}"
         case _:

@@ -44,6 +44,7 @@ from meridian.primitives.sumtree import HASH_BYTES
 from meridian.reward.claims import Claim, ClaimsState
 from meridian.reward.report import Report
 from meridian.scenario.jobs import (
+    DEFINITION,
     EPOCH_SECONDS,
     FIRST_EPOCH,
     JOBS,
@@ -148,6 +149,7 @@ class WatchWorld:
             parameters_digest=bytes(32),
             evaluators=(),
         ).save(world.data)
+        world.measured.put(DEFINITION.parameters.encode())
         view = world.view
         world.send(AGGREGATOR, view.commitments, "join", value=STAKE)
         world.send(SPONSOR, view.rewards, "fund", FIRST_EPOCH, 3, BUDGET, value=3 * BUDGET)
@@ -384,8 +386,8 @@ def _parameters(rule: int = 1, bond: int = BOND) -> Parameters:
         aggregators=(AGGREGATOR.address,),
         aggregator_stake_min_atto=STAKE,
         challenge_seconds=600,
-        function_digest=sha256(b"function"),
-        parameters_digest=sha256(b"parameters"),
+        function_digest=DEFINITION.evaluation_function.digest,
+        parameters_digest=DEFINITION.parameters.digest,
         terms=Terms(rule=rule, committee_size=SEATS),
         disputes=DisputeTerms(
             bond_atto=bond,

@@ -135,8 +135,8 @@ class Court:
         if self._sender.under_way(self._purpose(accusation)) is not None:
             return None
         self.bonds.read()
-        if self._is_challenged(accusation):
-            return Verdict(REFUSED, "it is challenged already")
+        if self._is_challenged(accusation) or self._is_escalated(accusation):
+            return Verdict(REFUSED, "somebody has brought it already")
         if value > limit:
             detail = f"the bond is {value} atto, --bond-max-atto is {limit}"
             advice = "whoever wants to put the bond at stake sends it:"
@@ -161,6 +161,17 @@ class Court:
         return any(
             (args["epoch"], args["aggregator"], *(args[name] for name in names)) == wanted
             for args in (event.args for event in self.bonds.challenges.values())
+        )
+
+    def _is_escalated(self, accusation: Accusation) -> bool:
+        """Whether somebody has brought the same case, and it is open or was ruled on."""
+        if accusation.function != "escalate":
+            return False
+        _, digest, _ = accusation.arguments
+        cases = [*self.bonds.cases.values(), *(event for event, _ in self.bonds.closed.values())]
+        return any(
+            (event.args["epoch"], event.args["accusation"]) == (accusation.epoch, digest)
+            for event in cases
         )
 
     def _filed(self, accusation: Accusation, what: str, detail: str, advice: str) -> Verdict:

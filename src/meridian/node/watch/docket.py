@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from meridian.disputes.accusation import Accusation
 from meridian.errors import Overloaded, RemoteFault
+from meridian.node.chain.contract import Event
 from meridian.node.chain_news import ChainNews
 from meridian.node.chain_view import ChainView, Commitment
 from meridian.node.watch.court import ACCEPTED, DRY, LATER, TOO_DEAR, Court, Verdict
@@ -126,12 +127,35 @@ class Docket:
             stake_atto=verdict.stake_atto,
         )
 
+    def follow_cases(self, now_s: float) -> None:
+        """Tell how our cases ended, and have the bonds of those given back about which nobody ruled in time.
+
+        Args:
+            now_s: Seconds since the Unix epoch.
+        """
+        bonds, own = self._court.bonds, self._court.address
+        for event, upheld in bonds.closed.values():
+            if event.args["escalator"] == own:
+                result = "upheld" if upheld else "not upheld"
+                self.say_once("ruled", **_case(event), result=result)
+        for event in list(bonds.cases.values()):
+            if event.args["escalator"] != own:
+                continue
+            grace_s = int(self._court.disputes.read("response_seconds"))
+            if now_s >= event.args["until"] + grace_s + CLOCKS_S:
+                verdict = self._court.call("Disputes", "expire", (event.args["case_id"],))
+                self.say_once("expired", **_case(event), result=verdict.what, detail=verdict.detail)
+
     def say_once(self, event: str, **fields: Any) -> None:
         """Tell something that is the same in every round."""
         key = f"{event} {fields}"
         if key not in self._said and len(self._said) < SAID_MAX:
             self._said.add(key)
             self._tell(event, fields)
+
+
+def _case(event: Event) -> dict[str, Any]:
+    return {"epoch": event.args["epoch"], "case": event.args["case_id"]}
 
 
 def _fields(accusation: Accusation, verdict: Verdict) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from meridian.errors import InvalidInput
+
+CASE_URL_BYTES_MAX: Final = 220
+"""With the file's name at most the 256 bytes that the contract takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,11 @@ class WatchOptions:
     dry_run: bool = False
     """Say what would be sent, and send nothing."""
 
+    escalate: bool = False
+    """Bring before the referees, with a bond, what arithmetic cannot settle."""
+    case_url: str = ""
+    """Where the folder `cases` of the state directory is served; empty: cases are named by their content alone."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work; the option is named."""
         if self.bond_max_atto < 0:
@@ -39,3 +48,7 @@ class WatchOptions:
             raise InvalidInput("--poll-s", f"{self.poll_s} is not in 0..3600")
         if not 0 <= self.patience_s <= 31_536_000:
             raise InvalidInput("--patience-s", f"{self.patience_s} is not in 0..31536000")
+        if self.escalate and self.node_id is not None:
+            raise InvalidInput("--escalate", "it looks at whole epochs; not with --node")
+        if len(self.case_url.encode()) > CASE_URL_BYTES_MAX:
+            raise InvalidInput("--case-url", f"longer than {CASE_URL_BYTES_MAX} bytes")

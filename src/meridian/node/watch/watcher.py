@@ -33,6 +33,7 @@ from meridian.node.network_file import NetworkFile
 from meridian.node.publications import place_of
 from meridian.node.watch.court import Court
 from meridian.node.watch.docket import Docket, Tell
+from meridian.node.watch.escalation import Escalation
 from meridian.node.watch.options import WatchOptions
 from meridian.node.watch.promises import GatewayPromises
 from meridian.node.watch.published import missing_row, place_of_node, published_epoch
@@ -90,6 +91,17 @@ class Watcher:
         domain = network.domain(network.contracts.evaluations)
         self._reports = PublishedReports(places, self._artefacts.fetch, domain)
         self._evidence = PublishedEvidence(places, network.network_id, domain, self._view)
+        self._escalation: Escalation | None = None
+        if options.escalate:
+            self._escalation = Escalation(
+                network,
+                chain,
+                places,
+                self._artefacts.fetch,
+                options.state_dir,
+                patience_s=options.patience_s,
+                case_url=options.case_url,
+            )
         self._gateway: GatewayPromises | None = None
         self._pending: deque[Promise] = deque()
         self._published: dict[tuple[int, Address], PublishedEpoch] = {}
@@ -143,9 +155,13 @@ class Watcher:
             self._docket.accuse([accusation])
         for report in news.reports:
             self._look_at_report(report, news)
+        if self._escalation is not None:
+            for case in self._escalation.new(news, self._now_s()):
+                self._docket.accuse([case])
         if self._only is None:
             self._docket.renew(news)
         self._docket.resolve(self._now_s())
+        self._docket.follow_cases(self._now_s())
 
     def _forget_old(self, news: ChainNews) -> None:
         """Let go of epochs that are paid out, except the newest, in which what is counted again may have stood."""

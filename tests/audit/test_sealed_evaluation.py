@@ -1,5 +1,6 @@
 """`verify` where a fraud layer is sealed: what can be recomputed holds or is broken, the rest is called sealed."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from audit.audit_world import EVALUATORS, PARAMETERS, Rules, World, make_world
 from meridian.audit.epoch import audit_epoch, verify_epoch_evidence
 from meridian.audit.evidence import State
 from meridian.audit.node_account import account_of
+from meridian.audit.opened_reason import check_opened, open_job
+from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.layer import Column, Layer
 from meridian.evaluate.layered import evaluate_with_reasons
 from meridian.evaluate.sealed import check_opening, open_reason
 from meridian.evaluate.sealed_layer import PrivateLayer
+from meridian.node.private_layers import load_private_layers
 from meridian.primitives import dagcbor
 from meridian.primitives.hashing import sha256
 
@@ -126,3 +130,38 @@ def test_an_evaluator_opens_one_reason_and_anybody_checks_it_against_the_report(
     opening = open_reason(case.input, evaluation, secret, 0, 0)
     assert check_opening(opening, case.report.verdict_root)
     assert not check_opening(replace(opening, reason="small: tiny"), case.report.verdict_root)
+
+
+def test_an_opening_as_a_file_names_its_job_and_nothing_else_passes(sealed: World) -> None:
+    private = {SECRET.public.sealed: SECRET}
+    made = open_job(sealed.source, EPOCH, "alpha", "job-8-0", private)
+    assert check_opened(sealed.source, json.loads(json.dumps(made))) == made["reason"]
+    for change in (
+        {"reason": "ok" if made["reason"] != "ok" else "hunch: brno"},
+        {"job_id": "job-8-1"},
+        {"node_id": "beta"},
+        {"network": "00" * 32},
+        {"index": -1},
+        {"path": ["zz"]},
+        {"counts": [["hunch", 10**6]]},
+    ):
+        with pytest.raises(InvalidInput):
+            check_opened(sealed.source, made | change)
+    with pytest.raises(NotFound, match="no job"):
+        open_job(sealed.source, EPOCH, "alpha", "job-8-77", private)
+    with pytest.raises(NotFound, match="private bundle"):
+        open_job(sealed.source, EPOCH, "alpha", "job-8-0", {})
+
+
+def test_private_bundles_are_read_from_a_directory_that_nobody_else_reads(tmp_path: Path) -> None:
+    assert load_private_layers(None) == {}
+    path = tmp_path / "hunch.cbor"
+    path.write_bytes(SECRET.encode())
+    path.chmod(0o644)
+    with pytest.raises(InvalidInput, match="mode must be 600"):
+        load_private_layers(tmp_path)
+    path.chmod(0o600)
+    assert load_private_layers(tmp_path) == {SECRET.public.sealed: SECRET}
+    path.write_bytes(SECRET.public.encode())
+    with pytest.raises(InvalidInput, match=r"hunch.cbor"):
+        load_private_layers(tmp_path)

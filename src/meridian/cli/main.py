@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "serve": "serve_commands.serve",
     "sim": "sim_commands.sim",
     "function": "function_commands.function",
+    "layer": "layer_commands.layer",
     "aggregate": "average_commands.aggregate",
     "attack-sim": "average_commands.attack_sim",
 }

@@ -67,6 +67,13 @@ def test_everything_holds_but_the_evaluation_is_sealed(sealed: World) -> None:
     assert any("sealed under" in item for item in links["parameters"].items)
 
 
+def test_whoever_has_the_private_bundle_recomputes_everything(sealed: World) -> None:
+    links = verify_epoch_evidence(sealed.source, EPOCH, {SECRET.public.sealed: SECRET})
+    assert {link.state for link in links} == {State.HOLDS}
+    rows = next(link for link in links if link.name == "evaluation")
+    assert rows.detail.startswith("3 of 4 rows are exactly what the jobs give here")
+
+
 def test_a_node_sees_what_is_public_of_its_jobs(sealed: World) -> None:
     account = account_of(sealed.source, EPOCH, "alpha")
     assert (account.jobs, account.succeeded) == (3, 0)

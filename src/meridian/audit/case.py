@@ -16,7 +16,7 @@ from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
-from meridian.evaluate.sealed_layer import SealedLayer
+from meridian.evaluate.sealed_layer import PrivateLayer, SealedLayer
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.eip712 import Domain
@@ -58,6 +58,8 @@ class Case:
     def __init__(self, source: EvidenceSource, epoch: int) -> None:
         self.source = source
         self.epoch = epoch
+        self.private: Mapping[bytes, PrivateLayer] = {}
+        """Commitment -> private bundle, of sealed fraud layers whose rules are known here."""
         self.names: dict[NodeKey, str] = {}
         """Key -> text id of the committed nodes, once they are known."""
 

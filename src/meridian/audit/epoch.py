@@ -1,6 +1,8 @@
 """All links of one epoch, in the order in which they need each other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from meridian.audit.agreed import check_block, check_certificate, check_rows, load_records
@@ -30,6 +32,7 @@ from meridian.audit.rewarded import (
 )
 from meridian.audit.source import EvidenceSource
 from meridian.errors import NotFound
+from meridian.evaluate.sealed_layer import PrivateLayer
 
 _RECORDS: Final = "report"
 """Where the reading of outcome records is told: they are the published form of the report."""
@@ -65,9 +68,12 @@ STEPS: Final[tuple[Step[Case], ...]] = (
 )
 
 
-def audit_epoch(source: EvidenceSource, epoch: int) -> tuple[Case, list[Link]]:
-    """Check every link, and return also what was recomputed on the way."""
+def audit_epoch(
+    source: EvidenceSource, epoch: int, private: Mapping[bytes, PrivateLayer] = MappingProxyType({})
+) -> tuple[Case, list[Link]]:
+    """Check every link, and return also what was recomputed on the way; arguments of `verify_epoch_evidence`."""
     case = Case(source, epoch)
+    case.private = private
     links = {link.name: link for link in run_steps(case, STEPS)}
     reading = links.pop(_READING)
     if reading.state is not State.HOLDS:
@@ -81,8 +87,15 @@ def _in_public_words(link: Link) -> Link:
     )
 
 
-def verify_epoch_evidence(source: EvidenceSource, epoch: int) -> list[Link]:
+def verify_epoch_evidence(
+    source: EvidenceSource, epoch: int, private: Mapping[bytes, PrivateLayer] = MappingProxyType({})
+) -> list[Link]:
     """Recompute an epoch's chain of evidence from public artefacts and the chain.
+
+    Args:
+        source: Everything that is published, and the chain.
+        epoch: The epoch.
+        private: Commitment -> private bundle, of sealed fraud layers whose rules are known here.
 
     Returns:
         One link for each name in `evidence.LINKS`, in that order. What needs a broken link is unchecked.
@@ -96,4 +109,4 @@ def verify_epoch_evidence(source: EvidenceSource, epoch: int) -> list[Link]:
         chain.opened(epoch) or chain.commitments(epoch)
     ):
         raise NotFound(f"epoch {epoch} is not open on chain, and nothing is committed for it")
-    return audit_epoch(source, epoch)[1]
+    return audit_epoch(source, epoch, private)[1]

@@ -14,7 +14,7 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.flagging import ActiveLayer, check_columns
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root_of
-from meridian.evaluate.layered import evaluate_layered, open_layers
+from meridian.evaluate.layered import evaluate_layered, open_layers, runnable_layers
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import Row, RowHeader
@@ -71,7 +71,9 @@ def check_parameters(case: Case) -> Finding:
     case.function.check(parameters.function)
     case.parameters = parameters
     case.layers = resolve_layers(
-        parameters.layers, lambda digest: fetch(case.source, digest, "a fraud layer")
+        parameters.layers,
+        lambda digest: fetch(case.source, digest, "a fraud layer"),
+        case.private,
     )
     check_columns(open_layers(case.layers), segment_columns(case.schema))
     return Finding(
@@ -131,7 +133,7 @@ def check_evaluation(case: Case) -> Finding:
     if sealed_names(case):
         return check_sealed_evaluation(case)
     case.evaluation = evaluate_layered(
-        case.function, case.input, case.parameters.function, open_layers(case.layers)
+        case.function, case.input, case.parameters.function, runnable_layers(case.layers)
     )
     own = Row.of(case.header, case.input, case.evaluation)
     body = own.encode()

@@ -25,6 +25,7 @@ from meridian.audit.proofs import chain_step, check_file
 from meridian.audit.source import EvidenceSource
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.audit_sources import open_source
+from meridian.node.private_layers import load_private_layers
 from meridian.node.published_url import open_published
 from meridian.primitives.amounts import format_fil
 from meridian.primitives.ids import address_text, parse_address
@@ -88,6 +89,11 @@ def _console() -> Console:
     metavar="ADDRESS",
     help="The network's Evaluations contract as you know it; another one breaks the evidence.",
 )
+@click.option(
+    "--private-layers",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Directory with private bundles of sealed fraud layers: their weights are recomputed too.",
+)
 @epoch_option
 @json_option
 @click.option("--items", is_flag=True, help="Also list what each link that holds is made of.")
@@ -96,6 +102,7 @@ def verify(
     url: str | None,
     rpc_url: str | None,
     evaluations: str | None,
+    private_layers: Path | None,
     epoch: int,
     *,
     as_json: bool,
@@ -110,7 +117,7 @@ def verify(
     opened = open_source(data_dir) if data_dir is not None else open_published(url or "", rpc_url)
     with opened as source:
         anchor = _anchor(source, evaluations)
-        links = verify_epoch_evidence(source, epoch)
+        links = verify_epoch_evidence(source, epoch, load_private_layers(private_layers))
     broken = first_broken(links)
     if as_json:
         click.echo(json.dumps(links_object(epoch, links) | {"anchor": anchor}))

@@ -97,6 +97,11 @@ def evaluate_with_reasons(
     return Evaluation(weights, public, public_reasons, summary, sealed), secret
 
 
+def runnable_layers(layers: Sequence[ActiveLayer | SealedLayer]) -> tuple[ActiveLayer, ...]:
+    """Return the layers whose rules are known here."""
+    return tuple(use for use in layers if isinstance(use, ActiveLayer))
+
+
 def open_layers(layers: Sequence[ActiveLayer | SealedLayer]) -> tuple[ActiveLayer, ...]:
     """Return the public layers that decide before the first sealed one: what anybody can recompute."""
     known = takewhile(lambda use: isinstance(use, ActiveLayer) and use.salt is None, layers)

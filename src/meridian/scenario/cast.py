@@ -18,6 +18,8 @@ class Cast:
     """0: all are members."""
     lying_evaluators: Mapping[int, str] = dataclasses.field(default_factory=dict)
     """Number of an evaluator -> its lie; low numbers are members first."""
+    late_evaluators: frozenset[int] = frozenset()
+    """Numbers of evaluators that the story itself starts."""
     aggregator_lie: str | None = None
     lying_epoch: int = work.FIRST_EPOCH
     victim: str = work.NODES[2]

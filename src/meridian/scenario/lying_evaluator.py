@@ -1,6 +1,9 @@
-"""An evaluator that lies about weights, or says two things at once; everything else it does as the real one.
+"""An evaluator that lies about weights, or says two things at once.
 
-``shift``: it gives the first node what the others earned. ``double``: it signs a second row beside its first.
+``shift``: it gives the first node what the others earned; everything else it does as the real one. ``double``: it commits
+itself to two rows, and takes no other part in the epoch. Whoever has decided listens to no rows any more, so it must not help to
+decide before both rows are heard; and as what is sent to a member that has not opened the epoch is lost, it sends both
+again and again.
 """
 
 from dataclasses import replace
@@ -38,29 +41,33 @@ class LyingEvaluator(EvaluatorService):
 
     def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
         work = super()._prepare_once(commitment)
-        if work is None or self._lie != "shift":
-            return work
-        return replace(work, observation=false_observation(work.observation))
+        if work is None:
+            return None
+        if self._lie == "shift":
+            return replace(work, observation=false_observation(work.observation))
+        self._epochs[commitment.epoch].barred = "we only say two things about it"  # never opened
+        return work
 
     def _follow_peers(self) -> None:
         super()._follow_peers()
         if self._lie == "double":
             for epoch, state in self._epochs.items():
-                if state.is_open and state.work is not None:
-                    self._say_otherwise(epoch, state.work)
+                if state.work is not None:
+                    self._say_both(epoch, state.work)
 
-    def _say_otherwise(self, epoch: int, work: EpochWork) -> None:
-        """Sign another row than the one that everybody has, and send it to everybody too."""
+    def _say_both(self, epoch: int, work: EpochWork) -> None:
+        """Sign commitments to the true row and to a false one, and send both to everybody."""
         context = self._term.context(epoch, work.terms.members)
         own = context.index_of(self._key.address)
         assert own is not None, "only members work an epoch"
-        root = row_root(false_observation(work.observation).body)
-        digest = commitment_of(self._key.address, Opening(bytes(32), root, NO_TRACE))
-        signature = self._key.sign(context.statement(Kind.ROW, 0, digest))
-        frame = frames.encode(Row(own, digest, signature), epoch)
-        for member in context.members:
-            if member != self._key.address:
-                self._term.links.send(member, frame)
+        for observation in (work.observation, false_observation(work.observation)):
+            opening = Opening(bytes(32), row_root(observation.body), NO_TRACE)
+            digest = commitment_of(self._key.address, opening)
+            signature = self._key.sign(context.statement(Kind.ROW, 0, digest))
+            frame = frames.encode(Row(own, digest, signature), epoch)
+            for member in context.members:
+                if member != self._key.address:
+                    self._term.links.send(member, frame)
 
 
 def false_observation(true: Observation) -> Observation:

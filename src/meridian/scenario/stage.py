@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -178,10 +178,10 @@ class Stage:
         for number in range(1, cast.evaluators + 1):
             self.fleet.prepare_evaluator(self.network, number, self._accounts)
             lie = cast.lying_evaluators.get(number)
-            if lie is None:
-                self.fleet.start_evaluator(number)
-            else:
+            if lie is not None:
                 self.fleet.start_lying_evaluator(number, lie)
+            elif number not in cast.late_evaluators:
+                self.fleet.start_evaluator(number)
         self.fleet.wait_ready()
 
     def _lie_in_measure(self, lie: str) -> None:
@@ -363,13 +363,14 @@ class Stage:
         report: AcceptedReport = self.await_(look, f"epoch {epoch} is not reported")
         return report
 
-    def await_event(self, process: str, event: str, **fields: Any) -> Event:
-        """Wait until a process says something."""
+    def await_event(self, process: str | Collection[str], event: str, **fields: Any) -> Event:
+        """Wait until a process says something; of several, any of them."""
+        names = {process} if isinstance(process, str) else process
 
         def look() -> Event | None:
             for name, said in list(self.events):
                 matches = all(said.get(key) == value for key, value in fields.items())
-                if (name, said.get("event")) == (process, event) and matches:
+                if name in names and said.get("event") == event and matches:
                     return said
             return None
 

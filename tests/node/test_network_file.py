@@ -11,6 +11,7 @@ import pytest
 from meridian.contracts.deployment import Addresses
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.epoch import Calendar
+from meridian.node.chain.finality import Finality
 from meridian.node.network_file import EvaluatorEntry, NetworkFile
 from meridian.primitives.ids import Address, network_id
 
@@ -51,6 +52,16 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert NetworkFile.load(tmp_path) == NETWORK
     NETWORK.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["network.json"]
+
+
+def test_what_a_transaction_waits_for_is_the_chains_usual_unless_the_file_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    usual = [replace(NETWORK, chain_id=number).finality for number in (31337, 1, 314)]
+    assert usual == [Finality(0, 120.0), Finality(3, 120.0), Finality(3, 600.0)]
+    chosen = replace(NETWORK, chain_id=314, confirmations=0, transaction_wait_s=90.0)
+    chosen.save(tmp_path)
+    assert NetworkFile.load(tmp_path).finality == Finality(0, 90.0)
 
 
 def test_the_contracts_that_judge_are_kept_where_there_are_some(tmp_path: Path) -> None:
@@ -130,6 +141,8 @@ def test_an_unknown_key_is_refused_by_its_name(
         ("network_id", "00" * 32),
         ("chain_id", "31337"),
         ("chain_id", 0),
+        ("confirmations", -1),
+        ("transaction_wait_s", 0),
         ("epoch_seconds", 0),
         ("epoch_seconds", 1.5),
         ("first_epoch", -1),

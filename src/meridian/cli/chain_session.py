@@ -18,6 +18,7 @@ import click
 from meridian.errors import InvalidInput, Reverted
 from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.fees import Quote, quote
+from meridian.node.chain.finality import finality
 from meridian.node.chain.receipts import TxReceipt
 from meridian.node.chain.rpc import ChainClient, Rpc, RpcError
 from meridian.node.chain.sender import Sender
@@ -26,19 +27,9 @@ from meridian.node.chain_view import ChainView
 from meridian.node.deployment_file import Deployment
 from meridian.node.encrypted_key import open_key
 from meridian.primitives.amounts import format_fil, parse_fil
-from meridian.primitives.fil_address import CHAIN_IDS, account_text, parse_account
+from meridian.primitives.fil_address import account_text, parse_account
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
-
-LOCAL_CHAIN_ID: Final = 31337
-"""The embedded chain's and anvil's: one process makes its blocks, none is ever replaced."""
-
-CONFIRMATIONS: Final = 3
-"""The default elsewhere."""
-
-WAIT_S: Final = 120.0
-FILECOIN_WAIT_S: Final = 600.0
-"""A Filecoin block comes every 30 s, and not in every round."""
 
 
 class AccountType(click.ParamType[Address]):
@@ -225,15 +216,11 @@ class Session:
         self.key = open_signing_key(sending)
         self._sending = sending
         self.chain_id = int(rpc.call("eth_chainId"), 16)
-        confirmations = sending.confirmations
-        if confirmations is None:
-            confirmations = 0 if self.chain_id == LOCAL_CHAIN_ID else CONFIRMATIONS
-        self._timeout_s = sending.timeout_s or (
-            FILECOIN_WAIT_S if self.chain_id in CHAIN_IDS else WAIT_S
-        )
+        done = finality(self.chain_id, sending.confirmations, sending.timeout_s)
+        self._timeout_s = done.wait_s
         folder = sending.journal_dir or journal_dir or _state_home()
         name = f"{self.chain_id}-{_genesis(rpc)}-{self.key.address.hex()}.sqlite"
-        self.sender = Sender(rpc, self.key, folder / name, confirmations=confirmations)
+        self.sender = Sender(rpc, self.key, folder / name, confirmations=done.confirmations)
 
     def close(self) -> None:
         """Close the journal."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import State
-from meridian.errors import InvalidInput, RemoteFault
+from meridian.errors import InvalidInput, NotFound, RemoteFault
 from meridian.journey import bank, chain_setup, claiming, servers
 from meridian.journey.chain_setup import Accounts
 from meridian.journey.host import taken_directory
@@ -25,6 +25,7 @@ from meridian.journey.receipts import ReceiptBook
 from meridian.journey.stream import Ingested, stream
 from meridian.networks.definition import JobSource
 from meridian.node.audit_sources import open_source
+from meridian.node.chain.finality import Finality, finality
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
@@ -32,7 +33,6 @@ from meridian.node.durable_file import write_durably
 from meridian.node.network_file import NetworkFile
 
 _POLL_S: Final = 0.25
-_PUBLISH_TIMEOUT_S: Final = 60.0
 
 
 class Watcher(Protocol):
@@ -90,6 +90,7 @@ class Journey:
             self._rpc = Rpc(url)
             stack.callback(self._rpc.close)
             self._chain_id = int(self._rpc.call("eth_chainId"), 16)
+            self._finality = self._known_finality()
             if self._options.bank is not None:
                 with self._step("coins for the accounts"):
                     self._supply(self._sender(stack, "bank", self._options.bank))
@@ -128,9 +129,17 @@ class Journey:
     def _sender(self, stack: contextlib.ExitStack, name: str, key: Any) -> Sender:
         path = self._layout.sender(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sender = Sender(self._rpc, key, path)
+        done = self._finality
+        sender = Sender(self._rpc, key, path, confirmations=done.confirmations, wait_s=done.wait_s)
         stack.callback(sender.close)
         return sender
+
+    def _known_finality(self) -> Finality:
+        """Return what the network's file says, if there is one yet, else what is usual on the chain."""
+        try:
+            return NetworkFile.load(self._layout.root).finality
+        except NotFound:
+            return finality(self._chain_id)
 
     def _supply(self, bank_sender: Sender) -> None:
         budgets = [self._budget(epoch) for epoch in self._source.epochs]
@@ -303,7 +312,7 @@ class Journey:
         for report in self._view.reported():
             self._await(
                 functools.partial(self._view.is_unlocked, report.epoch),
-                self._options.challenge_seconds + _PUBLISH_TIMEOUT_S,
+                self._options.challenge_seconds + self._finality.wait_s,
                 f"the challenge window of epoch {report.epoch} does not end",
             )
             item = self._await_publication(publications, report.epoch)
@@ -330,7 +339,9 @@ class Journey:
                 found.append(item)
             return bool(found)
 
-        self._await(published, _PUBLISH_TIMEOUT_S, f"nobody publishes the outcome of epoch {epoch}")
+        self._await(
+            published, self._finality.wait_s, f"nobody publishes the outcome of epoch {epoch}"
+        )
         return found[0]
 
     def _await_publications(self) -> list[PublishedEpoch]:
@@ -342,7 +353,7 @@ class Journey:
                 path = public / f"{epoch:06d}.outcome.json"
                 self._await(
                     path.exists,
-                    _PUBLISH_TIMEOUT_S,
+                    self._finality.wait_s,
                     f"evaluator {number} does not catch up with epoch {epoch}",
                 )
         publications = Publications(self._network.directories(self._layout.root))

@@ -153,6 +153,8 @@ class Fleet:
             schema_digest=definition.schema.digest,
             parameters_digest=definition.parameters.digest,
             evaluators=tuple(entries),
+            confirmations=known.confirmations if known else None,
+            transaction_wait_s=known.transaction_wait_s if known else None,
         )
         network.save(self._layout.root)
         return network
@@ -244,6 +246,8 @@ class Fleet:
                 evaluations=address_text(contracts.evaluations),
                 rewards=address_text(contracts.rewards),
                 deploy_block=network.deploy_block,
+                confirmations=network.confirmations,
+                transaction_wait_s=network.transaction_wait_s,
             ),
             genesis_s=network.genesis_s,
             epoch_seconds=network.epoch_seconds,

@@ -13,6 +13,7 @@ import msgspec
 from meridian.contracts.deployment import Addresses
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.epoch import Calendar
+from meridian.node.chain.finality import Confirmations, Finality, WaitSeconds, finality
 from meridian.node.durable_file import write_durably
 from meridian.node.publications import Place, place_of
 from meridian.primitives.eip712 import Domain
@@ -64,6 +65,15 @@ class NetworkFile:
     schema_digest: bytes
     parameters_digest: bytes
     evaluators: tuple[EvaluatorEntry, ...]
+    confirmations: int | None = None
+    """Blocks on top before a transaction counts as done; None: the chain's usual."""
+    transaction_wait_s: float | None = None
+    """How long processes wait for that; None: the chain's usual."""
+
+    @property
+    def finality(self) -> Finality:
+        """What the network's processes wait for when they send."""
+        return finality(self.chain_id, self.confirmations, self.transaction_wait_s)
 
     @property
     def network_id(self) -> bytes:
@@ -124,6 +134,11 @@ class NetworkFile:
                 for entry in self.evaluators
             ],
         }
+        chosen = {
+            "confirmations": self.confirmations,
+            "transaction_wait_s": self.transaction_wait_s,
+        }
+        value |= {name: number for name, number in chosen.items() if number is not None}
         write_durably(
             root / FILE_NAME, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
         )
@@ -185,6 +200,8 @@ class NetworkFile:
                 )
                 for entry in value.evaluators
             ),
+            confirmations=value.confirmations,
+            transaction_wait_s=value.transaction_wait_s,
         )
 
 
@@ -231,3 +248,5 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schema_digest: str
     parameters_digest: str
     evaluators: tuple[_Evaluator, ...]
+    confirmations: Confirmations | None = None
+    transaction_wait_s: WaitSeconds | None = None

@@ -1,10 +1,12 @@
 """Members that look in vain say so in files; a quorum of good signatures, and nothing less, closes an epoch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meridian.contracts.statements import Unavailable
+from meridian.node.chain.sender import NotMined
 from meridian.node.evaluator.unavailable import collect, publish_statement
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address
@@ -52,7 +54,8 @@ def test_strangers_copies_garbage_and_other_statements_count_for_nothing(tmp_pat
 def test_the_contract_closes_the_epoch_with_a_quorum_and_not_before(
     net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    access = access_of(net, 0, monkeypatch, tmp_path / "transactions.sqlite")
+    journal = tmp_path / "transactions.sqlite"
+    access = access_of(net, 0, monkeypatch, journal)
     commitment = net.commit(net.publish(5))
     domain = net.network.domain(net.network.contracts.evaluations)
     statement = Unavailable(net.network.network_id, 5, commitment.digest)
@@ -68,6 +71,14 @@ def test_the_contract_closes_the_epoch_with_a_quorum_and_not_before(
     assert refused is not None
     assert refused.startswith("evaluations: "), "about another commitment"
     assert access.news().abandoned == set()
+    access.close()
+    careful = replace(net.network, confirmations=1_000, transaction_wait_s=0.2)
+    access = access_of(replace(net, network=careful), 0, monkeypatch, journal)
+    with pytest.raises(NotMined, match=r"after 0\.2 s"):  # the network file's wait, in a block or not
+        access.close_unavailable(statement, places)
+    assert access.news().abandoned == {5}
+    access.close()
+    access = access_of(net, 0, monkeypatch, journal)
     assert access.close_unavailable(statement, places) == "accepted"
     assert access.news().abandoned == {5}
     access.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from measure_world import CALENDAR, Process, lines, make_config, record
+from msgspec import structs
 
 from meridian.contracts.artefact import load
 from meridian.contracts.calldata import NodeRegistration
@@ -177,14 +178,19 @@ def test_registered_nodes_are_admitted_and_epochs_committed_once_over_crashes(wo
 
 def test_a_chain_that_is_away_holds_commitments_up_but_not_ingest(world: World) -> None:
     world.register("a")
-    process = Process(world.root, world.config())
+    config = world.config()
+    assert config.chain is not None
+    deep = structs.replace(config.chain, confirmations=1_000, transaction_wait_s=0.2)
+    process = Process(world.root, structs.replace(config, chain=deep))
     client = process.client()
     client.set_clock(CALENDAR.end_us(6))
     client.submit(lines([record(1, node="a")]))
+    client.seal(5)
+    while "no block after 0.2 s" not in (client.epoch(5).get("problem") or ""):
+        threading.Event().wait(0.05)
     world._chain.kill()
     world._chain.wait()
-    client.seal(5)
-    while not client.epoch(5).get("problem"):
+    while "chain endpoint" not in (client.epoch(5).get("problem") or ""):
         threading.Event().wait(0.05)
     assert client.epoch(5)["state"] == "sealed"
     assert client.submit(lines([record(2, node="a", second=3700)])).accepted == 1

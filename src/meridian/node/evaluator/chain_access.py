@@ -23,14 +23,17 @@ ACCEPTED: Final = "accepted"
 
 
 class ChainAccess:
-    """Reads and transactions of one evaluator; used from one thread at a time."""
+    """Reads and transactions of one evaluator: one thread at a time may read, and one at a time may send."""
 
     def __init__(self, network: NetworkFile, key: PrivateKey, journal: Path) -> None:
         self._network = network
         self._key = key
         self._rpc = Rpc(network.rpc_url)
         self.view = ChainView(self._rpc, network.contracts, network.deploy_block)
-        self._sender = Sender(self._rpc, key, journal)
+        done = network.finality
+        self._sender = Sender(
+            self._rpc, key, journal, confirmations=done.confirmations, wait_s=done.wait_s
+        )
         self._reader = NewsReader(self.view, network.deploy_block)
 
     def close(self) -> None:

@@ -37,7 +37,8 @@ class Reporter:
         driver: Signs reports, durably.
         settlement: Knows what is decided and what the chain accepted.
         chain: Transmits.
-        on_chain: Runs one of the chain's calls in a thread, one at a time.
+        on_chain: Runs one of the chain's reads in a thread, one at a time.
+        send: The same for what sends.
         stage_ms: How long a member waits for the one before it to transmit.
         wake: Called when the next round should come soon.
     """
@@ -50,6 +51,7 @@ class Reporter:
         settlement: Settlement,
         chain: ChainAccess,
         on_chain: OnChain,
+        send: OnChain,
         stage_ms: int,
         wake: Callable[[], None],
     ) -> None:
@@ -57,7 +59,7 @@ class Reporter:
         self._driver = driver
         self._settlement = settlement
         self._chain = chain
-        self._on_chain = on_chain
+        self._on_chain, self._send = on_chain, send
         self._stage_s = stage_ms / 1000
         self._wake = wake
 
@@ -117,7 +119,7 @@ class Reporter:
         try:
             if await self._on_chain(self._chain.is_reported, proposal.epoch):
                 return
-            what = await self._on_chain(self._chain.transmit, proposal, signatures, len(members))
+            what = await self._send(self._chain.transmit, proposal, signatures, len(members))
         except (RemoteFault, Overloaded) as fault:
             log.warning("epoch %d: not transmitted: %s", proposal.epoch, fault)
             await asyncio.sleep(RETRY_S)

@@ -74,7 +74,7 @@ class EvaluatorService:
         places = self._network.places(config.network_dir)
         self._artefacts = ArtefactClient(self._network.measure_url, places)
         self._chain = ChainAccess(self._network, self._key, config.data_dir / "transactions.sqlite")
-        self._chain_lock = asyncio.Lock()
+        self._reading, self._sending = asyncio.Lock(), asyncio.Lock()
         self._rules = rules or CommitteeRules()
         self._news = ChainNews()
         self._hints = AddressHints(config.network_dir, self._network)
@@ -116,6 +116,7 @@ class EvaluatorService:
             settlement=self._settlement,
             chain=self._chain,
             on_chain=self._on_chain,
+            send=self._send,
             stage_ms=self._config.stage_ms,
             wake=self._go_on,
         )
@@ -220,8 +221,15 @@ class EvaluatorService:
         await asyncio.to_thread(self._chain.close)
 
     async def _on_chain(self, call: Any, *arguments: Any) -> Any:
-        """Run one of the chain's calls in a thread, one at a time; one that has begun ends before we do."""
-        async with self._chain_lock:
+        """Run one of the chain's reads in a thread, one at a time; one that has begun ends before we do."""
+        return await self._alone(self._reading, call, *arguments)
+
+    async def _send(self, call: Any, *arguments: Any) -> Any:
+        """The same for what sends: it waits for blocks, and the news must not wait for it."""
+        return await self._alone(self._sending, call, *arguments)
+
+    async def _alone(self, turn: asyncio.Lock, call: Any, *arguments: Any) -> Any:
+        async with turn:
             running = asyncio.create_task(asyncio.to_thread(call, *arguments))
             try:
                 return await asyncio.shield(running)
@@ -313,7 +321,7 @@ class EvaluatorService:
         root = self._publication.root
         await asyncio.to_thread(publish_statement, root, statement, self._key, self._domain)
         directories = self._network.directories(self._config.network_dir)
-        what = await self._on_chain(self._chain.close_unavailable, statement, directories)
+        what = await self._send(self._chain.close_unavailable, statement, directories)
         if what is not None:
             event_line("unavailable", epoch=commitment.epoch, result=what)
 

@@ -7,6 +7,7 @@ import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import Calendar, PlacementRules
+from meridian.node.chain.finality import Confirmations, WaitSeconds
 
 
 class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,6 +18,10 @@ class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     evaluations: str
     rewards: str
     deploy_block: int = 0
+    confirmations: Confirmations | None = None
+    """Blocks on top before a transaction counts as done; None: the chain's usual."""
+    transaction_wait_s: WaitSeconds | None = None
+    """How long the service waits for that; None: the chain's usual."""
 
 
 class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from meridian.measure.admission import SeenJobs
 from meridian.measure.epoch_log import verifier_of
 from meridian.measure.schema import NetworkSchema
 from meridian.node.chain.contract import Contract
+from meridian.node.chain.finality import finality
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
@@ -85,7 +86,14 @@ def _outside(
     reading = Rpc(chain.rpc_url, DIRECTORY_TIMEOUT_S)
     sending = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
     following = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
-    sender = Sender(sending, key, config.data_dir / "sender.sqlite")
+    done = finality(config.chain_id, chain.confirmations, chain.transaction_wait_s)
+    sender = Sender(
+        sending,
+        key,
+        config.data_dir / "sender.sqlite",
+        confirmations=done.confirmations,
+        wait_s=done.wait_s,
+    )
     for close in (reading.close, sending.close, following.close, sender.close):
         stack.callback(close)
     contract = Contract(sending, addresses.commitments, load("Commitments"))

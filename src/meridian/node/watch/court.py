@@ -81,7 +81,14 @@ class Court:
             "Evaluations": Contract(client, at.evaluations, load("Evaluations")),
         }
         self._network, self._client, self._options = network, client, options
-        self._sender = Sender(client, key, options.state_dir / "transactions.sqlite")
+        done = network.finality
+        self._sender = Sender(
+            client,
+            key,
+            options.state_dir / "transactions.sqlite",
+            confirmations=done.confirmations,
+            wait_s=done.wait_s,
+        )
         self.bonds = Bonds(self.disputes, network.deploy_block)
         self._first_block = network.deploy_block
 

@@ -1,9 +1,9 @@
 """An evaluator that lies about weights, or says two things at once.
 
-``shift``: it gives the first node what the others earned; everything else it does as the real one. ``double``: it commits
-itself to two rows, and takes no other part in the epoch. Whoever has decided listens to no rows any more, so it must not help to
-decide before both rows are heard; and as what is sent to a member that has not opened the epoch is lost, it sends both
-again and again.
+``shift``: it gives the first node what the others earned; everything else it does as the real one. ``double``: it
+commits itself to two rows, and takes no other part in the epoch. Whoever has decided listens to no rows any more, so it
+must not help to decide before both are heard; and as what is sent to a member that has not opened the epoch is lost, it
+sends both again and again.
 """
 
 from dataclasses import replace

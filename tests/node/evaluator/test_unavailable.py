@@ -74,7 +74,7 @@ def test_the_contract_closes_the_epoch_with_a_quorum_and_not_before(
     access.close()
     careful = replace(net.network, confirmations=1_000, transaction_wait_s=0.2)
     access = access_of(replace(net, network=careful), 0, monkeypatch, journal)
-    with pytest.raises(NotMined, match=r"after 0\.2 s"):  # the network file's wait, in a block or not
+    with pytest.raises(NotMined, match=r"after 0\.2 s"):  # as the network file says
         access.close_unavailable(statement, places)
     assert access.news().abandoned == {5}
     access.close()

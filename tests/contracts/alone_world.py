@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from boa.environment import Env
 from contract_world import ETHER, RICH, Contract, Outcome, World, account
 
 from meridian.primitives.ids import Address, address_text
@@ -17,7 +16,7 @@ class AloneWorld(World):
     """One environment, rich actors, and any number of contracts."""
 
     def __init__(self) -> None:
-        self.env = Env()
+        self.env = self.machine()
         self.admin = account("admin")
         self.someone = account("someone")
         for holder in (self.admin, self.someone):

@@ -1,12 +1,15 @@
 """The contracts on an in-memory EVM, with small actors around them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from boa.environment import Env
+from boa.vm.py_evm import Sha3PreimageTracer, SstoreTracer
 from eth_abi import decode, encode
+from quick_evm import hasten
 
 from meridian.contracts.artefact import NAMES, load
 from meridian.contracts.calldata import (
@@ -39,6 +42,7 @@ FAR_S = GENESIS_S + 10**9
 RICH = 10**30
 TERMS = Terms()
 ETHER = 10**18
+SHA3, SSTORE = 0x20, 0x55
 
 REPORT = StructType(
     "Report",
@@ -231,9 +235,12 @@ def claim_leaf(node: NodeKey, payee: Address, amount: int) -> bytes:
 class World:
     """Deployed contracts, their clock, and what a driver would do with them."""
 
+    quick: ClassVar[bool] = "PLAIN_EVM" not in os.environ
+    """Run blocks of plain instructions at once: a third of the time, with the same answers and gas."""
+
     def __init__(self, aggregators: int = 1, **changes: Any) -> None:
         """Deploy the core contracts; with ``disputes=DISPUTE_TERMS`` they obey `judge`."""
-        self.env = Env()
+        self.env = self.machine()
         self.env.evm.patch.timestamp = GENESIS_S
         self.aggregators = [account(f"aggregator {i}") for i in range(aggregators)]
         self.owner = account("owner")
@@ -280,6 +287,22 @@ class World:
         """Deploy the contracts that judge, after the core."""
         judges = self.deploy_steps(self.steps[len(NAMES) :])
         self.disputes, self.commitment_proofs, self.report_proofs, self.referees = judges
+
+    def machine(self) -> Env:
+        """An empty environment.
+
+        Boa wraps two instructions for each environment, in a table that all of them share: after a hundred worlds a
+        hash went through a hundred wrappers, and the worlds stayed in memory. Nobody reads what they record.
+        """
+        env = Env()
+        table = env.evm.vm.state.computation_class.opcodes
+        while isinstance(table[SHA3], Sha3PreimageTracer):
+            table[SHA3] = table[SHA3].sha3
+        while isinstance(table[SSTORE], SstoreTracer):
+            table[SSTORE] = table[SSTORE].sstore
+        if self.quick:
+            hasten(env)
+        return env
 
     def deploy(self, name: str, *args: Any, sender: Address | None = None) -> Address:
         artefact = load(name)

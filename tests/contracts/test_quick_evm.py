@@ -3,15 +3,23 @@
 import pytest
 from accusation_cases import made_up_job_sum, said_twice, too_much
 from contract_world import ETHER, FIRST, Refused, World, account
-from quick_evm import hasten
+from quick_evm import QuickComputation
 from test_disputes_bits import changes
 
 
 def twins(make):
-    """The same world twice; the second one runs in blocks."""
-    plain, quick = make(), make()
-    hasten((quick[0] if isinstance(quick, tuple) else quick).env)
-    return plain, quick
+    """The same world twice; only the second one runs in blocks, from its deployment on."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = []
+        for quick in (False, True):
+            patch.setattr(World, "quick", quick)
+            made.append(make())
+    envs = [(one[0] if isinstance(one, tuple) else one).env for one in made]
+    assert [issubclass(each.evm.vm.state.computation_class, QuickComputation) for each in envs] == [
+        False,
+        True,
+    ]
+    return made
 
 
 def told(world, contract, function, *args, **options):

@@ -168,7 +168,7 @@ def test_commands_are_found_at_all():
         ("meridian demo --vanish", "no option --vanish"),
         ("meridian demo --jobs many", "not a valid integer"),
         ("meridian proof", "needs a command"),
-        ("meridian verify --epoch 1", "needs --data-dir"),
+        ("meridian node show --epoch 1 --node N", "needs --data-dir"),
         ("meridian verify --epoch 1 --data-dir DIR more", "takes 0 arguments"),
         ("meridian demo --seed", "needs a value"),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import spec_agreement
 import spec_broadcast
+import spec_chains
 import spec_evaluation
 import spec_measure
 import spec_nym
@@ -34,6 +35,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "09-publication-and-proofs.md": spec_reward.files,
     "10-broadcast-and-blocks.md": spec_broadcast.broadcast,
     "11-nym.md": spec_nym.nym,
+    "12-signature-chains.md": spec_chains.chains,
 }
 
 BLOCK = re.compile(r"^```example name=(?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

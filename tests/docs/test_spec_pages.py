@@ -270,7 +270,8 @@ def test_functions_averages_and_allocations():
         for row_ in table(page(5), "Functions", "function").rows
     }
     modules = {
-        name: importlib.import_module(f"meridian.evaluate.functions.{name}") for name in FUNCTIONS
+        name: importlib.import_module(f"meridian.evaluate.functions.{name.replace('-', '_')}")
+        for name in FUNCTIONS
     }
     assert listed == {name: module.REASONS for name, module in modules.items()}
     saturn = modules["saturn"]

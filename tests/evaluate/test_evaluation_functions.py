@@ -32,8 +32,8 @@ SATURN_TYPES = {
 }
 SECOND_NS = 10**9
 SHARED = ("engine.py", "function.py", "jobs.py", "judging.py")
-JOB_BY_JOB = sorted(set(FUNCTIONS) - {"spark", "nym"})
-"""Functions that look at one job at a time; `spark` and `nym` have tests of their own."""
+JOB_BY_JOB = sorted(set(FUNCTIONS) - {"spark", "spark-chain", "nym"})
+"""Functions that look at one job at a time; `spark`, `spark-chain` and `nym` have tests of their own."""
 
 
 def request(node: str, job: str, **changes: Any) -> dict[str, Any]:

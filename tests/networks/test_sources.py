@@ -10,7 +10,7 @@ from meridian.networks.sources import NETWORKS, load, network_named
 
 
 def test_networks_are_known_by_name() -> None:
-    assert sorted(NETWORKS) == ["attestation", "nym", "saturn", "spark", "worldcup"]
+    assert sorted(NETWORKS) == ["attestation", "nym", "saturn", "spark", "spark-chain", "worldcup"]
     for name, definition in NETWORKS.items():
         assert network_named(name) is definition
         assert definition.schema.name == definition.name == name

@@ -126,7 +126,9 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--network", required=True, help="saturn, spark, nym, attestation or worldcup.")
+@click.option(
+    "--network", required=True, help="saturn, spark, spark-chain, nym, attestation or worldcup."
+)
 @click.option(
     "--jobs",
     "paths",
@@ -149,7 +151,11 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True),
     help="Evaluate with a function of one's own: folder or bundle (meridian function --help).",
 )
-@click.option("--function-parameters", default="{}", help="Its parameters, JSON.")
+@click.option(
+    "--function-parameters",
+    default="{}",
+    help="Parameters of the function, JSON; others stay as the network has them.",
+)
 @_shared
 def run(
     network: str,
@@ -177,6 +183,10 @@ def run(
         parameters = json_map(function_parameters, "--function-parameters")
         definition = source.definition.with_function(bundle, parameters)
         source = replace(source, definition=definition)
+    elif function_parameters != "{}":
+        parameters = json_map(function_parameters, "--function-parameters")
+        known = {**source.definition.function_parameters, **parameters}
+        source = replace(source, definition=replace(source.definition, function_parameters=known))
     _run(source, _options(data_dir, **values), as_json=as_json)
 
 
@@ -188,7 +198,7 @@ def run(
 )
 @click.option(
     "--network",
-    type=click.Choice(["saturn", "spark", "nym"]),
+    type=click.Choice(["saturn", "spark", "spark-chain", "nym"]),
     default="saturn",
     show_default=True,
     help="Whose jobs are made up.",
@@ -209,10 +219,15 @@ def demo(
     **values: Any,
 ) -> None:
     """Show the whole system on generated jobs, with some fraud and some missing data."""
-    from meridian.networks import generator, nym, spark_generator
+    from meridian.networks import generator, nym, spark_chain, spark_generator
     from meridian.networks.generator import Traffic
 
-    made_up = {"saturn": generator.generate, "spark": spark_generator.generate, "nym": nym.generate}
+    made_up = {
+        "saturn": generator.generate,
+        "spark": spark_generator.generate,
+        "spark-chain": spark_chain.generate,
+        "nym": nym.generate,
+    }
     source = made_up[network](Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
     directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     try:

@@ -6,7 +6,7 @@ from typing import Final
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.function import EvaluationFunction
-from meridian.evaluate.functions import attestation, count, nym, saturn, spark
+from meridian.evaluate.functions import attestation, count, nym, saturn, spark, spark_chain
 from meridian.evaluate.own_functions import RunPython, function_of
 from meridian.primitives.cid import digest_of
 
@@ -17,6 +17,7 @@ FUNCTIONS: Final = {
         attestation.FUNCTION,
         saturn.FUNCTION,
         spark.FUNCTION,
+        spark_chain.FUNCTION,
         nym.FUNCTION,
     )
 }

@@ -6,13 +6,13 @@ from types import MappingProxyType
 from typing import Final
 
 from meridian.errors import InvalidInput, NotFound
-from meridian.networks import attestation, nym, saturn, spark, worldcup
+from meridian.networks import attestation, nym, saturn, spark, spark_chain, worldcup
 from meridian.networks.definition import JobSource, NetworkDefinition
 
 NETWORKS: Final[Mapping[str, NetworkDefinition]] = MappingProxyType(
     {
         module.DEFINITION.name: module.DEFINITION
-        for module in (saturn, spark, nym, attestation, worldcup)
+        for module in (saturn, spark, spark_chain, nym, attestation, worldcup)
     }
 )
 
@@ -53,6 +53,9 @@ def load(network: str, paths: Sequence[Path], *, epoch_seconds: int | None = Non
     if definition is spark.DEFINITION:
         length = spark.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
         return spark.load(paths, epoch_seconds=length)
+    if definition is spark_chain.DEFINITION:
+        length = spark_chain.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds
+        return spark_chain.load(paths, epoch_seconds=length)
     if definition is nym.DEFINITION:
         return nym.load(
             paths, epoch_seconds=nym.EPOCH_SECONDS if epoch_seconds is None else epoch_seconds

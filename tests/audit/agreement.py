@@ -9,6 +9,7 @@ from meridian.ephemera.effects import Attested, Broadcast, Decided, Effect, Send
 from meridian.ephemera.limits import Limits, Timing
 from meridian.ephemera.replica import Replica
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.trace import trace_root
 from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 
@@ -32,12 +33,22 @@ class Mesh:
             self.replicas[key.address] = replica
             self._carry_out(key.address, replica.open(context, (), 0))
 
-    def decide(self, bodies: Mapping[Address, bytes]) -> None:
-        """Let every member contribute its body, and run until all have decided."""
+    def decide(
+        self,
+        bodies: Mapping[Address, bytes],
+        work: bytes = bytes(32),
+        copiers: Sequence[Address] = (),
+    ) -> None:
+        """Let every member contribute its body, with the trace root of the same work, and run until all have decided.
+
+        Copiers have no work: what they give for a trace root is made up.
+        """
         for address, body in bodies.items():
-            self._carry_out(
-                address, self.replicas[address].submit_row(self.context.epoch, body, self._now_ms)
+            trace = trace_root(address, bytes(32) if address in copiers else work)
+            effects = self.replicas[address].submit_row(
+                self.context.epoch, body, self._now_ms, trace
             )
+            self._carry_out(address, effects)
         self._run(lambda: len(self.decided) == len(self.replicas))
 
     def attest(self, previous: bytes, digest: bytes) -> None:

@@ -32,7 +32,9 @@ from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
 from meridian.evaluate.row import Row, RowHeader
+from meridian.evaluate.trace import work_root
 from meridian.evaluate.verdict_document import verdict_document
+from meridian.evaluate.verdicts import evaluation_leaves
 from meridian.measure.columns import segment_columns, write_segment
 from meridian.measure.commitment import commit_epoch, load_epoch
 from meridian.measure.epoch_log import EpochRecord, checkpoint_of, verifier_of
@@ -243,6 +245,8 @@ class Rules:
     layers: tuple[ActiveLayer, ...] = ()
     artefacts: tuple[bytes, ...] = ()
     """Published beside the parameters."""
+    copiers: int = 0
+    """Of the evaluators so many, the first ones, have no work behind their rows."""
 
 
 RULES = Rules()
@@ -355,7 +359,9 @@ def decide(
     mesh = Mesh(
         Context(world.domain, NETWORK.network_id, epoch, chain.members), header, EVALUATOR_KEYS
     )
-    mesh.decide(bodies)
+    work = work_root(evaluation_leaves(given, evaluation))
+    copiers = [key.address for key in EVALUATOR_KEYS[: rules.copiers]]
+    mesh.decide(bodies, work, copiers)
     decided = next(iter(mesh.decided.values()))
     outcome = compute_outcome(
         [

@@ -16,6 +16,7 @@ from audit.audit_world import (
     MEASURE,
     NODE_IDS,
     SCHEMA,
+    Rules,
     World,
     address,
     jobs_of,
@@ -38,7 +39,7 @@ from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import Manifest, SegmentRef
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of
-from meridian.primitives.ids import node_key
+from meridian.primitives.ids import address_text, node_key
 from meridian.reward.claims import Claim, ClaimsState
 
 EPOCH = 8
@@ -58,6 +59,17 @@ def broken_name(world: World) -> str | None:
 def test_an_untouched_epoch_holds_link_by_link(pristine: World) -> None:
     for epoch in (7, 8):
         assert {link.state for link in links_of(pristine, epoch).values()} == {State.HOLDS}
+
+
+def test_a_member_that_copied_its_row_is_named(tmp_path) -> None:
+    """Its row is what the jobs give, byte for byte; but its trace root does not follow from the verdicts."""
+    world = make_world(tmp_path, liars=0, rules=Rules(copiers=1))
+    links = links_of(world, 7)
+    assert {link.state for link in links.values()} == {State.HOLDS}
+    copier = address_text(EVALUATOR_KEYS[0].address)
+    notes = [item for item in links["evaluation"].items if "trace root" in item]
+    assert [note.startswith(copier) for note in notes] == [True]
+    assert "4 of 4 rows are exactly" in links["evaluation"].detail
 
 
 def test_an_epoch_without_jobs_holds_and_pays_nobody(tmp_path) -> None:

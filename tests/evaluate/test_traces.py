@@ -61,6 +61,18 @@ def test_a_copied_row_fails_a_spot_challenge() -> None:
                 assert not check_spot(made_up, BOB, KEYS[index], index, len(KEYS), answer)
 
 
+def test_a_node_with_sealed_reasons_is_answered_for_with_their_root() -> None:
+    sealed = [bytes([i]) * 32 for i in range(len(KEYS))]
+    leaves = [sha(b"\x2c" + leaf + root) for leaf, root in zip(LEAVES, sealed, strict=True)]
+    root = trace_root(ALICE, work_root(leaves))
+    for index, codes in enumerate(CODES):
+        spot = open_spot(leaves, index, codes, sealed[index])
+        assert check_spot(root, ALICE, KEYS[index], index, len(KEYS), spot)
+        for other in (b"", sealed[index - 1]):
+            wrong = replace(spot, sealed=other)
+            assert not check_spot(root, ALICE, KEYS[index], index, len(KEYS), wrong)
+
+
 def test_there_is_no_answer_about_a_node_that_is_not_there() -> None:
     with pytest.raises(InvalidInput):
         open_spot(LEAVES, len(LEAVES), b"")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from meridian.errors import InvalidInput
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import Row, RowHeader
+from meridian.evaluate.trace import Traces, trace_root
 from meridian.primitives.eip712 import Domain, keccak
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import verify_claim
@@ -288,3 +289,38 @@ def test_evaluators_and_aggregators_are_paid_from_their_shares_and_the_nodes_fro
         assert verify_claim(proof, outcome.reward_root, outcome.total)
     assert outcome.total == outcome.allocated + outcome.paid_to_members
     assert outcome.dust == BUDGET - outcome.total == parts.evaluators % 3
+
+
+def traced(work: bytes, *members: Address) -> dict[Address, bytes]:
+    return {member: trace_root(member, work) for member in members}
+
+
+def test_who_copied_its_row_is_named_and_gets_no_evaluators_pay() -> None:
+    """The copy counts and the others get no more for it: only the work behind it is not paid."""
+    work, terms = b"w" * 32, PayTerms(100_000, 50_000)
+    honest, copier, other = [address(0), address(1)], address(2), address(3)
+    rows = rows_of(*[body([1, 1, 1])] * 3, body([1, 1, 1], b"other verdicts".ljust(32)))
+    roots = traced(work, *honest) | {copier: trace_root(honest[0], work)} | traced(bytes(32), other)
+
+    def outcome(traces: Traces | None) -> Outcome:
+        return compute_outcome(
+            rows,
+            members=[address(number) for number in range(4)],
+            parameters=PARAMETERS,
+            budget=BUDGET,
+            previous=Ledger.empty(),
+            expected=header(PARAMETERS),
+            payees=PAYEES,
+            pay=terms,
+            traces=traces,
+        )
+
+    paid = outcome(Traces(roots, ROOT, work))
+    share = split_budget(BUDGET, terms).evaluators // 4
+    assert paid.unproved == (copier, other)
+    assert dict(paid.member_pay) == dict.fromkeys(honest, share)
+    assert paid.weights == (1, 1, 1)
+    assert outcome(None).unproved == ()
+    unknown = outcome(Traces(roots, b"our own verdicts".ljust(32), work))
+    assert unknown.unproved == (), "who evaluated otherwise cannot check anybody"
+    assert len(unknown.member_pay) == 4

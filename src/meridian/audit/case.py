@@ -17,6 +17,7 @@ from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunctio
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
 from meridian.evaluate.sealed_layer import PrivateLayer, SealedLayer
+from meridian.evaluate.trace import Traces
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.eip712 import Domain
@@ -47,6 +48,7 @@ class Case:
     context: Context  # block
     block: Block  # block
     rows: tuple[MemberRow, ...]  # rows
+    traces: Traces | None = None  # evaluation; without it nobody's work is checked
     reported: Reported  # aggregation
     before: Reported | None  # aggregation
     weights: tuple[int | None, ...]  # aggregation

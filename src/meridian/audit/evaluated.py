@@ -5,6 +5,7 @@ breaks where the decided weights or verdicts are not those that the jobs give.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
@@ -20,7 +21,9 @@ from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import Row, RowHeader
 from meridian.evaluate.sealed_layer import SealedLayer
 from meridian.evaluate.shipped_layers import resolve_layers
+from meridian.evaluate.trace import Traces, work_root
 from meridian.evaluate.verdict_document import verdict_document
+from meridian.evaluate.verdicts import evaluation_leaves, evaluation_root
 from meridian.measure.columns import segment_columns
 from meridian.primitives import dagcbor
 from meridian.primitives.ids import NodeKey, address_text
@@ -131,10 +134,12 @@ def check_evaluation(case: Case) -> Finding:
         inputs=case.inputs,
     )
     if sealed_names(case):
-        return check_sealed_evaluation(case)
+        finding = check_sealed_evaluation(case)
+        return replace(finding, items=(*finding.items, *_check_traces(case)))
     case.evaluation = evaluate_layered(
         case.function, case.input, case.parameters.function, runnable_layers(case.layers)
     )
+    untraced = _check_traces(case)
     own = Row.of(case.header, case.input, case.evaluation)
     body = own.encode()
     agreeing = [address_text(member) for member, row in case.rows if row == body]
@@ -156,8 +161,20 @@ def check_evaluation(case: Case) -> Finding:
     reasons = ", ".join(f"{name} {count}" for name, count in case.evaluation.summary.items())
     return Finding(
         f"{len(agreeing)} of {len(case.rows)} rows are exactly what the jobs give here ({reasons})",
-        (*(f"{member} agrees" for member in agreeing), *notes),
+        (*(f"{member} agrees" for member in agreeing), *notes, *untraced),
     )
+
+
+def _check_traces(case: Case) -> list[str]:
+    """Check every member's trace root by our own work, and return who is not paid for none."""
+    leaves = evaluation_leaves(case.input, case.evaluation)
+    roots = {case.context.members[row.member]: row.opening.trace_root for row in case.block.rows}
+    root = evaluation_root(case.input, case.evaluation)
+    case.traces = Traces(roots, root, work_root(leaves))
+    return [
+        f"{address_text(member)}: its trace root does not follow from the verdicts, so it is not paid as evaluator"
+        for member in case.traces.unproved(roots, case.verdict_root)
+    ]
 
 
 def _weight_differences(case: Case, own: Sequence[int | None]) -> list[str]:

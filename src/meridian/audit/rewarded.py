@@ -59,6 +59,7 @@ def _outcome(case: Case, previous: Ledger) -> Outcome:
         pay=chain.pay(case.epoch),
         aggregators=(case.committed.aggregator,),
         annotation=case.committed.annotation,
+        traces=case.traces,
     )
 
 

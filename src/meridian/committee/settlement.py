@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from meridian.errors import InvalidInput
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.trace import Traces
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.ledger import Ledger
@@ -111,7 +112,7 @@ class Settlement:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._terms: dict[int, EpochTerms] = {}
-        self._blocks: dict[int, tuple[bytes, Sequence[MemberRow]]] = {}
+        self._blocks: dict[int, tuple[bytes, Sequence[MemberRow], Traces | None]] = {}
         self._head = NO_REPORT
         self._ledger = Ledger.empty()
         self._accepted: set[int] = set()
@@ -141,11 +142,17 @@ class Settlement:
             return
         self._terms.setdefault(terms.header.epoch, terms)
 
-    def decided(self, epoch: int, block_hash: bytes, rows: Sequence[MemberRow]) -> None:
-        """Take note of the decided block: its hash and its rows with their bodies, in block order."""
+    def decided(
+        self,
+        epoch: int,
+        block_hash: bytes,
+        rows: Sequence[MemberRow],
+        traces: Traces | None = None,
+    ) -> None:
+        """Take note of the decided block: its hash, its rows with their bodies, in block order, and their traces."""
         if epoch in self._accepted:
             return
-        self._blocks.setdefault(epoch, (block_hash, rows))
+        self._blocks.setdefault(epoch, (block_hash, rows, traces))
 
     def accept(self, epoch: int, digest: bytes, previous: bytes) -> Settled | Mismatch | None:
         """Take note of the next report that the chain accepted.
@@ -200,7 +207,7 @@ class Settlement:
     def _propose(self, epoch: int) -> Proposal:
         if epoch not in self._proposals:
             terms = self._terms[epoch]
-            block_hash, rows = self._blocks[epoch]
+            block_hash, rows, traces = self._blocks[epoch]
             outcome = compute_outcome(
                 rows,
                 members=terms.members,
@@ -212,6 +219,7 @@ class Settlement:
                 pay=terms.pay,
                 aggregators=terms.aggregators,
                 annotation=terms.annotation,
+                traces=traces,
             )
             report = outcome.report(terms.header, block_hash, self._head)
             self._proposals[epoch] = Proposal(

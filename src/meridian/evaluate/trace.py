@@ -12,11 +12,11 @@ Law: a trace root is worth something only if it was committed before any work ro
 takes a row's commitment, which binds the trace root, before it reveals one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from meridian.evaluate.verdicts import root_of_path, verdict_leaf, verdict_path, verdict_root
-from meridian.primitives.hashing import TRACE_LEAF, TRACE_NODE, TRACE_ROOT, tagged
+from meridian.primitives.hashing import SEALED_VERDICTS, TRACE_LEAF, TRACE_NODE, TRACE_ROOT, tagged
 from meridian.primitives.ids import Address
 
 
@@ -31,6 +31,29 @@ def trace_root(member: Address, work: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """The trace roots in a decided block, and the own work to check them by."""
+
+    roots: Mapping[Address, bytes]
+    """By member whose row is in the block."""
+    verdict_root: bytes
+    """Of the own evaluation."""
+    work: bytes
+    """Its work root."""
+
+    def unproved(self, members: Iterable[Address], decided: bytes) -> tuple[Address, ...]:
+        """Return the members whose trace root does not follow from the decided verdicts: they copied, or judged otherwise.
+
+        Args:
+            members: Those to check.
+            decided: The decided verdict root. If it is not our own, we cannot check anybody, and name nobody.
+        """
+        if decided != self.verdict_root:
+            return ()
+        return tuple(sorted(m for m in members if self.roots.get(m) != trace_root(m, self.work)))
+
+
+@dataclass(frozen=True, slots=True)
 class Spot:
     """The answer to a spot challenge: what a member says of one node, and that its trace root holds it."""
 
@@ -38,15 +61,17 @@ class Spot:
     """The verdict code of each job of the node, in the order of its job tree."""
     path: tuple[bytes, ...]
     """Siblings from the node's leaf up to the work root."""
+    sealed: bytes = b""
+    """Where a layer is sealed, the root over the node's true reasons; else empty."""
 
 
-def open_spot(leaves: Sequence[bytes], index: int, codes: bytes) -> Spot:
+def open_spot(leaves: Sequence[bytes], index: int, codes: bytes, sealed: bytes = b"") -> Spot:
     """Answer a challenge about the node at `index`, from all verdict leaves and the node's codes.
 
     Raises:
         InvalidInput: If there is no such node.
     """
-    return Spot(codes, tuple(verdict_path(_trace_leaves(leaves), index, TRACE_NODE)))
+    return Spot(codes, tuple(verdict_path(_trace_leaves(leaves), index, TRACE_NODE)), sealed)
 
 
 def check_spot(
@@ -62,8 +87,10 @@ def check_spot(
         size: The number of committed nodes.
         spot: The answer. Whether its codes are right is another question: compare them with one's own.
     """
-    leaf = tagged(TRACE_LEAF, verdict_leaf(node_key, spot.codes))
-    work = root_of_path(leaf, index, size, spot.path, TRACE_NODE)
+    leaf = verdict_leaf(node_key, spot.codes)
+    if spot.sealed:
+        leaf = tagged(SEALED_VERDICTS, leaf, spot.sealed)
+    work = root_of_path(tagged(TRACE_LEAF, leaf), index, size, spot.path, TRACE_NODE)
     return work is not None and trace_root(member, work) == root
 
 

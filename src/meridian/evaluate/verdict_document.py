@@ -4,14 +4,16 @@ A node reads its own line of `nodes` and sees how many of its jobs counted and w
 node's jobs; everybody reads the summary of the epoch. The codes are there for whoever wants to check one.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.function import EpochInput, Evaluation, SealedVerdicts
-from meridian.evaluate.verdicts import verdicts_by_node
-from meridian.primitives.hashing import DIGEST_BYTES
+from meridian.evaluate.verdicts import verdict_leaf, verdicts_by_node
+from meridian.primitives.hashing import DIGEST_BYTES, SEALED_VERDICTS, tagged
 
 
 def counts_by_node(epoch: EpochInput, evaluation: Evaluation) -> list[list[int]]:
@@ -37,6 +39,27 @@ def verdict_document(epoch: EpochInput, evaluation: Evaluation) -> dict[str, Any
             "counts": [[name, count] for name, count in evaluation.sealed.counts],
         }
     return document
+
+
+def document_leaves(document: Any, node_keys: Sequence[bytes]) -> list[bytes]:
+    """Return the verdict leaves that a published document gives for the committed nodes.
+
+    Raises:
+        InvalidInput: If it has not a line for each node, or not a code for each job.
+    """
+    lines, codes = document["nodes"], document["codes"]
+    if len(lines) != len(node_keys) or sum(map(sum, lines)) != len(codes):
+        raise InvalidInput("nodes", "do not go with the committed nodes and the codes")
+    ends = list(accumulate(map(sum, lines)))
+    cut = zip([0, *ends], ends, strict=False)
+    leaves = [
+        verdict_leaf(key, codes[start:end])
+        for key, (start, end) in zip(node_keys, cut, strict=True)
+    ]
+    if "sealed" not in document:
+        return leaves
+    roots = sealed_part(document, len(node_keys)).roots
+    return [tagged(SEALED_VERDICTS, leaf, root) for leaf, root in zip(leaves, roots, strict=True)]
 
 
 def sealed_part(document: Any, nodes: int) -> SealedVerdicts:

@@ -12,6 +12,8 @@ from meridian.ephemera.block import Block
 from meridian.errors import NotFound
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
+from meridian.evaluate.trace import Traces, work_root
+from meridian.evaluate.verdict_document import document_leaves
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain_view import AcceptedReport, ChainView, Claimed, Commitment
@@ -101,6 +103,7 @@ def read_epoch(
     rows = [
         (record.members[row.member], body) for row, body in zip(block.rows, bodies, strict=True)
     ]
+    verdicts = dagcbor.decode(publications.object(record.verdicts))
     outcome = compute_outcome(
         rows,
         members=record.members,
@@ -112,8 +115,12 @@ def read_epoch(
         pay=PayTerms(*view.pay_terms(report.epoch)[1:]),
         aggregators=(commitment.aggregator,),
         annotation=commitment.annotation,
+        traces=Traces(
+            {record.members[row.member]: row.opening.trace_root for row in block.rows},
+            record.report.verdict_root,
+            work_root(document_leaves(verdicts, nodes.keys)),
+        ),
     )
-    verdicts = dagcbor.decode(publications.object(record.verdicts))
     return PublishedEpoch(
         commitment=commitment,
         report=report,

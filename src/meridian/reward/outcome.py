@@ -26,6 +26,7 @@ from meridian.evaluate.reliability import (
     trust_ppm,
 )
 from meridian.evaluate.row import Row, RowHeader, check_row_header
+from meridian.evaluate.trace import Traces
 from meridian.primitives.ids import Address, NodeKey, address_text, node_key
 from meridian.reward.allocation import ALLOCATIONS
 from meridian.reward.claims import ClaimsState
@@ -81,6 +82,8 @@ class Outcome:
     """Atto of this epoch's share of each node that stand as collateral instead; empty without that rule."""
     judged: tuple[JudgedRow, ...] = ()
     """How the members' rows compare with the result, in the order of the rows; empty where reliability is not learnt."""
+    unproved: tuple[Address, ...] = ()
+    """Members whose trace root does not follow from the decided verdicts: a copied row, or other verdicts. Not paid."""
 
     @property
     def claims(self) -> ClaimsState:
@@ -142,6 +145,7 @@ def compute_outcome(
     pay: PayTerms = NO_PAY,
     aggregators: Sequence[Address] = (),
     annotation: bytes = bytes(24),
+    traces: Traces | None = None,
 ) -> Outcome:
     """Compute an epoch's outcome.
 
@@ -156,6 +160,7 @@ def compute_outcome(
         pay: The evaluators' and aggregators' own shares of the budget.
         aggregators: Those whose commitment of the epoch stands.
         annotation: What the epoch's commitment counted: jobs u64, then 16 bytes of sums.
+        traces: The trace roots in the block and our own work; without them nobody's work is checked.
 
     Raises:
         InvalidInput: If there is no usable row, a member has two, a row is no member's, or the parameters are not the
@@ -187,7 +192,9 @@ def compute_outcome(
     amounts = {
         key: share - withheld.get(key, 0) + settled.get(key, 0) for key, share in due.items()
     }
-    trust = {row.member: row.trust_ppm for row in judged}
+    verdict_root = _most_attested([row.verdict_root for row in readable.values()])
+    unproved = () if traces is None else traces.unproved(readable, verdict_root)
+    trust = {row.member: row.trust_ppm for row in judged} | dict.fromkeys(unproved, 0)
     pays = member_pay(parts, readable, aggregators, trust)
     paid = {key: (payees[key], amount) for key, amount in amounts.items() if amount}
     paid |= {pay_key(account): (account, amount) for account, amount in pays}
@@ -196,7 +203,7 @@ def compute_outcome(
         weights=tuple(weights),
         amounts=tuple(amounts.values()),
         held_back=tuple(held.get(key, 0) for key in node_keys),
-        verdict_root=_most_attested([row.verdict_root for row in readable.values()]),
+        verdict_root=verdict_root,
         ledger=previous.advance(paid, _remember(memory, judged, refused, parameters)),
         budget=budget,
         refused=tuple(refused),
@@ -204,6 +211,7 @@ def compute_outcome(
         settled=_column(settled, node_keys),
         withheld=_column(withheld, node_keys),
         judged=judged,
+        unproved=unproved,
     )
 
 

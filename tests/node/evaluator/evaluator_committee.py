@@ -54,14 +54,18 @@ class Committee:
         domain = net.network.domain(net.network.contracts.evaluations)
         context = Context(domain, net.network.network_id, number, work.terms.members)
         epoch = Epoch(work, Mesh(context, work.terms.header, keys))
-        epoch.mesh.decide({key.address: work.observation.body for key in keys})
+        epoch.mesh.decide(
+            {key.address: work.observation.body for key in keys}, work.observation.work
+        )
         decided = epoch.decided
         rows = [
             (work.terms.members[row.member], body)
             for row, body in zip(decided.block.rows, decided.bodies, strict=True)
         ]
         self.settlement.prepare(work.terms)
-        self.settlement.decided(number, decided.block.hash, rows)
+        roots = {work.terms.members[r.member]: r.opening.trace_root for r in decided.block.rows}
+        traces = work.observation.traces(roots)
+        self.settlement.decided(number, decided.block.hash, rows, traces)
         self.epochs[number] = epoch
         return epoch
 

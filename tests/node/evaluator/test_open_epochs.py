@@ -115,6 +115,7 @@ async def look(
     opener = OpenEpochs(
         epochs, cast(ReplicaDriver, driver), CommitteeRules(), log,
         data_dir=home, retained=retained, context=context, on_opened=lambda: None,
+        ours=MEMBER,
     )  # fmt: skip
     await opener.remember(())
     await opener.answer_for([(epoch, ()) for epoch, one in epochs.items() if one.published])

@@ -62,6 +62,7 @@ class OpenEpochs:
         retained: Published epochs whose records are kept.
         context: Makes the context of an epoch with these members.
         on_opened: Called when an epoch was opened.
+        ours: Our address: the trace root beside our row is salted with it.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class OpenEpochs:
         retained: int,
         context: Callable[[int, tuple[Address, ...]], Context],
         on_opened: Callable[[], None],
+        ours: Address,
     ) -> None:
+        self._ours = ours
         self._epochs = epochs
         self._driver = driver
         self._rules = rules
@@ -146,7 +149,9 @@ class OpenEpochs:
         await self._driver.open_epoch(self._context(epoch, state.members), observer=observer)
         self._on_opened()
         if not observer:
-            await self._driver.submit_row(epoch, work.observation.body)
+            await self._driver.submit_row(
+                epoch, work.observation.body, work.observation.trace(self._ours)
+            )
 
     async def _forget_old(self) -> None:
         """Delete the records of the oldest published epochs; what we signed there is forgotten, so first say so."""

@@ -17,7 +17,7 @@ from meridian.node.evaluator.chain_access import ACCEPTED, ChainAccess
 from meridian.node.evaluator.state import EpochState
 from meridian.node.process import event_line
 from meridian.node.replica_driver import ReplicaDriver
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import Address, address_text
 
 OVERTAKEN: Final = frozenset({"evaluations: previous", "evaluations: reported"})
 """Refusals that only say that another report was faster."""
@@ -91,6 +91,10 @@ class Reporter:
         assert state.work is not None, "only worked epochs are proposed"
         own = self._address, state.work.observation.body
         state.wrong = contradiction(state.work.terms, proposal.outcome, own)
+        if proposal.outcome.unproved:
+            names = [address_text(member) for member in proposal.outcome.unproved]
+            log.warning("epoch %d: rows without the work behind them: %s", proposal.epoch, names)
+            event_line("unproved", epoch=proposal.epoch, members=names)
         if state.wrong is not None:
             log.error("epoch %d: report not signed: %s", proposal.epoch, state.wrong)
             event_line("unsigned", epoch=proposal.epoch, reason=state.wrong)

@@ -134,7 +134,9 @@ class EvaluatorService:
             (members[row.member], body)
             for row, body in zip(effect.block.rows, effect.bodies, strict=True)
         ]
-        self._settlement.decided(effect.epoch, effect.block.hash, rows)
+        traces = {members[row.member]: row.opening.trace_root for row in effect.block.rows}
+        work = state.work.observation.traces(traces)
+        self._settlement.decided(effect.epoch, effect.block.hash, rows, work)
         event_line("decided", epoch=effect.epoch, view=effect.certificate.view, rows=len(rows))
         self._go_on()
 

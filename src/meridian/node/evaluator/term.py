@@ -94,6 +94,7 @@ class Term:
             retained=config.retained_epochs,
             context=self.context,
             on_opened=on_opened,
+            ours=key.address,
         )
 
     def context(self, epoch: int, members: tuple[Address, ...]) -> Context:

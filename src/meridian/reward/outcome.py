@@ -12,7 +12,7 @@ the epoch, and what its rows were worth goes into the memory after it.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meridian.errors import InvalidInput
@@ -168,18 +168,12 @@ def compute_outcome(
     """
     if parameters.digest != expected.parameters:
         raise InvalidInput("parameters", "are not those of the schedule")
-    readable, refused = _readable(rows, expected)
-    if not readable:
-        raise InvalidInput("rows", "not one of them can be used")
-    if not readable.keys() <= set(members):
-        raise InvalidInput("rows", "one is of nobody in the committee")
+    readable, refused = _readable(rows, expected, members)
     node_keys = tuple(sorted(payees))
     matrix = {member: _aligned(row, node_keys) for member, row in readable.items()}
     weights, judged = _weights(matrix, members, parameters, previous.memory)
-    provisional = [
-        weight if weight is not None else _spoken(list(matrix.values()), node)
-        for node, weight in enumerate(weights)
-    ]
+    rows_said = list(matrix.values())
+    provisional = [_spoken(rows_said, at) if w is None else w for at, w in enumerate(weights)]
     parts, economy = split_budget(budget, pay), Economy.of(parameters.economy)
     spendable, memory = economy.spend(parts.nodes, expected.epoch, annotation, previous.memory)
     shares = ALLOCATIONS[parameters.allocation](provisional, spendable)
@@ -192,7 +186,7 @@ def compute_outcome(
     amounts = {
         key: share - withheld.get(key, 0) + settled.get(key, 0) for key, share in due.items()
     }
-    verdict_root = _most_attested([row.verdict_root for row in readable.values()])
+    verdict_root = _most_attested(readable.values())
     unproved = () if traces is None else traces.unproved(readable, verdict_root)
     trust = {row.member: row.trust_ppm for row in judged} | dict.fromkeys(unproved, 0)
     pays = member_pay(parts, readable, aggregators, trust)
@@ -282,7 +276,7 @@ def _column(amounts: Mapping[NodeKey, int], keys: Sequence[NodeKey]) -> tuple[in
 
 
 def _readable(
-    rows: Sequence[MemberRow], expected: RowHeader
+    rows: Sequence[MemberRow], expected: RowHeader, members: Sequence[Address]
 ) -> tuple[dict[Address, Row], list[tuple[Address, str]]]:
     """Split the rows into those of this evaluation, by member, and the members to be told why not."""
     if len({member for member, _ in rows}) != len(rows):
@@ -295,6 +289,10 @@ def _readable(
             accepted[member] = Row.decode(body)
         else:
             refused.append((member, reason))
+    if not accepted:
+        raise InvalidInput("rows", "not one of them can be used")
+    if not accepted.keys() <= set(members):
+        raise InvalidInput("rows", "one is of nobody in the committee")
     return accepted, refused
 
 
@@ -309,7 +307,7 @@ def _spoken(matrix: Sequence[Sequence[int | None]], node: int) -> int:
     return lower_median([value for row in matrix if (value := row[node]) is not None]) or 0
 
 
-def _most_attested(roots: Sequence[bytes]) -> bytes:
-    """Return the root that most rows carry; of equally many, the one with the lowest bytes."""
-    counts = Counter(roots)
+def _most_attested(rows: Iterable[Row]) -> bytes:
+    """Return the verdict root that most rows carry; of equally many, the one with the lowest bytes."""
+    counts = Counter(row.verdict_root for row in rows)
     return min(counts, key=lambda root: (-counts[root], root))

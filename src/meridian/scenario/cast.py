@@ -27,6 +27,10 @@ class Cast:
     challenge_seconds: int = 20
     response_seconds: int = 3
     """How long a challenged aggregator may take to answer."""
+    rule: int = work.RULE_JOBS
+    """How the contracts compute a node's weight; 0: not at all."""
+    escalates: bool = False
+    """Whether the watcher brings before the referees what arithmetic cannot settle."""
     patience_s: float = 600.0
     """Of the watcher, with artefacts that are missing."""
 

@@ -13,7 +13,7 @@ from meridian.scenario.aggregator_stories import (
     inflates_sum,
     withholds_data,
 )
-from meridian.scenario.committee_stories import equivocates, lying_committee
+from meridian.scenario.committee_stories import equivocates, lying_committee, made_up_weights
 from meridian.scenario.framing import framing
 from meridian.scenario.story import Story
 
@@ -27,6 +27,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "double-receipts": double_receipts,
     "equivocates": equivocates,
     "lying-committee": lying_committee,
+    "made-up-weights": made_up_weights,
     "framing": framing,
 }
 

@@ -54,6 +54,48 @@ def lying_committee(root: Path, story: Story) -> None:
         pay_honestly(story, stage, right)
 
 
+def made_up_weights(root: Path, story: Story) -> None:
+    """The same three lie where no contract can compute a weight; the watcher escalates, and the referees rule."""
+    numbers = (1, 2, 3)
+    cast = Cast(
+        evaluators=7,
+        committee_size=4,
+        lying_evaluators=dict.fromkeys(numbers, "shift"),
+        rule=0,
+        escalates=True,
+        patience_s=5.0,
+    )
+    with set_up(root, cast, story) as stage:
+        story.tell("weights are a matter of judgement here: the contracts know no rule for them")
+        stage.submit(EPOCH, work.batch_of(stage.work.jobs_of(EPOCH)))
+        stage.seal(EPOCH)
+        liars = [stage.evaluator(number) for number in numbers]
+        wrong = stage.await_report(EPOCH)
+        story.tell(f"the chain accepted the liars' report 0x{wrong.report_hash.hex()[:16]}")
+        _must_rob(story, stage, wrong)
+        before = look(stage)
+        for number in numbers:
+            stage.fleet.may_end(f"evaluator-{number}")
+        stage.start_watcher()
+        said = stage.await_event("watcher", "report", epoch=EPOCH)
+        story.must(not said["faults"], "arithmetic finds nothing wrong with it")
+        case = stage.await_event("watcher", "accusation", kind="escalate")
+        story.must(case["result"] == "escalated", f"the watcher escalates ({case['gas']} gas)")
+        story.tell(case["reason"].split("; the case")[0])
+        named = {address_text(one) for one in liars}
+        story.must(set(case["guilty"]) == named, "the case names the three whose rows are made up")
+        stage.rule(1, liars, voids=True)
+        story.tell("the referee has evaluated the jobs too, and rules")
+        ruled = stage.await_event("watcher", "ruled", case=1)
+        story.must(ruled["result"] == "upheld", "the case is upheld")
+        right = stage.await_report(EPOCH, not_hash=wrong.report_hash)
+        story.tell(f"others decided again: report 0x{right.report_hash.hex()[:16]} stands")
+        again = stage.view.committee(EPOCH)
+        story.must(not set(again) & set(liars), "no liar is a member any more")
+        check_stake(story, stage, before, len(liars) * EVALUATOR_STAKE_ATTO)
+        pay_honestly(story, stage, right)
+
+
 def equivocates(root: Path, story: Story) -> None:
     """A member signs two rows; the others keep both signatures, and the watcher takes its stake. Work goes on.
 

@@ -9,14 +9,16 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from meridian.contracts.artefact import load
+from meridian.contracts.calldata import signature_words
 from meridian.contracts.deployment import DisputeTerms, Parameters, Terms
+from meridian.contracts.statements import Ruling
 from meridian.errors import RemoteFault
 from meridian.journey import chain_setup, claiming
 from meridian.journey.chain_setup import Accounts
@@ -133,7 +135,7 @@ class Stage:
                 challenge_seconds=cast.challenge_seconds,
                 function_digest=definition.evaluation_function.digest,
                 parameters_digest=definition.parameters.digest,
-                terms=Terms(rule=work.RULE_JOBS, committee_size=cast.committee_size),
+                terms=Terms(rule=cast.rule, committee_size=cast.committee_size),
                 disputes=DisputeTerms(
                     bond_atto=BOND_ATTO,
                     response_seconds=cast.response_seconds,
@@ -225,11 +227,12 @@ class Stage:
 
     def start_watcher(self) -> None:
         """Start the watcher of this network, with the gateway's receipts."""
+        more = ["--escalate"] if self.cast.escalates else []
         self.fleet.run_process(
             "watcher", "meridian.cli.main", "watch", "--data-dir", str(self.layout.root),
             "--key", str(self.layout.key("watcher")), "--gateway", str(self._gateway),
             "--bond-max-atto", str(3 * BOND_ATTO), "--patience-s", str(self.cast.patience_s),
-            "--poll-s", "0.3", "--json",
+            "--poll-s", "0.3", "--json", *more,
         )  # fmt: skip
         self.fleet.wait_ready()
 
@@ -387,6 +390,16 @@ class Stage:
         """Let somebody without a part in the story send a transaction."""
         relayer = self.sender("relayer", self._accounts.relayer)
         relayer.transact(to, data, purpose=purpose)
+
+    def rule(self, case_id: int, guilty: Sequence[Address], *, voids: bool) -> None:
+        """Let the one referee, the relayer's account, rule on a case."""
+        referees = Contract(self.rpc, self.network.contracts.referees, load("Referees"))
+        epoch, _, accusation = referees.read("cases", case_id)
+        says = Ruling(self.network.network_id, case_id, epoch, accusation, tuple(guilty), (), voids)
+        digest = says.digest(self.network.domain(referees.address))
+        votes = [signature_words(self._accounts.relayer.sign(digest))]
+        call = referees.encode("decide", case_id, list(guilty), [], voids, votes)
+        self.relay(referees.address, call, f"rule/{case_id}")
 
     def sweep(self) -> None:
         """Have the burned part of taken stakes sent to the burn address."""

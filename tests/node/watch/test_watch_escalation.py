@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from eth_abi import encode
 from watch_world import (
     BOND,
     COIN,
@@ -24,12 +23,11 @@ from watch_world import (
 
 from meridian.cli.watch_commands import event_text
 from meridian.contracts.calldata import signature_words
-from meridian.contracts.statements import RULING
+from meridian.contracts.statements import Ruling
 from meridian.errors import InvalidInput
 from meridian.node.accusation_file import read_accusation
 from meridian.node.chain_view import AcceptedReport
 from meridian.node.watch.options import WatchOptions
-from meridian.primitives.eip712 import digest, keccak
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address
 
@@ -58,11 +56,8 @@ def rule(world: WatchWorld, case: int, guilty: list[Address], *, voids: bool) ->
     """Have the one referee decide."""
     referees = world.contract("Referees")
     epoch, _, accusation = referees.read("cases", case)
-    commitments = "(uint64,address,bytes32,uint64,bytes24,bytes32)[]"
-    hashes = (keccak(encode(["address[]"], [guilty])), keccak(encode([commitments], [[]])))
-    says = RULING.hash(NETWORK, case, epoch, accusation, *hashes, int(voids))
-    domain = world.network.domain(referees.address)
-    signature = signature_words(REFEREE.sign(digest(domain, says)))
+    says = Ruling(NETWORK, case, epoch, accusation, tuple(guilty), (), voids)
+    signature = signature_words(REFEREE.sign(says.digest(world.network.domain(referees.address))))
     world.send(SPONSOR, referees, "decide", case, guilty, [], voids, [signature])
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meridian.audit.case import Case
 from meridian.audit.epoch import audit_epoch
 from meridian.audit.evidence import Link, State
 from meridian.audit.source import ChainView as PlainChain
@@ -22,6 +23,7 @@ from meridian.audit.source import Copy, LogCopy, Network, Pointer
 from meridian.disputes.accusation import Accusation
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.evaluate.own_functions import RunPython
+from meridian.evaluate.row import Row
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import network_values
 from meridian.node.chain.rpc import ChainClient
@@ -208,10 +210,10 @@ class Escalation:
         if not self._stands(report) or self._view.is_unlocked(report.epoch):
             self._settle(report)
             return None
-        found: list[Link] = []
+        found: list[tuple[Case, Link]] = []
         outcomes: Sequence[bytes | None] = sorted(self.outcomes(report) - one.audited)
         for outcome in outcomes[: OUTCOMES_MAX - len(one.audited)] or ([None] if is_due else []):
-            links = self.audit(report, outcome)
+            case, links = self.audit(report, outcome)
             if outcome is not None:
                 one.audited.add(outcome)
             if any(link.name in NEEDED and not _holds(link) for link in links):
@@ -221,11 +223,11 @@ class Escalation:
             if broken is None:
                 self._settle(report)
                 return None
-            found.append(broken)
+            found.append((case, broken))
         if not is_due or not found:
             return None
         self._settle(report)
-        return self._case(report, found[0], [one for one in outcomes if one is not None])
+        return self._case(report, *found[0], [one for one in outcomes if one is not None])
 
     def _settle(self, report: AcceptedReport) -> None:
         self._done.add(report.report_hash)
@@ -248,19 +250,23 @@ class Escalation:
                 continue
         return found
 
-    def audit(self, report: AcceptedReport, outcome: bytes | None) -> list[Link]:
-        """Return the chain of evidence of a report's epoch, with one outcome; None: without any."""
+    def audit(self, report: AcceptedReport, outcome: bytes | None) -> tuple[Case, list[Link]]:
+        """Return what was recomputed and the evidence of a report's epoch, with one outcome; None: without any."""
         chain = ContractChain(self._client, self._network)
         standing = self._view.standing().get(report.epoch)
         manifest = bytes(32) if standing is None else standing.manifest
         source = OneOutcome(
             network_values(self._network), chain, self._fetch, manifest, outcome, report.report_hash
         )
-        return audit_epoch(source, report.epoch)[1]
+        return audit_epoch(source, report.epoch)
 
-    def _case(self, report: AcceptedReport, link: Link, outcomes: Sequence[bytes]) -> Accusation:
+    def _case(
+        self, report: AcceptedReport, audited: Case, link: Link, outcomes: Sequence[bytes]
+    ) -> Accusation:
         """Write a case down, and return the call that opens it; what was written before a crash counts."""
         signers = self._signers(report)
+        # Who gave a right row signs what the rows give, also where a quorum of others made them up.
+        accused = _deviating(audited) if link.name == "evaluation" else signers
         value = {
             "version": 1,
             "network": self._network.network,
@@ -270,6 +276,7 @@ class Escalation:
             "report": report.report_hash.hex(),
             "transaction": "0x" + report.tx_hash.hex(),
             "signers": [address_text(one) for one in signers],
+            "accused": [address_text(one) for one in accused],
             "link": link.name,
             "finding": link.detail,
             "items": list(link.items),
@@ -285,7 +292,7 @@ class Escalation:
         uri = f"{url}/{name}" if url else f"ipfs://{cid_text(digest)}"
         reason = f"{link.name}: {link.detail}; the case is written in {path}"
         arguments = (report.epoch, digest, uri)
-        return Accusation("Disputes", "escalate", arguments, report.epoch, signers, reason)
+        return Accusation("Disputes", "escalate", arguments, report.epoch, accused, reason)
 
     def _signers(self, report: AcceptedReport) -> tuple[Address, ...]:
         try:
@@ -300,3 +307,11 @@ def _holds(link: Link) -> bool:
 
 def _accuses(link: Link) -> bool:
     return link.name in SIGNED and link.state is State.BROKEN
+
+
+def _deviating(case: Case) -> tuple[Address, ...]:
+    """Return the members whose rows are not what the jobs give; nobody where that is sealed."""
+    if not hasattr(case, "evaluation"):
+        return ()
+    own = Row.of(case.header, case.input, case.evaluation).encode()
+    return tuple(sorted(Address(member) for member, row in case.rows if row != own))

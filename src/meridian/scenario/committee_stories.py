@@ -1,14 +1,19 @@
 """Stories in which evaluators lie."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import State
+from meridian.contracts.artefact import load
+from meridian.contracts.calldata import signature_words
+from meridian.contracts.statements import Ruling
 from meridian.journey.chain_setup import EVALUATOR_STAKE_ATTO
 from meridian.node.audit_sources import open_source
+from meridian.node.chain.contract import Contract
 from meridian.node.chain_view import AcceptedReport
-from meridian.primitives.ids import address_text, node_key
+from meridian.primitives.ids import Address, address_text, node_key
 from meridian.scenario import jobs as work
 from meridian.scenario.cast import Cast
 from meridian.scenario.money import check_rewards, check_stake, coins, look
@@ -84,7 +89,7 @@ def made_up_weights(root: Path, story: Story) -> None:
         story.tell(case["reason"].split("; the case")[0])
         named = {address_text(one) for one in liars}
         story.must(set(case["guilty"]) == named, "the case names the three whose rows are made up")
-        stage.rule(1, liars, voids=True)
+        _rule(stage, 1, liars)
         story.tell("the referee has evaluated the jobs too, and rules")
         ruled = stage.await_event("watcher", "ruled", case=1)
         story.must(ruled["result"] == "upheld", "the case is upheld")
@@ -127,6 +132,18 @@ def equivocates(root: Path, story: Story) -> None:
         )
         story.must(stage.view.term() == 0, "nothing had to be decided again")
         pay_honestly(story, stage, report)
+
+
+def _rule(stage: Stage, case_id: int, guilty: Sequence[Address]) -> None:
+    """Let the referee rule that members are guilty and their report is void."""
+    referees = Contract(stage.rpc, stage.network.contracts.referees, load("Referees"))
+    epoch, _, accusation = referees.read("cases", case_id)
+    network = stage.network.network_id
+    says = Ruling(network, case_id, epoch, accusation, tuple(guilty), (), voids=True)
+    signature = stage.referee.sign(says.digest(stage.network.domain(referees.address)))
+    votes = [signature_words(signature)]
+    call = referees.encode("decide", case_id, list(guilty), [], True, votes)
+    stage.relay(referees.address, call, f"rule/{case_id}")
 
 
 def _must_rob(story: Story, stage: Stage, report: AcceptedReport) -> None:

@@ -9,16 +9,14 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from meridian.contracts.artefact import load
-from meridian.contracts.calldata import signature_words
 from meridian.contracts.deployment import DisputeTerms, Parameters, Terms
-from meridian.contracts.statements import Ruling
 from meridian.errors import RemoteFault
 from meridian.journey import chain_setup, claiming
 from meridian.journey.chain_setup import Accounts
@@ -97,6 +95,11 @@ class Stage:
     def aggregator(self) -> PrivateKey:
         """The first aggregator, who commits."""
         return self._accounts.aggregator
+
+    @property
+    def referee(self) -> PrivateKey:
+        """The one referee, who is also the relayer."""
+        return self._accounts.relayer
 
     def evaluator(self, number: int) -> Address:
         """Return an evaluator's address; members are chosen in the order of numbers."""
@@ -390,16 +393,6 @@ class Stage:
         """Let somebody without a part in the story send a transaction."""
         relayer = self.sender("relayer", self._accounts.relayer)
         relayer.transact(to, data, purpose=purpose)
-
-    def rule(self, case_id: int, guilty: Sequence[Address], *, voids: bool) -> None:
-        """Let the one referee, the relayer's account, rule on a case."""
-        referees = Contract(self.rpc, self.network.contracts.referees, load("Referees"))
-        epoch, _, accusation = referees.read("cases", case_id)
-        says = Ruling(self.network.network_id, case_id, epoch, accusation, tuple(guilty), (), voids)
-        digest = says.digest(self.network.domain(referees.address))
-        votes = [signature_words(self._accounts.relayer.sign(digest))]
-        call = referees.encode("decide", case_id, list(guilty), [], voids, votes)
-        self.relay(referees.address, call, f"rule/{case_id}")
 
     def sweep(self) -> None:
         """Have the burned part of taken stakes sent to the burn address."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from machine.different import different_examples
 from machine.network_machine import NetworkMachine
 from machine.stage import REACHED
 
@@ -29,7 +30,8 @@ def test_contracts_and_model_agree_after_every_step():
     chosen = settings(
         max_examples=200, stateful_step_count=60, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(NetworkMachine, settings=chosen)
+    with different_examples():
+        run_state_machine_as_test(NetworkMachine, settings=chosen)
     assert OFTEN - REACHED.keys() == set()
     assert any(REACHED[f"report_proofs.{name}"] for name in AGAINST_REPORTS)
 

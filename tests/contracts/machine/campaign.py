@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
+from machine.different import different_examples
 from machine.network_machine import NetworkMachine
 from machine.stage import REACHED
 
@@ -35,7 +36,8 @@ def run(batch: Batch) -> tuple[Batch, Counter[str], str]:
     test = get_state_machine_test(NetworkMachine, settings=chosen)
     test = seed(batch.seed * 1_000_003 + batch.number)(test)
     try:
-        test()
+        with different_examples():
+            test()
     except Exception:  # noqa: BLE001 - whatever it is, it is the result
         return batch, Counter(REACHED), traceback.format_exc()
     return batch, Counter(REACHED), ""

@@ -132,12 +132,15 @@ class RewardsSteps(Scene):
         self.pair.behave(claim.payee, None)
 
     @precondition(lambda self: self.rules.rewards.state.records)
-    @rule(back=st.integers(0, 1))
-    def claim_all(self, back: int) -> None:
+    @rule(back=st.integers(0, 1), late=st.booleans())
+    def claim_all(self, back: int, late: bool) -> None:
         """Everybody claims under one of the last reports: what a lie moved is asked for, too."""
         chain = self.rules.evaluations.state.chain
         epoch = chain[max(0, len(chain) - 1 - back)]
-        tree = self.trees.get(self.rules.rewards.state.records[epoch].reward_root)
+        record = self.rules.rewards.state.records[epoch]
+        if late:
+            self.pair.wait(max(0, record.unlock_at - self.rules.now_s))
+        tree = self.trees.get(record.reward_root)
         if tree is not None:
             claims = [tree.claim(epoch, name).arguments for name in NODES]
             self.call("rewards", "claim_many", claims)

@@ -34,6 +34,7 @@ def examples_until_noticed(contract: str, document: dict, examples: int) -> tupl
     import contract_world
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis.stateful import run_state_machine_as_test
+    from machine.different import different_examples
     from machine.network_machine import NetworkMachine
 
     from meridian.contracts.artefact import Artefact, load
@@ -66,7 +67,8 @@ def examples_until_noticed(contract: str, document: dict, examples: int) -> tupl
         suppress_health_check=list(HealthCheck),
     )
     try:
-        run_state_machine_as_test(Counting, settings=chosen)
+        with different_examples():
+            run_state_machine_as_test(Counting, settings=chosen)
     except AssertionError as error:
         return count, str(error).splitlines()[0][:110] if str(error) else "an invariant fails"
     finally:

@@ -146,3 +146,27 @@ def test_a_malformed_private_bundle_is_refused(change: dict[str, object]) -> Non
         PrivateLayer.decode(dagcbor.encode(value))
     with pytest.raises(InvalidInput):
         SealedLayer.decode(dagcbor.encode({"name": "x", "version": 1, "sealed": b""}))
+
+
+def test_a_sealed_limit_is_found_from_the_weights_alone() -> None:
+    """Why a sealed layer is no safe: 20 bits in two epochs of 1,024 jobs, by whoever knows its own jobs and weight."""
+    secret = 777_123
+    limit = Layer(
+        name="limit",
+        version=1,
+        reasons=("big",),
+        verdict="size > $n",
+        columns={"size": Column("size", "integer")},
+        parameters={"n": Parameter("integer", secret)},
+    )
+    low, high = 0, 1 << 20
+    for number in (1, 2):
+        step = (high - low) // 1_024
+        probes = [low + step * at for at in range(1, 1_025)]
+        jobs = [{"node_id": "a", "job_id": str(size), "size": size} for size in probes]
+        epoch = replace(input_of_jobs(jobs, {"size": pa.int64()}), epoch=number)
+        layers = [ActiveLayer(limit, limit.values({}), sha256(b"unknown"))]
+        (weight,) = evaluate_layered(count.FUNCTION, epoch, {}, layers).weights
+        assert weight is not None
+        low, high = low + step * weight, low + step * (weight + 1)
+    assert (low, high) == (secret, secret + 1)

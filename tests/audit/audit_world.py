@@ -16,14 +16,8 @@ from audit.agreement import Mesh
 from audit.memory_chain import MemoryChain
 from meridian.audit.measured import epoch_digest
 from meridian.audit.record import OutcomeRecord
-from meridian.audit.source import (
-    Claimed,
-    Committed,
-    Network,
-    NodeRegistered,
-    Reported,
-    Schedule,
-)
+from meridian.audit.source import Network, Schedule
+from meridian.contracts.events import Claimed, Committed, NodeRegistered, Reported
 from meridian.ephemera.context import Context
 from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput

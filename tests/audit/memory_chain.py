@@ -2,20 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from meridian.audit.source import (
+from meridian.audit.source import Deployment, Network, Schedule, StoredReport
+from meridian.contracts.artefact import NAMES, load
+from meridian.contracts.events import (
     Claimed,
     Committed,
-    Deployment,
     EpochOpened,
-    Network,
     NodeRegistered,
     Reported,
-    Schedule,
     SelfCommitted,
-    StoredReport,
     Voided,
 )
-from meridian.contracts.artefact import NAMES, load
 from meridian.primitives.ids import Address
 from meridian.reward.members import NO_PAY, PayTerms
 

@@ -19,7 +19,8 @@ from meridian.audit.proof_document import (
     encode_file,
 )
 from meridian.audit.proofs import Checked, chain_step, check_file
-from meridian.audit.source import Committed, Reported, Schedule
+from meridian.audit.source import Schedule
+from meridian.contracts.events import Committed, Reported
 from meridian.measure.proof import (
     AbsentJobProof,
     AbsentNodeProof,

@@ -28,7 +28,8 @@ from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import LINKS, Link, State, first_broken
 from meridian.audit.measured import epoch_digest
 from meridian.audit.record import OutcomeRecord
-from meridian.audit.source import Claimed, Schedule
+from meridian.audit.source import Schedule
+from meridian.contracts.events import Claimed
 from meridian.ephemera.block import Block, Certificate
 from meridian.ephemera.context import Context, Kind
 from meridian.errors import NotFound

@@ -6,7 +6,8 @@ from audit.audit_world import World, address
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State
 from meridian.audit.measured import epoch_digest, folded
-from meridian.audit.source import Committed, Voided, standing_commitments
+from meridian.audit.source import standing_commitments
+from meridian.contracts.events import Committed, Voided
 from meridian.primitives.hashing import VOID_DIGEST, tagged
 
 EPOCH = 8

@@ -77,7 +77,7 @@ class Payer:
         """What each node has drawn."""
         found: dict[NodeKey, int] = {}
         for claim in self.net.view.claims():
-            found[claim.key] = found.get(claim.key, 0) + claim.amount_atto
+            found[claim.node_key] = found.get(claim.node_key, 0) + claim.amount
         return found
 
     def balance(self, name: str) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meridian.journey.outcome import PublishedEpoch, paid_by_epoch
-from meridian.node.chain_view import AcceptedReport, Claimed, Commitment
+from meridian.node.chain_view import AcceptedReport, Commitment, PaidClaim
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.claims import ClaimsState
 from meridian.reward.outcome import Outcome
@@ -38,8 +38,8 @@ def epoch_of(epoch: int, block: int, amounts: Mapping[int, int], total: int = 0)
     )
 
 
-def drawn(number: int, cumulative: int, amount: int = 1) -> Claimed:
-    return Claimed(key(number), ADDRESS, 0, amount, cumulative, HASH)
+def drawn(number: int, cumulative: int, amount: int = 1) -> PaidClaim:
+    return PaidClaim(key(number), ADDRESS, 0, amount, cumulative, HASH)
 
 
 ONE = epoch_of(1, 10, {1: 100, 2: 50}, 150)

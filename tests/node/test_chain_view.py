@@ -107,7 +107,7 @@ def test_reports_come_in_the_order_of_their_chain_and_not_of_epochs(used: Net) -
     assert (first.epoch, second.epoch) == (6, 5)
     assert (first.previous, second.previous) == (NO_REPORT, first.report_hash)
     assert used.view.last_report() == second.report_hash
-    assert second.total_atto == 2 * first.total_atto
+    assert second.total == 2 * first.total
     assert first.transmitter == used.accounts.evaluators[1].address
     assert used.view.reported(second.block) == [second]
     assert used.view.is_reported(5)
@@ -118,10 +118,10 @@ def test_reports_come_in_the_order_of_their_chain_and_not_of_epochs(used: Net) -
 def test_a_report_unlocks_when_its_window_is_over(used: Net) -> None:
     report = used.view.reported()[-1]
     assert not used.view.is_unlocked(5)
-    used.clock.now_s = report.unlock_at_s + 1
+    used.clock.now_s = report.unlock_at + 1
     used.endpoint.chain.mine(empty=True)
     assert used.view.is_unlocked(5)
-    assert report.unlock_at_s >= CHALLENGE_S
+    assert report.unlock_at >= CHALLENGE_S
 
 
 def test_a_view_starts_at_its_first_block(used: Net) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from meridian.audit.record import OutcomeRecord
-from meridian.audit.source import Committed, EvidenceSource, Reported, Schedule, StoredReport
+from meridian.audit.source import EvidenceSource, Schedule, StoredReport
+from meridian.contracts.events import Committed, Reported
 from meridian.ephemera.block import Block
 from meridian.ephemera.context import Context
 from meridian.evaluate.flagging import ActiveLayer

@@ -6,13 +6,8 @@ The nodes artefact belongs to `jobs`, the schema to `manifest`.
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch, pointed
-from meridian.audit.source import (
-    Committed,
-    EvidenceSource,
-    SelfCommitted,
-    Voided,
-    standing_commitments,
-)
+from meridian.audit.source import EvidenceSource, standing_commitments
+from meridian.contracts.events import Committed, SelfCommitted, Voided
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import load_epoch, verify_epoch

@@ -5,7 +5,7 @@ from dataclasses import fields
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch
-from meridian.audit.source import Reported
+from meridian.contracts.events import Reported
 from meridian.errors import InvalidInput
 from meridian.primitives.amounts import format_fil
 from meridian.primitives.ids import address_text

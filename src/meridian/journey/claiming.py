@@ -55,7 +55,7 @@ def pay_claims(
     """
     drawn: dict[NodeKey, int] = {}
     for paid in view.claims():
-        drawn[paid.key] = max(drawn.get(paid.key, 0), paid.cumulative_atto)
+        drawn[paid.node_key] = max(drawn.get(paid.node_key, 0), paid.cumulative)
     # The limit takes the same nodes every time: running this again must not pay the next ones.
     wanted = list(claims.claims)[:limit]
     due = [key for key in wanted if claims.claims[key].cumulative > drawn.get(key, 0)]

@@ -16,7 +16,7 @@ from meridian.evaluate.trace import Traces, work_root
 from meridian.evaluate.verdict_document import document_leaves
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.node.chain.rpc import ChainClient
-from meridian.node.chain_view import AcceptedReport, ChainView, Claimed, Commitment
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment, PaidClaim
 from meridian.node.network_file import NetworkFile
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
@@ -193,11 +193,11 @@ def _weights_by_payee(item: PublishedEpoch) -> dict[str, int]:
     return sums
 
 
-def paid_by_epoch(epochs: list[PublishedEpoch], claims: list[Claimed]) -> dict[int, int]:
+def paid_by_epoch(epochs: list[PublishedEpoch], claims: list[PaidClaim]) -> dict[int, int]:
     """Return how much of each epoch's amounts has been drawn: the oldest report's amount is drawn first."""
     left: dict[NodeKey, int] = {}
     for claim in claims:
-        left[claim.key] = max(left.get(claim.key, 0), claim.cumulative_atto)
+        left[claim.node_key] = max(left.get(claim.node_key, 0), claim.cumulative)
     paid = {}
     for item in _in_report_order(epochs):
         total = 0
@@ -210,10 +210,10 @@ def paid_by_epoch(epochs: list[PublishedEpoch], claims: list[Claimed]) -> dict[i
 
 
 def _in_report_order(epochs: list[PublishedEpoch]) -> list[PublishedEpoch]:
-    return sorted(epochs, key=lambda item: (item.report.block, item.report.total_atto))
+    return sorted(epochs, key=lambda item: (item.report.block, item.report.total))
 
 
-def _gas(client: ChainClient, item: PublishedEpoch, claims: list[Claimed]) -> dict[str, int]:
+def _gas(client: ChainClient, item: PublishedEpoch, claims: list[PaidClaim]) -> dict[str, int]:
     """Return the gas of the epoch's commitment, its report, and one claim that went alone (0 if there is none)."""
     by_transaction: dict[bytes, int] = {}
     for claim in claims:

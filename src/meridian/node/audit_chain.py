@@ -1,17 +1,31 @@
 """The chain as an auditor sees it: the contracts' state and events as the plain values of `audit.source`."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from typing import Final
 
 from meridian.audit import source as plain
 from meridian.contracts.artefact import JUDGES
+from meridian.contracts.events import (
+    Claimed,
+    Committed,
+    EpochOpened,
+    NodeRegistered,
+    Reported,
+    SelfCommitted,
+    Voided,
+)
 from meridian.errors import Reverted
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
-from meridian.node.chain_view import ChainView
+from meridian.node.chain_view import ChainView, event_value
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import ZERO_ADDRESS, Address
 from meridian.reward.members import PayTerms
+
+CHANGES: Final[Mapping[str, type[Committed | Voided | SelfCommitted]]] = {
+    kind.__name__: kind for kind in (Committed, Voided, SelfCommitted)
+}
+"""What changes an epoch's commitments, by the event's name."""
 
 
 class ContractChain:
@@ -21,8 +35,8 @@ class ContractChain:
         self._client = client
         self._network = network
         self._view = ChainView(client, network.contracts, network.deploy_block)
-        self._reported: list[plain.Reported] | None = None
-        self._claims: list[plain.Claimed] | None = None
+        self._reported: list[Reported] | None = None
+        self._claims: list[Claimed] | None = None
 
     def deployment(self) -> plain.Deployment:
         """Return what the contracts say about themselves."""
@@ -64,13 +78,13 @@ class ContractChain:
     def _code(self, address: Address) -> bytes:
         return bytes.fromhex(self._client.call("eth_getCode", "0x" + address.hex(), "latest")[2:])
 
-    def opened(self, epoch: int) -> plain.EpochOpened | None:
+    def opened(self, epoch: int) -> EpochOpened | None:
         """Return the event that fixed the epoch's members, the last one where they were renewed, or None."""
         contract, first = self._view.registry, self._network.deploy_block
         found = contract.events("EpochOpened", first, where={"epoch": epoch})
         if not found:
             return None
-        return plain.EpochOpened(epoch, found[-1].args["set_id"], found[-1].args["n"])
+        return event_value(EpochOpened, found[-1])
 
     def committee(self, epoch: int) -> tuple[Address, ...]:
         """Return the members in the Registry's order; empty while the epoch is not open."""
@@ -84,30 +98,22 @@ class ContractChain:
         reports = [item for item in self._view.reported() if item.epoch == epoch]
         return self._view.term(reports[-1].block - 1 if reports else None)
 
-    def history(self, epoch: int) -> list[plain.Committed | plain.Voided | plain.SelfCommitted]:
+    def history(self, epoch: int) -> list[Committed | Voided | SelfCommitted]:
         """Return everything that was committed and voided of the epoch, in its order."""
-        return [_change(event) for event in self._view.history(epoch)]
+        return [event_value(CHANGES[event.name], event) for event in self._view.history(epoch)]
 
     def voided_reports(self, epoch: int) -> list[bytes]:
         """Return the hashes of reports of the epoch that were accepted and voided."""
         return self._view.voided_reports(epoch)
 
-    def registrations(self) -> list[plain.NodeRegistered]:
+    def registrations(self) -> list[NodeRegistered]:
         """Return all registrations of nodes."""
-        return [
-            plain.NodeRegistered(
-                event.args["node_key"],
-                event.args["operator"],
-                event.args["payee"],
-                event.args["stake"],
-            )
-            for event in self._view.registry.events("NodeRegistered", self._network.deploy_block)
-        ]
+        found = self._view.registry.events("NodeRegistered", self._network.deploy_block)
+        return [event_value(NodeRegistered, event) for event in found]
 
-    def commitments(self, epoch: int) -> list[plain.Committed]:
+    def commitments(self, epoch: int) -> list[Committed]:
         """Return the epoch's commitments."""
-        found = [_change(event) for event in self._committed(epoch)]
-        return [event for event in found if isinstance(event, plain.Committed)]
+        return [event_value(Committed, event) for event in self._committed(epoch)]
 
     def _committed(self, epoch: int) -> list[Event]:
         contract, first = self._view.commitments, self._network.deploy_block
@@ -122,21 +128,10 @@ class ContractChain:
         version, function, parameters = self._view.evaluations.read("schedule", epoch)
         return plain.Schedule(version, bytes(function), bytes(parameters))
 
-    def reports(self) -> list[plain.Reported]:
+    def reports(self) -> list[Reported]:
         """Return all accepted reports, oldest first."""
         if self._reported is None:
-            self._reported = [
-                plain.Reported(
-                    item.epoch,
-                    item.report_hash,
-                    item.transmitter,
-                    item.reward_root,
-                    item.total_atto,
-                    item.unlock_at_s,
-                    item.previous,
-                )
-                for item in self._view.reported()
-            ]
+            self._reported = list(self._view.reported())
         return self._reported
 
     def report(self, epoch: int) -> plain.StoredReport | None:
@@ -161,15 +156,11 @@ class ContractChain:
         """Return the shares of the epoch's budget that evaluators and aggregators get themselves."""
         return PayTerms(*self._view.pay_terms(epoch)[1:])
 
-    def claims(self) -> list[plain.Claimed]:
+    def claims(self) -> list[Claimed]:
         """Return all paid claims, oldest first."""
         if self._claims is None:
-            self._claims = [
-                plain.Claimed(
-                    bytes(item.key), item.payee, item.epoch, item.amount_atto, item.cumulative_atto
-                )
-                for item in self._view.claims()
-            ]
+            found = self._view.rewards.events("Claimed", self._network.deploy_block)
+            self._claims = [event_value(Claimed, event) for event in found]
         return self._claims
 
     def claimed(self, node_key: bytes) -> int:
@@ -200,12 +191,3 @@ def _wiring(contracts: Mapping[str, Contract]) -> dict[str, Address]:
         ("Rewards", "disputes"),
     )
     return {f"{name}.{field}": contracts[name].read(field) for name, field in names}
-
-
-def _change(event: Event) -> plain.Committed | plain.Voided | plain.SelfCommitted:
-    kind = getattr(plain, event.name)
-    names = [field.name for field in fields(kind)]
-    made: plain.Committed | plain.Voided | plain.SelfCommitted = kind(
-        *(event.args[name] for name in names)
-    )
-    return made

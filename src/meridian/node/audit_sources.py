@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from meridian.audit import source as plain
-from meridian.audit.source import Committed, Copy, LogCopy, Pointer, standing_commitments
+from meridian.audit.source import Copy, LogCopy, Pointer, standing_commitments
+from meridian.contracts.events import Committed
 from meridian.errors import InvalidInput, MeridianError, RemoteFault
 from meridian.evaluate.own_functions import RunPython
 from meridian.node.audit_chain import ContractChain

@@ -75,7 +75,7 @@ def _epochs(view: ChainView, count: int) -> list[dict[str, Any]]:
     reported = {report.epoch: report for report in view.reported()}
     paid: dict[int, int] = {}
     for claim in view.claims():
-        paid[claim.epoch] = paid.get(claim.epoch, 0) + claim.amount_atto
+        paid[claim.epoch] = paid.get(claim.epoch, 0) + claim.amount
     # Funded epochs that are not open yet are shown too, as far as they fit.
     last = max(following - 1, view.rewards.read("funded_through"))
     newest = min(last, following - 1 + count)
@@ -99,7 +99,7 @@ def _epochs(view: ChainView, count: int) -> list[dict[str, Any]]:
                 "members": len(view.committee(epoch)) if is_open else 0,
                 "standing_commitments": standing,
                 "report_hash": None if report is None else "0x" + report.report_hash.hex(),
-                "unlock_at_s": None if report is None else report.unlock_at_s,
+                "unlock_at_s": None if report is None else report.unlock_at,
                 "budget_atto": _budget(view, epoch),
                 "paid_atto": str(paid.get(epoch, 0)),
             }

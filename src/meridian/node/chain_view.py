@@ -2,11 +2,20 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypeVar
 
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import Addresses
+from meridian.contracts.events import (
+    Claimed,
+    Committed,
+    EpochOpened,
+    NodeRegistered,
+    Reported,
+    SelfCommitted,
+    Voided,
+)
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
@@ -16,36 +25,33 @@ from meridian.primitives.keys import recover
 NO_REPORT: Final = bytes(32)
 """What stands for the report before the first."""
 
+E = TypeVar(
+    "E",
+    bound=Committed | Voided | SelfCommitted | Reported | Claimed | EpochOpened | NodeRegistered,
+)
+
 
 @dataclass(frozen=True, slots=True)
-class Commitment:
-    """One `Committed` event."""
+class Commitment(Committed):
+    """A commitment and where it stands."""
 
-    epoch: int
-    aggregator: Address
-    root: bytes
-    n_nodes: int
-    annotation: bytes
-    manifest: bytes
-    digest: bytes
-    """The epoch's digest after this commitment."""
     tx_hash: bytes
     block: int
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedReport:
-    """One `Reported` event."""
+class AcceptedReport(Reported):
+    """A report and where it stands."""
 
-    epoch: int
-    report_hash: bytes
-    transmitter: Address
-    reward_root: bytes
-    total_atto: int
-    unlock_at_s: int
-    previous: bytes
     tx_hash: bytes
     block: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaidClaim(Claimed):
+    """A payment and where it stands."""
+
+    tx_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +98,14 @@ class RegisteredEvaluator:
         return host.strip("[]"), number if number < 1 << 16 else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One `Claimed` event."""
-
-    key: NodeKey
-    payee: Address
-    epoch: int
-    amount_atto: int
-    cumulative_atto: int
-    tx_hash: bytes
-
-
 def _address(value: Any) -> Address:
     return parse_address(value) if isinstance(value, str) else Address(bytes(value))
 
 
-def _commitment(event: Event) -> Commitment:
-    return Commitment(
-        epoch=event.args["epoch"],
-        aggregator=_address(event.args["aggregator"]),
-        root=bytes(event.args["root"]),
-        n_nodes=event.args["n_nodes"],
-        annotation=bytes(event.args["annotation"]),
-        manifest=bytes(event.args["manifest"]),
-        digest=bytes(event.args["digest"]),
-        tx_hash=event.tx_hash,
-        block=event.block,
-    )
-
-
-def _report(event: Event) -> AcceptedReport:
-    return AcceptedReport(
-        epoch=event.args["epoch"],
-        report_hash=bytes(event.args["report_hash"]),
-        transmitter=_address(event.args["transmitter"]),
-        reward_root=bytes(event.args["reward_root"]),
-        total_atto=event.args["total"],
-        unlock_at_s=event.args["unlock_at"],
-        previous=bytes(event.args["previous"]),
-        tx_hash=event.tx_hash,
-        block=event.block,
-    )
+def event_value(kind: type[E], event: Event) -> E:
+    """Return an event as a value whose fields are named as in the contract; ``tx_hash`` and ``block`` are its place."""
+    known = {**event.args, "tx_hash": event.tx_hash, "block": event.block}
+    return kind(**{field.name: known[field.name] for field in fields(kind)})
 
 
 class ChainView:
@@ -168,7 +140,8 @@ class ChainView:
     def committed(self, from_block: int | None = None) -> list[Commitment]:
         """Return all commitments, oldest first, also those that were voided."""
         return [
-            _commitment(event) for event in self._events(self.commitments, "Committed", from_block)
+            event_value(Commitment, event)
+            for event in self._events(self.commitments, "Committed", from_block)
         ]
 
     def follow_commitments(
@@ -183,7 +156,7 @@ class ChainView:
             number, digest = event.args["epoch"], bytes(event.args["digest"])
             standing = known.get(number, EpochCommitments()).standing
             if event.name == "Committed":
-                commitment = _commitment(event)
+                commitment = event_value(Commitment, event)
                 if commitment not in standing:
                     standing = (*standing, commitment)
             elif event.name == "Voided":
@@ -214,7 +187,7 @@ class ChainView:
         """
         for event in self._in_order(self.evaluations, ("Reported", "ReportVoided"), from_block):
             if event.name == "Reported":
-                report = _report(event)
+                report = event_value(AcceptedReport, event)
                 if report not in known:
                     known.append(report)
             else:
@@ -280,19 +253,10 @@ class ChainView:
                     known[address], is_active=False, is_slashed=slashed or was_slashed
                 )
 
-    def claims(self, from_block: int | None = None) -> list[Claimed]:
+    def claims(self, from_block: int | None = None) -> list[PaidClaim]:
         """Return the payments made, oldest first."""
-        return [
-            Claimed(
-                key=NodeKey(bytes(event.args["node_key"])),
-                payee=_address(event.args["payee"]),
-                epoch=event.args["epoch"],
-                amount_atto=event.args["amount"],
-                cumulative_atto=event.args["cumulative"],
-                tx_hash=event.tx_hash,
-            )
-            for event in self._events(self.rewards, "Claimed", from_block)
-        ]
+        found = self._events(self.rewards, "Claimed", from_block)
+        return [event_value(PaidClaim, event) for event in found]
 
     def committee(self, epoch: int) -> tuple[Address, ...]:
         """Return the members of an epoch, ascending; empty while it is not open."""

@@ -57,7 +57,7 @@ def test_news_hold_every_commitment_and_report_once(
         assert set(news.commitments) == {5, 6}
         assert [one.epoch for one in news.reports] == [6, 5], "in the order of their chain"
         assert [one.previous for one in news.reports] == [bytes(32), first.report_hash]
-    assert second.total_atto == 2 * first.total_atto
+    assert second.total == 2 * first.total
 
 
 def test_only_new_blocks_are_read(access: ChainAccess, committee: Committee, net: Net) -> None:
@@ -121,7 +121,7 @@ def test_a_report_is_brought_once_whoever_tries_again(
     other.close()
     [report] = access.news().reports
     assert report.transmitter == net.accounts.evaluators[0].address
-    assert (report.report_hash, report.total_atto) == (proposal.digest, proposal.report.total)
+    assert (report.report_hash, report.total) == (proposal.digest, proposal.report.total)
 
 
 def test_a_report_on_an_old_head_is_refused_and_the_new_one_accepted(

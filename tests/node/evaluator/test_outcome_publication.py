@@ -124,7 +124,7 @@ def test_the_run_reads_the_same_back(published: Net) -> None:
         item = read_epoch(publications, view, committed[report.epoch], report)
         assert item is not None
         assert item.outcome.reward_root == report.reward_root
-        assert item.outcome.total == report.total_atto
+        assert item.outcome.total == report.total
         assert json.loads(item.seed_result)["epoch"] == str(report.epoch)
         epochs.append(item)
     document = run_result(published.endpoint, network, epochs)

@@ -192,7 +192,7 @@ class Escalation:
             del self._waiting[gone]
         for report_hash, report in standing.items():
             if report_hash not in self._done and report_hash not in self._waiting:
-                due_s = min(now_s + self._patience_s, (now_s + report.unlock_at_s) / 2)
+                due_s = min(now_s + self._patience_s, (now_s + report.unlock_at) / 2)
                 self._waiting[report_hash] = _Waiting(report, due_s)
         for one in list(self._waiting.values()):
             accusation = self._look(one, now_s)

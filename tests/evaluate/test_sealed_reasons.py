@@ -64,6 +64,7 @@ def test_public_codes_say_what_came_before_the_sealed_layer_and_nothing_else() -
     counted = {name: EVALUATION.summary[f"layer {name}"] for name in ("hunch", "after")}
     assert counted == {"hunch": 4, "after": 0}
     assert EVALUATION.summary["abuse"] == 5
+    assert EVALUATION.summary[UNDISCLOSED] == 10
     open_one = evaluate_layered(
         count.FUNCTION, EPOCH, {}, [PUBLIC, replace(HIDDEN, salt=None), AFTER]
     )

@@ -18,10 +18,12 @@ from meridian.evaluate.function import EpochInput
 from meridian.evaluate.functions import saturn
 from meridian.evaluate.jobs import Segments
 from meridian.evaluate.layered import evaluate_layered
+from meridian.evaluate.sealed_layer import PrivateLayer
 from meridian.evaluate.shipped_layers import layer_named, shipped_layers
 from meridian.networks.definition import NetworkDefinition
 from meridian.networks.saturn import DEFINITION, SCHEMA
 from meridian.primitives import dagcbor
+from meridian.primitives.cid import digest_of
 
 Job = dict[str, Any]
 TYPES = {
@@ -239,6 +241,27 @@ def test_segments_with_other_numbers_than_were_told_are_refused() -> None:
     short = Segments(jobs.schema, jobs.ends + 1, jobs.nodes, jobs.ids, jobs.read)
     with pytest.raises(InvalidInput, match="segment 0"):
         short.column("cid")
+
+
+def test_a_network_takes_layers_of_its_own_public_or_sealed() -> None:
+    own = replace(layer_named("bot-requests"), name="my-bots")
+    secret = PrivateLayer(replace(own, name="hunch"), {"times": 7}, bytes(range(32)))
+    definition = DEFINITION.with_layer(own.encode(), {"times": 3})
+    definition = definition.with_layer(secret.public.encode(), {})
+    assert list(definition.layers)[-2:] == ["my-bots", "hunch"]
+    assert definition.active_layers[-1] == ActiveLayer(own, own.values({"times": 3}))
+    digests = [use["layer"] for use in definition.parameters.layers]
+    assert digests == [digest_of(data) for data in definition.layer_bundles.values()]
+    assert definition.layer_bundles["hunch"] == secret.public.encode()
+    for artefact, parameters in (
+        (own.encode(), {}),
+        (layer_named("bot-bytes").encode(), {}),
+        (replace(own, name="other").encode(), {"time": 1}),
+        (layer_named("doctored-referrer").encode(), {}),
+        (b"no layer", {}),
+    ):
+        with pytest.raises(InvalidInput):
+            definition.with_layer(artefact, parameters)
 
 
 def test_the_saturn_network_uses_every_layer_that_its_records_allow() -> None:

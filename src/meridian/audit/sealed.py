@@ -15,7 +15,7 @@ from meridian.audit.objects import fetch
 from meridian.errors import InvalidInput
 from meridian.evaluate.flagging import flag, flag_reasons
 from meridian.evaluate.function import Evaluation
-from meridian.evaluate.layered import disclosed, layer_count, open_layers
+from meridian.evaluate.layered import UNDISCLOSED, disclosed, layer_count, open_layers
 from meridian.evaluate.sealed_layer import SealedLayer
 from meridian.evaluate.verdict_document import sealed_part, verdict_document
 from meridian.evaluate.verdicts import evaluation_root
@@ -40,7 +40,7 @@ def check_sealed_evaluation(case: Case) -> Finding:
     counted = dict(zip(flag_reasons(known), found[1:], strict=False))
     for use in known:
         counted[layer_count(use.layer.name)] = sum(counted[name] for name in flag_reasons([use]))
-    counted["jobs"] = len(flags)
+    counted |= {"jobs": len(flags), UNDISCLOSED: codes.count(len(reasons) - 1)}
     for file, record in case.records:
         data = fetch(case.source, record.verdicts, f"the verdicts that {file} names")
         case.evaluation = _published(case, file, dagcbor.decode(data), codes, reasons)

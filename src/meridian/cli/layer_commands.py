@@ -169,17 +169,28 @@ def check(opening: Path, data_dir: Path) -> None:
 
 def _read(which: str) -> Layer:
     """Return a shipped layer, or the one of a file."""
+    data = layer_artefact(which)
+    if is_sealed(data):
+        raise NotFound(f"{which}: the layer is sealed; its rules are in the private bundle")
+    return Layer.decode(data)
+
+
+def layer_artefact(which: str) -> bytes:
+    """Return the artefact of a shipped layer, of a definition (TOML), or a file that is one.
+
+    Raises:
+        NotFound: If there is neither such a file nor such a layer.
+        InvalidInput: If a definition is wrong or a file too long.
+    """
     path = Path(which)
     if not path.is_file():
-        return layer_named(which)
+        return layer_named(which).encode()
     if path.stat().st_size > BUNDLE_BYTES_MAX:
         raise InvalidInput(which, f"is longer than {BUNDLE_BYTES_MAX} bytes")
     data = path.read_bytes()
     if path.suffix == ".toml":
-        return layer_of_toml(_decoded(which, data.decode))
-    if is_sealed(data):
-        raise NotFound(f"{which}: the layer is sealed; its rules are in the private bundle")
-    return Layer.decode(data)
+        return layer_of_toml(_decoded(which, data.decode)).encode()
+    return data
 
 
 def _decoded(which: str, decode: Callable[[], str]) -> str:

@@ -156,6 +156,18 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
     default="{}",
     help="Parameters of the function, JSON; others stay as the network has them.",
 )
+@click.option(
+    "--layer",
+    "own_layers",
+    multiple=True,
+    metavar="FILE[=JSON]",
+    help="One more fraud layer: definition or artefact, with parameters (repeatable; meridian layer --help).",
+)
+@click.option(
+    "--private-layers",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The evaluators' directory with private bundles of sealed layers.",
+)
 @_shared
 def run(
     network: str,
@@ -165,6 +177,8 @@ def run(
     epoch_seconds: int | None,
     own: Path | None,
     function_parameters: str,
+    own_layers: tuple[str, ...],
+    private_layers: Path | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -187,7 +201,15 @@ def run(
         parameters = json_map(function_parameters, "--function-parameters")
         known = {**source.definition.function_parameters, **parameters}
         source = replace(source, definition=replace(source.definition, function_parameters=known))
-    _run(source, _options(data_dir, **values), as_json=as_json)
+    for text in own_layers:
+        from meridian.cli.layer_commands import layer_artefact
+
+        name, _, given = text.partition("=")
+        parameters = json_map(given or "{}", "--layer")
+        definition = source.definition.with_layer(layer_artefact(name), parameters)
+        source = replace(source, definition=definition)
+    options = _options(data_dir, private_layers=private_layers, **values)
+    _run(source, options, as_json=as_json)
 
 
 @click.command()

@@ -93,6 +93,7 @@ def evaluate_with_reasons(
     secret = TrueReasons(epoch_seed(epoch.epoch, salts), codes.tobytes(), reasons)
     counts = [(u.layer.name, summary[layer_count(u.layer.name)]) for u in layers if u.salt]
     public, public_reasons = disclosed(flags, layers)
+    summary[UNDISCLOSED] = public.count(len(public_reasons) - 1)
     sealed = sealed_verdicts(epoch, secret, counts)
     return Evaluation(weights, public, public_reasons, summary, sealed), secret
 

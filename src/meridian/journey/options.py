@@ -36,6 +36,8 @@ class Options:
     """Leave the processes running until interrupted."""
     chain_url: str | None = None
     """JSON-RPC endpoint of a chain that runs already; None: an embedded chain of the run's own."""
+    private_layers: Path | None = None
+    """Directory with the private bundles of sealed fraud layers, for the evaluators."""
     bank: PrivateKey | None = None
     """Gives the run's accounts their coins on such a chain."""
 

@@ -236,7 +236,9 @@ class Journey:
         dead = {number for number, mode in self._options.sabotage if mode == "dead"}
         garbage = {number for number, mode in self._options.sabotage if mode == "garbage"}
         for number in range(1, self._options.evaluators + 1):
-            self._fleet.prepare_evaluator(self._network, number, self._accounts)
+            self._fleet.prepare_evaluator(
+                self._network, number, self._accounts, self._options.private_layers
+            )
             if number in dead:
                 self._watcher.note(f"evaluator {number} stays dead")
             elif number in garbage:

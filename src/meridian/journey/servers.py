@@ -164,8 +164,14 @@ class Fleet:
 
     # -- evaluators -------------------------------------------------------------------------------
 
-    def prepare_evaluator(self, network: NetworkFile, number: int, accounts: Accounts) -> None:
-        """Write an evaluator's configuration, and set it up if it is new."""
+    def prepare_evaluator(
+        self,
+        network: NetworkFile,
+        number: int,
+        accounts: Accounts,
+        private_layers: Path | None = None,
+    ) -> None:
+        """Write an evaluator's configuration, and set it up if it is new; `private_layers` as in `Options`."""
         directory = self._layout.evaluator(number)
         config = EvaluatorConfig(
             network_dir=self._layout.root,
@@ -174,6 +180,7 @@ class Fleet:
             link_key_file=self._layout.key(f"link-{number}"),
             listen_host=HOST,
             listen_port=network.evaluators[number - 1].port,
+            private_layers_dir=private_layers,
         )
         set_up(directory, network.network_id, accounts.evaluators[number - 1].address)
         config.save(self._config(number))

@@ -12,13 +12,17 @@ from meridian.errors import InvalidInput
 from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.flagging import ActiveLayer, check_columns
 from meridian.evaluate.function import EvaluationFunction
+from meridian.evaluate.layer import Layer
+from meridian.evaluate.layered import runnable_layers
 from meridian.evaluate.own_functions import function_of
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.registry import function_named
-from meridian.evaluate.shipped_layers import layer_named
+from meridian.evaluate.sealed_layer import SealedLayer, is_sealed
+from meridian.evaluate.shipped_layers import layer_named, resolve_layers
 from meridian.measure.columns import segment_columns
 from meridian.measure.schema import NetworkSchema
 from meridian.node.sandbox.runner import PythonSandbox
+from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address
 from meridian.reward.economy import Economy
 
@@ -41,7 +45,9 @@ class NetworkDefinition:
     """A function that the network wrote itself (`evaluate.bundle`)."""
     function_parameters: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Names of shipped fraud layers in the order in which they decide -> their parameters."""
+    """Names of fraud layers in the order in which they decide -> their parameters."""
+    own_layers: Mapping[str, bytes] = field(default_factory=dict)
+    """Artefacts of those that do not ship, public or sealed, by name."""
     aggregate: str = "wmedian"
     allocation: str = "largest_remainder"
     description: str = ""
@@ -109,21 +115,39 @@ class NetworkDefinition:
             dict(self.reliability),
             dict(self.economy),
             [
-                {"layer": layer_named(name).digest, "parameters": dict(values)}
+                {"layer": digest_of(self.layer_bundles[name]), "parameters": dict(values)}
                 for name, values in self.layers.items()
             ],
         )
 
     @property
     def active_layers(self) -> tuple[ActiveLayer, ...]:
-        """The fraud layers, ready to run."""
-        uses = [(layer_named(name), values) for name, values in self.layers.items()]
-        return tuple(ActiveLayer(layer, layer.values(values)) for layer, values in uses)
+        """The public fraud layers, ready to run."""
+        artefacts = {digest_of(data): data for data in self.own_layers.values()}
+        return runnable_layers(resolve_layers(self.parameters.layers, artefacts.__getitem__))
+
+    def with_layer(self, artefact: bytes, parameters: Mapping[str, Any]) -> "NetworkDefinition":
+        """Return the same network with one more fraud layer, behind those that it has.
+
+        Args:
+            artefact: Of a public layer, or the public one of a sealed layer.
+            parameters: Of a public layer.
+
+        Raises:
+            InvalidInput: If it is no layer, has a name that is taken, or does not suit the records or the parameters.
+        """
+        name = (SealedLayer if is_sealed(artefact) else Layer).decode(artefact).name
+        if name in self.layers:
+            raise InvalidInput("layers", f"the network has a layer {name!r} already")
+        layers = {**self.layers, name: dict(parameters)}
+        return replace(self, layers=layers, own_layers={**self.own_layers, name: artefact})
 
     @property
     def layer_bundles(self) -> dict[str, bytes]:
         """The artefacts of the fraud layers by name, to be published beside the parameters."""
-        return {name: layer_named(name).encode() for name in self.layers}
+        return {
+            name: self.own_layers.get(name) or layer_named(name).encode() for name in self.layers
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

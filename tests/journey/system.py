@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from meridian.cli.main import main
+
 MERIDIAN = [sys.executable, "-m", "meridian.cli.main"]
 TIMEOUT_S = 400
 
@@ -38,6 +42,14 @@ def meridian(*arguments: str | Path) -> Ran:
         env={**os.environ, "COLUMNS": "200"},
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def looks(*arguments: str | Path) -> Ran:
+    """Run a command that only reads, in this process: the same command, without half a second to start it."""
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(one) for one in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ran(done.exit_code, done.stdout, done.stderr)
 
 
 def small_demo(data_dir: Path, *more: str) -> Ran:

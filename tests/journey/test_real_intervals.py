@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from journey.system import meridian
+from journey.system import looks, meridian
 
 pytestmark = pytest.mark.journey
 
@@ -26,5 +26,5 @@ def test_payouts_equal_the_real_ones_of_every_minipool(interval, shared_dir, tmp
     )
     assert paid == {name.lower(): pool["ethEarned"] for name, pool in real.items()}
     assert epoch["paid_atto"] == epoch["allocated_atto"]
-    verified = meridian("verify", "--data-dir", tmp_path, "--epoch", str(interval))
+    verified = looks("verify", "--data-dir", tmp_path, "--epoch", str(interval))
     assert verified.code == 0, verified.out + verified.err

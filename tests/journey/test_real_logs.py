@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from journey.system import meridian
+from journey.system import looks, meridian
 
 pytestmark = pytest.mark.journey
 
@@ -26,11 +26,11 @@ def test_the_hundred_real_saturn_rows_are_measured_and_their_node_is_paid(shared
     request = rows[0]["requestId"]
     proof = tmp_path / "job.json"
     node = ("--data-dir", tmp_path, "--epoch", "1", "--node", rows[0]["nodeId"])
-    assert meridian("proof", "job", *node, "--job", request, "-o", proof).code == 0
-    assert meridian("proof", "verify", proof, "--data-dir", tmp_path).code == 0
+    assert looks("proof", "job", *node, "--job", request, "-o", proof).code == 0
+    assert looks("proof", "verify", proof, "--data-dir", tmp_path).code == 0
     absent = tmp_path / "absent.json"
-    assert meridian("proof", "absent", *node, "--job", "never-done", "-o", absent).code == 0
-    assert meridian("proof", "verify", absent, "--data-dir", tmp_path).code == 0
+    assert looks("proof", "absent", *node, "--job", "never-done", "-o", absent).code == 0
+    assert looks("proof", "verify", absent, "--data-dir", tmp_path).code == 0
 
 
 def test_the_ten_thousand_real_requests_become_jobs_of_29_servers(shared_dir, tmp_path):

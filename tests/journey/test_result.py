@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from journey.system import meridian, small_demo
+from journey.system import looks, meridian, small_demo
 from meridian.measure.receipt import SignedReceipt
 
 pytestmark = pytest.mark.journey
@@ -104,14 +104,14 @@ def test_every_epoch_verifies_from_public_artefacts_and_the_chain(finished):
 def test_a_node_operator_sees_what_was_counted_and_why(finished):
     data_dir, document = finished
     payee = document["epochs"][1]["payees"][0]
-    ran = meridian(
+    ran = looks(
         "node", "show", "--data-dir", data_dir, "--epoch", "2", "--node", payee["node_id"], "--json"
     )
     assert ran.code == 0, ran.err
     value = json.loads(ran.out)
     assert value["weight"] == payee["weight"]
     assert value["proportion"] == payee["proportion"]
-    unknown = meridian("node", "show", "--data-dir", data_dir, "--epoch", "2", "--node", "nobody")
+    unknown = looks("node", "show", "--data-dir", data_dir, "--epoch", "2", "--node", "nobody")
     assert unknown.code == 3
 
 
@@ -120,11 +120,11 @@ def test_proof_files_verify_and_a_changed_one_does_not(finished, tmp_path):
     node = document["epochs"][0]["payees"][0]["node_id"]
     for kind in ("node", "claim"):
         path = tmp_path / f"{kind}.json"
-        made = meridian(
+        made = looks(
             "proof", kind, "--data-dir", data_dir, "--epoch", "1", "--node", node, "-o", path
         )
         assert made.code == 0, made.err
-        good = meridian("proof", "verify", path, "--data-dir", data_dir)
+        good = looks("proof", "verify", path, "--data-dir", data_dir)
         assert good.code == 0, good.out + good.err
         text = path.read_text()
         at = text.rindex('"path"') if '"path"' in text else len(text) // 2
@@ -133,4 +133,4 @@ def test_proof_files_verify_and_a_changed_one_does_not(finished, tmp_path):
         place = at + digit.start() + 20
         flipped = "0" if text[place] != "0" else "1"
         path.write_text(text[:place] + flipped + text[place + 1 :])
-        assert meridian("proof", "verify", path, "--data-dir", data_dir).code == 1
+        assert looks("proof", "verify", path, "--data-dir", data_dir).code == 1

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from journey.system import meridian
+from journey.system import looks, meridian
 from meridian.networks.generator import Traffic
 from meridian.networks.spark_generator import generate, lines
 from meridian.primitives.ids import address_text
@@ -44,5 +44,5 @@ def test_stations_are_paid_for_what_the_rules_reward(tmp_path):
     summary = json.loads(result.read_text())["trace_of_eval"]["summary"]
     assert int(summary["ok"]) == whole
     assert int(summary["DUP_INET_GROUP"]) > 0
-    verified = meridian("verify", "--data-dir", home, "--epoch", "1")
+    verified = looks("verify", "--data-dir", home, "--epoch", "1")
     assert verified.code == 0, verified.out + verified.err

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from journey.system import meridian
+from journey.system import looks, meridian
 from meridian.node.audit_sources import embedded_chain
 from meridian.node.network_file import NetworkFile
 from meridian.primitives import dagcbor
@@ -66,10 +66,10 @@ def forge(data_dir, record):
 
 
 def broken_link(data_dir):
-    ran = meridian("verify", "--data-dir", data_dir, "--epoch", str(EPOCH), "--json")
+    ran = looks("verify", "--data-dir", data_dir, "--epoch", str(EPOCH), "--json")
     assert ran.code == 1, ran.out + ran.err
     broken = json.loads(ran.out)["broken"]
-    text = meridian("verify", "--data-dir", data_dir, "--epoch", str(EPOCH))
+    text = looks("verify", "--data-dir", data_dir, "--epoch", str(EPOCH))
     assert f"broken: {broken}" in text.out.splitlines()
     return broken
 

@@ -18,6 +18,31 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
+LONG = (
+    "test_real_intervals.py",
+    "test_faults.py",
+    "test_contract_machine.py",
+    "test_contract_artefacts.py",
+    "test_mutants.py",
+    "test_processes.py",
+    "test_scenarios.py",
+    "test_aims.py",
+    "test_sender_crashes.py",
+    "test_measure_service.py",
+)
+"""Files that take long with few tests, the longest first: one of them begun last would keep one core idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, and say which tests of whole systems must share a process: those that share a run."""
+    place = {name: at for at, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
+    for item in items:
+        if item.get_closest_marker("journey"):
+            shares = "finished" in getattr(item, "fixturenames", ())
+            group = "finished" if shares else item.path.name
+            item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:

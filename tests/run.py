@@ -11,6 +11,7 @@ from pathlib import Path
 
 PYTHON = sys.executable
 WORKERS = str(min(4, os.cpu_count() or 1))
+KEEP_ORDER = "--no-loadscope-reorder"
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 
 CHECKS = (
@@ -18,9 +19,27 @@ CHECKS = (
     ("lint", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
     ("types", [PYTHON, "-m", "mypy"]),
     ("layers", [LINT_IMPORTS]),
-    # File by file on all cores, and then the whole system by itself: its waits are for a machine of its own.
-    ("tests", [PYTHON, "-m", "pytest", "-m", "not journey", "-n", WORKERS, "--dist", "loadfile"]),
-    ("journey", [PYTHON, "-m", "pytest", "-m", "journey"]),
+    # File by file on all cores, in the order of tests/conftest.py; and then whole systems, two at a time: half of their
+    # time is waiting, for blocks and for each other.
+    (
+        "tests",
+        [
+            PYTHON,
+            "-m",
+            "pytest",
+            "-m",
+            "not journey",
+            "-n",
+            WORKERS,
+            "--dist",
+            "loadfile",
+            KEEP_ORDER,
+        ],
+    ),
+    (
+        "journey",
+        [PYTHON, "-m", "pytest", "-m", "journey", "-n", "2", "--dist", "loadgroup", KEEP_ORDER],
+    ),
 )
 
 

@@ -71,7 +71,13 @@ def show(which: str, *, as_json: bool) -> None:
 
 @layer.command()
 @click.argument("definition", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File for the artefact.",
+)
 def build(definition: Path, output: Path) -> None:
     """Check a definition and write the artefact that can be published."""
     made = _read(str(definition))
@@ -122,16 +128,21 @@ def seal(definition: Path, parameters: str, private_file: Path, public_file: Pat
 
 @layer.command(name="open")
 @data_dir_option
-@click.option("--epoch", type=click.IntRange(min=0), required=True)
-@click.option("--node", "node_id", required=True, metavar="ID")
-@click.option("--job", "job_id", required=True, metavar="ID")
+@click.option("--epoch", type=click.IntRange(min=0), required=True, help="The epoch's number.")
+@click.option("--node", "node_id", required=True, metavar="ID", help="The node's id.")
+@click.option("--job", "job_id", required=True, metavar="ID", help="The job's id.")
 @click.option(
     "--private-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
     help="Directory with the private bundles, *.cbor.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File; standard output without it.",
+)
 def open_(
     data_dir: Path, epoch: int, node_id: str, job_id: str, private_dir: Path, output: Path | None
 ) -> None:

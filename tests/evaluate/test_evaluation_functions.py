@@ -464,9 +464,10 @@ def test_the_digest_covers_the_source_that_computes_the_weights(name: str) -> No
     assert function.digest == digest_of(function.bundle)
     assert (bundle["name"], bundle["version"]) == (name, {"saturn": 2}.get(name, 1))
     assert bundle["engine"].startswith("duckdb ")
-    own = {path for path in bundle["sources"] if path.startswith(f"{name}/")}
-    assert set(bundle["sources"]) == {*SHARED, f"functions/{name}.py"} | own
-    assert f"`{name}`".encode() in bundle["sources"][f"functions/{name}.py"]
+    module, folder = f"functions/{name.replace('-', '_')}.py", name.split("-")[0]
+    own = {path for path in bundle["sources"] if path.startswith(f"{folder}/")}
+    assert set(bundle["sources"]) == {*SHARED, module} | own
+    assert f"`{name}`".encode() in bundle["sources"][module]
     assert function_with_digest(function.digest) is function
 
 

@@ -122,7 +122,7 @@ def bundle_of(name: str, version: int, *modules: str) -> bytes:
         modules: Further modules that it is made of, as paths within this package.
     """
     package = resources.files("meridian.evaluate")
-    paths = (*_SHARED_SOURCES, f"functions/{name}.py", *modules)
+    paths = (*_SHARED_SOURCES, f"functions/{name.replace('-', '_')}.py", *modules)
     sources = {
         path: package.joinpath(*path.split("/")).read_bytes().replace(b"\r\n", b"\n")
         for path in paths

@@ -160,7 +160,7 @@ def _judged(
 FUNCTION: Final = EvaluationFunction(
     NAME,
     VERSION,
-    bundle_of("spark_chain", VERSION, "spark/signature_chain.py"),
+    bundle_of(NAME, VERSION, "spark/signature_chain.py"),
     evaluate,
     _check,
 )

@@ -464,7 +464,7 @@ def test_the_digest_covers_the_source_that_computes_the_weights(name: str) -> No
     assert function.digest == digest_of(function.bundle)
     assert (bundle["name"], bundle["version"]) == (name, {"saturn": 2}.get(name, 1))
     assert bundle["engine"].startswith("duckdb ")
-    module, folder = f"functions/{name.replace('-', '_')}.py", name.split("-")[0]
+    module, folder = f"functions/{name.replace('-', '_')}.py", name.split("-", maxsplit=1)[0]
     own = {path for path in bundle["sources"] if path.startswith(f"{folder}/")}
     assert set(bundle["sources"]) == {*SHARED, module} | own
     assert f"`{name}`".encode() in bundle["sources"][module]

@@ -34,14 +34,9 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first, and say which tests of whole systems must share a process: those that share a run."""
+    """Put the long files first."""
     place = {name: at for at, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
-    for item in items:
-        if item.get_closest_marker("journey"):
-            shares = "finished" in getattr(item, "fixturenames", ())
-            group = "finished" if shares else item.path.name
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

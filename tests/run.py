@@ -38,7 +38,7 @@ CHECKS = (
     ),
     (
         "journey",
-        [PYTHON, "-m", "pytest", "-m", "journey", "-n", "2", "--dist", "loadgroup", KEEP_ORDER],
+        [PYTHON, "-m", "pytest", "-m", "journey", "-n", "2", "--dist", "loadfile", KEEP_ORDER],
     ),
 )
 

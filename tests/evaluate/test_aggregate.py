@@ -93,6 +93,14 @@ def test_an_abstention_is_never_a_zero() -> None:
     assert wmedian([[0], [0], [4], [8]], 4) == [0]
 
 
+@pytest.mark.parametrize("top", [(1 << 64) - 1, (1 << 128) - 1, ((1 << 64) - 1) << 64])
+def test_missing_values_stand_behind_the_greatest_one(top: int) -> None:
+    rows = [[top, 1], [None, 1], [5, None], [6, 1]]
+    assert mean(rows, 4) == [(top + 11) // 3, 1]
+    assert trimmed(rows, 4, 1) == [6, 1]
+    assert median(rows, 4) == wmedian(rows, 4) == [6, 1]
+
+
 def test_even_counts_take_the_lower_middle() -> None:
     assert lower_median([4, 1, 3, 2]) == 2
     assert wmedian([[1], [2], [3], [4]], 4) == [2]

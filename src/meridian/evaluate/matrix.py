@@ -6,7 +6,8 @@ unsigned and below 2^128, kept in two halves of 64 bits; missing values sort beh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import repeat
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +66,11 @@ class SortedMatrix:
 
 
 def _limb_sums(values: U64, inside: npt.NDArray[np.bool_]) -> list[int]:
-    """Return the sum of each row's chosen values; 32-bit limbs, so that at most 2^32 of them cannot overflow."""
+    """Return the sum of each row's chosen values: of small ones at once, else of 32-bit limbs, of which 2^32 fit."""
     chosen = np.where(inside, values, np.uint64(0))
+    if int(chosen.max(initial=0)) * values.shape[1] <= _LOW:
+        small: list[int] = chosen.sum(axis=1, dtype=np.uint64).tolist()
+        return small
     low = (chosen & _LIMB).sum(axis=1, dtype=np.uint64).tolist()
     high = (chosen >> _LIMB_BITS).sum(axis=1, dtype=np.uint64).tolist()
     return [(a << 32) + b for a, b in zip(high, low, strict=True)]
@@ -92,18 +96,29 @@ def sorted_matrix(rows: Sequence[Sequence[int | None]]) -> SortedMatrix:
     for number, row in enumerate(rows):
         values = row
         if None in row:
-            missing[:, number] = [value is None for value in row]
-            values = [value or 0 for value in row]
+            absent = [node for node, value in enumerate(row) if value is None]
+            missing[absent, number] = True
+            values = list(row)
+            for node in absent:
+                values[node] = 0
         low[:, number], high[:, number] = _halves(values)
     counts = len(rows) - missing.sum(axis=1, dtype=np.int64)
-    keys = (low, high, missing) if high.any() else (low, missing)
-    order = np.lexsort(keys, axis=1)
-    return SortedMatrix(
-        np.take_along_axis(low, order, axis=1),
-        np.take_along_axis(high, order, axis=1) if len(keys) == 3 else None,
-        order,
-        counts,
-    )
+    halves = [low, high] if high.any() else [low]
+    order = np.lexsort(_behind(halves, missing), axis=1)
+    ordered = [np.take_along_axis(half, order, axis=1) for half in halves]
+    return SortedMatrix(ordered[0], ordered[1] if len(ordered) > 1 else None, order, counts)
+
+
+def _behind(halves: list[U64], missing: npt.NDArray[np.bool_]) -> list[npt.NDArray[Any]]:
+    """Return the keys to sort by, the last one first, so that missing values stand behind all others.
+
+    They get the greatest upper half, which hardly any real value has: a key less to sort by takes a third less.
+    """
+    top = halves[-1]
+    if int(top.max(initial=0)) == _LOW:
+        return [*halves, missing]
+    top[missing] = _LOW
+    return list(halves)
 
 
 def _halves(values: Sequence[int | None]) -> tuple[U64, U64 | int]:
@@ -112,9 +127,15 @@ def _halves(values: Sequence[int | None]) -> tuple[U64, U64 | int]:
         return np.array(values, dtype=np.uint64), 0
     except (OverflowError, TypeError, ValueError):
         pass  # beyond 64 bits, or not a value at all: looked at one by one
-    for value in values:
-        if type(value) is not int or not 0 <= value < VALUE_END:
-            raise InvalidInput("rows", f"{value!r} is not an integer in 0..2^128 - 1")
-    whole = b"".join(value.to_bytes(16, "little") for value in values if value is not None)
+    try:
+        if set(map(type, values)) != {int}:
+            raise TypeError
+        # As a map and not as an expression: three million of them take a third less.
+        order: repeat[Literal["little"]] = repeat("little")
+        pieces = map(int.to_bytes, cast("Sequence[int]", values), repeat(16), order)
+        whole = b"".join(pieces)
+    except (OverflowError, TypeError):
+        wrong = next(v for v in values if type(v) is not int or not 0 <= v < VALUE_END)
+        raise InvalidInput("rows", f"{wrong!r} is not an integer in 0..2^128 - 1") from None
     halves = np.frombuffer(whole, dtype="<u8").astype(np.uint64).reshape(-1, 2)
     return halves[:, 0], halves[:, 1]

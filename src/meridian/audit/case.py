@@ -33,7 +33,7 @@ class Case:
     committed: Committed  # commitment
     manifest: Manifest  # manifest
     schema: NetworkSchema  # manifest
-    segments: Mapping[bytes, bytes]  # segments
+    segments: tuple[pa.Table, ...]  # segments
     nodes: Nodes  # jobs
     jobs: pa.Table  # jobs
     payees: Mapping[NodeKey, Address]  # jobs

@@ -4,8 +4,9 @@ A member whose row differs is named, and that is a note: the average is made so 
 breaks where the decided weights or verdicts are not those that the jobs give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, NoReturn
 
 from meridian.audit.case import Case
 from meridian.audit.evidence import Broken, Finding, require
@@ -156,8 +157,11 @@ def check_evaluation(case: Case) -> Finding:
     require(
         [*problems, *notes] if problems else [], "what was decided does not follow from the jobs"
     )
+    document = verdict_document(case.input, case.evaluation)
+    expected = dagcbor.encode(document)
     for file, record in case.records:
-        _check_verdicts(case, file, record.verdicts)
+        if fetch(case.source, record.verdicts, f"the verdicts that {file} names") != expected:
+            _refuse_verdicts(case, file, record.verdicts, document)
     reasons = ", ".join(f"{name} {count}" for name, count in case.evaluation.summary.items())
     return Finding(
         f"{len(agreeing)} of {len(case.rows)} rows are exactly what the jobs give here ({reasons})",
@@ -208,17 +212,15 @@ def _difference(case: Case, body: bytes, own: Row) -> str:
     return " and ".join(parts) or "it names other nodes"
 
 
-def _check_verdicts(case: Case, file: str, digest: bytes) -> None:
-    data = fetch(case.source, digest, f"the verdicts that {file} names")
-    own = verdict_document(case.input, case.evaluation)
-    published = dagcbor.decode(data)
-    if published != own:
-        parts = [
-            name
-            for name, value in own.items()
-            if not isinstance(published, dict) or published.get(name) != value
-        ]
-        raise Broken(
-            f"the verdicts that {file} names are not what the jobs give",
-            [f"{part} differ" for part in parts],
-        )
+def _refuse_verdicts(case: Case, file: str, digest: bytes, own: Mapping[str, Any]) -> NoReturn:
+    """Say in which parts published verdicts are not `own`.
+
+    Raises:
+        Broken: Always.
+    """
+    published = dagcbor.decode(fetch(case.source, digest, f"the verdicts that {file} names"))
+    theirs = published if isinstance(published, dict) else {}
+    parts = [f"{name} differ" for name, value in own.items() if theirs.get(name) != value]
+    raise Broken(
+        f"the verdicts that {file} names are not what the jobs give", parts or ["more is said"]
+    )

@@ -10,7 +10,7 @@ from meridian.audit.source import EvidenceSource, standing_commitments
 from meridian.contracts.events import Committed, SelfCommitted, Voided
 from meridian.errors import InvalidInput, NotFound
 from meridian.measure.columns import read_segment
-from meridian.measure.commitment import load_epoch, verify_epoch
+from meridian.measure.commitment import join_segments, load_nodes, verify_epoch
 from meridian.measure.epoch import Calendar
 from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment, fold_self, fold_void
 from meridian.measure.epoch_log import EpochRecord, Verifier, open_checkpoint, verify_log
@@ -197,23 +197,24 @@ def check_segments(case: Case) -> Finding:
     Raises:
         Broken: Naming segment and file.
     """
-    segments: dict[bytes, bytes] = {}
+    tables, size = [], 0
     for number, segment in enumerate(case.manifest.segments, 1):
         what = f"segment {number} of {len(case.manifest.segments)}"
         data = fetch(case.source, segment.digest, what)
         try:
-            rows = read_segment(data, case.schema).num_rows
+            table = read_segment(data, case.schema)
         except InvalidInput as error:
             raise Broken(f"{what} cannot be read", [str(error)]) from error
-        if (rows, len(data)) != (segment.rows, segment.bytes):
+        if (table.num_rows, len(data)) != (segment.rows, segment.bytes):
             raise Broken(
-                f"{what} has {rows} rows in {len(data)} bytes, not {segment.rows} in {segment.bytes}",
+                f"{what} has {table.num_rows} rows in {len(data)} bytes, not {segment.rows} in {segment.bytes}",
                 [cid_text(segment.digest)],
             )
-        segments[segment.digest] = data
-    case.segments = segments
+        tables.append(table)
+        size += len(data)
+    case.segments = tuple(tables)
     return Finding(
-        f"{len(segments)} segments, {sum(map(len, segments.values()))} bytes, {case.manifest.jobs} rows",
+        f"{len(tables)} segments, {size} bytes, {case.manifest.jobs} rows",
         tuple(
             f"{cid_text(segment.digest)}: {segment.rows} rows" for segment in case.manifest.segments
         ),
@@ -227,8 +228,8 @@ def check_jobs(case: Case) -> Finding:
         Broken: Naming each layer, node or job that differs.
     """
     data = fetch(case.source, case.manifest.nodes, "the nodes object")
-    objects = {**case.segments, case.manifest.nodes: data}
-    nodes, jobs = load_epoch(case.manifest, case.schema, objects.__getitem__)
+    nodes = load_nodes(case.manifest, lambda _: data)
+    jobs = join_segments(case.schema, case.segments, nodes)
     network = case.source.network
     calendar = Calendar(network.genesis_s, network.epoch_seconds, network.first_epoch)
     found = verify_epoch(case.manifest, case.schema, nodes, jobs, calendar)

@@ -198,12 +198,30 @@ def load_epoch(manifest: Manifest, schema: NetworkSchema, fetch: Fetch) -> tuple
     """
     if schema.digest != manifest.schema:
         raise InvalidInput("schema", "it is not the schema that the manifest names")
-    nodes = _named("nodes", lambda: Nodes.decode(_fetched(fetch, manifest.nodes)))
+    nodes = load_nodes(manifest, fetch)
     tables = []
     for at, segment in enumerate(manifest.segments):
         tables.append(_named(f"segment {at}", partial(_read_segment, fetch, segment, schema)))
+    return nodes, join_segments(schema, tables, nodes)
+
+
+def load_nodes(manifest: Manifest, fetch: Fetch) -> Nodes:
+    """Fetch and read the nodes artefact.
+
+    Raises:
+        InvalidInput: If it is not what the manifest names.
+    """
+    return _named("nodes", lambda: Nodes.decode(_fetched(fetch, manifest.nodes)))
+
+
+def join_segments(schema: NetworkSchema, tables: Sequence[pa.Table], nodes: Nodes) -> pa.Table:
+    """Return the jobs of an epoch from the tables of its segments, with ``node`` as `load_epoch` returns it.
+
+    Raises:
+        InvalidInput: If there are jobs of something that is not one of the nodes.
+    """
     jobs = pa.concat_tables(tables) if tables else segment_columns(schema).empty_table()
-    return nodes, _with_node_column(jobs, nodes)
+    return _with_node_column(jobs, nodes)
 
 
 def load_node_jobs(

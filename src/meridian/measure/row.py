@@ -117,7 +117,10 @@ def row_keys(rows: ByteMatrix) -> ByteMatrix:
 
 def job_keys(job_ids: pa.ChunkedArray) -> ByteMatrix:
     """Return the keys of many job ids, shape (n, 32)."""
-    return _hash_texts(repeat(b""), job_ids)
+    starts = range(0, len(job_ids), SLICE_ROWS) or (0,)
+    return np.concatenate(
+        [_hash_texts(repeat(b""), job_ids.slice(start, SLICE_ROWS)) for start in starts]
+    )
 
 
 def private_commitments(
@@ -135,12 +138,12 @@ def private_commitments(
         return np.zeros((0, DIGEST_BYTES), dtype=np.uint8)
     tag = bytes((SALT,))
     prefixes = {seed: tag + seed for seed in set(seeds)}
-    salts = _hash_texts([prefixes[seed] for seed in seeds], table.column("job_id"))
     parts = []
     for start in range(0, table.num_rows, SLICE_ROWS):
-        stop = start + SLICE_ROWS
-        packed = packed_fields(schema, table.slice(start, SLICE_ROWS))
-        parts.append(sha256_rows(tag_rows(PRIVATE, salts[start:stop], packed)))
+        part = table.slice(start, SLICE_ROWS)
+        before = [prefixes[seed] for seed in seeds[start : start + SLICE_ROWS]]
+        salts = _hash_texts(before, part.column("job_id"))
+        parts.append(sha256_rows(tag_rows(PRIVATE, salts, packed_fields(schema, part))))
     return np.concatenate(parts)
 
 
@@ -228,5 +231,8 @@ def rebuild_rows(schema: NetworkSchema, table: pa.Table) -> ByteMatrix:
     """Return the rows of a segment's jobs from its columns alone, as an outsider does."""
     if table.num_rows == 0:
         return np.zeros((0, ROW_BYTES), dtype=np.uint8)
-    private = private_commitments(schema, table, table.column("batch_seed").to_pylist())
+    encoded = pc.dictionary_encode(one_chunk(table.column("batch_seed")))
+    known: list[bytes] = encoded.dictionary.to_pylist()  # few: each stands for a whole batch
+    seeds = [known[at] for at in encoded.indices.to_pylist()]
+    private = private_commitments(schema, table, seeds)
     return job_rows(schema, table, job_keys(table.column("job_id")), private)

@@ -10,7 +10,7 @@ from meridian.primitives.hashing import ByteMatrix
 
 
 def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Return the offsets of a column (with its slice applied) and its bytes."""
+    """Return the bytes of a column (with its slice applied), and where in them each text starts and the last ends."""
     _, offset_buffer, data_buffer = texts.buffers()
     if offset_buffer is None or len(texts) == 0:
         return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8)
@@ -20,7 +20,8 @@ def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[
         if data_buffer is not None
         else np.zeros(0, dtype=np.uint8)
     )
-    return offsets[texts.offset :].astype(np.int64), data
+    offsets = offsets[texts.offset :].astype(np.int64)
+    return offsets - offsets[0], data[offsets[0] : offsets[-1]]
 
 
 def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int64]:
@@ -32,13 +33,18 @@ def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int64]:
 def byte_matrix(texts: pa.StringArray, width: int) -> ByteMatrix:
     """Return the texts as rows of `width` bytes: cut where longer, padded with zeros where shorter."""
     offsets, data = _buffers(texts)
-    count = len(texts)
-    if count == 0 or len(data) == 0:
-        return np.zeros((count, width), dtype=np.uint8)
-    columns = np.arange(width)
-    at = offsets[:-1, None] + columns
-    inside = columns < np.diff(offsets)[:, None]
-    return np.where(inside, data[np.minimum(at, len(data) - 1)], np.uint8(0))
+    out = np.zeros((len(texts), width), dtype=np.uint8)
+    if len(data) == 0:
+        return out
+    lengths = np.diff(offsets)
+    longest = int(lengths.max())
+    if longest > width:
+        data = data[np.arange(len(data)) - np.repeat(offsets[:-1], lengths) < width]
+        lengths = np.minimum(lengths, width)
+    # Bytes and places stand in the same order, so one mask moves them all; a narrow one, for it is all of the work.
+    narrow = np.min_scalar_type(width)
+    out[np.arange(width, dtype=narrow) < lengths.astype(narrow)[:, None]] = data
+    return out
 
 
 def byte_strings(texts: pa.StringArray) -> list[bytes]:

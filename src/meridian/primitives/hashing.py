@@ -6,6 +6,7 @@ without it). Plain SHA-256 names content (objects, node and job keys, network id
 """
 
 import hashlib
+import struct
 from typing import Final
 
 import numpy as np
@@ -89,14 +90,9 @@ def sha256_rows(rows: ByteMatrix) -> ByteMatrix:
         Shape (n, 32).
     """
     count, width = rows.shape
-    data = memoryview(rows.tobytes())
     digest = hashlib.sha256
-    joined = b"".join(
-        [
-            digest(data[start : start + width]).digest()
-            for start in range(0, count * width, width or 1)
-        ]
-    )
+    pieces = struct.iter_unpack(f"{width}s", rows.tobytes()) if count else ()
+    joined = b"".join([digest(piece).digest() for (piece,) in pieces])
     return np.frombuffer(joined, dtype=np.uint8).reshape(count, DIGEST_BYTES)
 
 

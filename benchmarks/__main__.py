@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import agreement_latency, evaluation, spark_rounds
+from benchmarks import aggregation, agreement_latency, evaluation, spark_rounds, verification
 from benchmarks.agreement_latency import CASES, Case, Result, measure
 
 ALTERNATIVES: dict[str, dict[str, bool]] = {
@@ -63,12 +63,28 @@ def main() -> None:
         "--data", type=Path, help="keep the segments here; use them if they are there"
     )
     jobs.add_argument("--json", action="store_true")
+    averages = commands.add_parser("aggregation", help=aggregation.__doc__)
+    averages.add_argument("--rows", type=int, default=31)
+    averages.add_argument("--nodes", type=int, default=100_000)
+    averages.add_argument("--json", action="store_true")
+    audit = commands.add_parser("verification", help=verification.__doc__)
+    audit.add_argument("--jobs", type=int, default=570_000)
+    audit.add_argument("--nodes", type=int, default=3_000)
+    audit.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.name == "evaluation":
         found = evaluation.measure(
             arguments.jobs, arguments.nodes, arguments.threads, arguments.ways, arguments.data
         )
         print(json.dumps(found, indent=1)) if arguments.json else evaluation.report(found)
+        return
+    if arguments.name == "aggregation":
+        averaged = aggregation.measure(arguments.rows, arguments.nodes)
+        print(json.dumps(averaged, indent=1)) if arguments.json else aggregation.report(averaged)
+        return
+    if arguments.name == "verification":
+        audited = verification.measure(arguments.jobs, arguments.nodes)
+        print(json.dumps(audited, indent=1)) if arguments.json else verification.report(audited)
         return
     if arguments.name == "spark":
         result = spark_rounds.measure(arguments.measurements, arguments.stations, arguments.tasks)

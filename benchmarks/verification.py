@@ -1,0 +1,320 @@
+"""How long `meridian verify` takes for one epoch, beside the time that it took to commit and to evaluate it.
+
+Four evaluators decide through real replicas, and everything that they and the aggregator publish lies in directories; the
+chain is the tests' view in memory. All links must hold.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from benchmarks.evaluation import generate
+from meridian.audit.epoch import verify_epoch_evidence
+from meridian.audit.evidence import Link, State
+from meridian.audit.measured import epoch_digest
+from meridian.audit.source import Committed, Network, NodeRegistered, Reported, Schedule
+from meridian.committee.observation import Observation, observe
+from meridian.committee.settlement import EpochTerms, Settled, Settlement
+from meridian.ephemera.context import Context
+from meridian.evaluate.function import EpochInput
+from meridian.evaluate.inputs import inputs_root_of
+from meridian.evaluate.row import RowHeader
+from meridian.measure.columns import read_segment
+from meridian.measure.commitment import load_epoch, verify_epoch
+from meridian.measure.epoch import Calendar
+from meridian.measure.epoch_log import verifier_of
+from meridian.measure.manifest import Manifest, Nodes
+from meridian.measure.order import node_indices
+from meridian.measure.row import job_keys, private_commitments
+from meridian.networks.definition import BATCH_RECORDS
+from meridian.networks.generator import EPOCH_SECONDS, FIRST_EPOCH, GENESIS_S, Draws
+from meridian.networks.saturn import DEFINITION, SCHEMA
+from meridian.node.audit_sources import PublishedSource
+from meridian.node.chain_view import AcceptedReport, Commitment
+from meridian.node.evaluator.publish import Evidence, publish_outcome
+from meridian.node.measure.frames import digest_column, log_columns
+from meridian.node.measure.publication import Publication
+from meridian.node.measure.seal import gather, publish_epoch, record_of
+from meridian.primitives.cid import cid_text, digest_of
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, network_id, node_key
+from meridian.primitives.keys import PrivateKey
+
+Result = dict[str, Any]
+Batches = list[tuple[bytes, pa.Table]]
+
+NAME = "saturn"
+TARGET_RATIO = 2.0
+BUDGET = 10**24
+LOG_SEED = bytes([9]) * 32
+AGGREGATOR = PrivateKey(bytes([77]) * 32).address
+KEYS = sorted((PrivateKey(bytes([i]) * 32) for i in range(1, 5)), key=lambda key: key.address)
+NETWORK = Network(
+    name=NAME,
+    network_id=network_id(NAME),
+    chain_id=31337,
+    registry=Address(bytes([0xA1]) * 20),
+    commitments=Address(bytes([0xA2]) * 20),
+    evaluations=Address(bytes([0xA3]) * 20),
+    rewards=Address(bytes([0xA4]) * 20),
+    disputes=ZERO_ADDRESS,
+    genesis_s=GENESIS_S,
+    epoch_seconds=EPOCH_SECONDS,
+    first_epoch=FIRST_EPOCH,
+    aggregator=AGGREGATOR,
+    log_vkey=verifier_of("log.saturn", LOG_SEED).text,
+    schema_digest=SCHEMA.digest,
+)
+MEASURE = "measure"
+EVALUATORS = tuple(f"evaluators/{number}" for number in range(1, 5))
+DOMAIN = Domain(chain_id=NETWORK.chain_id, contract=NETWORK.evaluations)
+CALENDAR = Calendar(GENESIS_S, EPOCH_SECONDS, FIRST_EPOCH)
+
+
+class Clock:
+    """Processor seconds of this process, its threads and its children, by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, phase: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call, and book what it took."""
+        before = os.times()
+        value = call(*arguments)
+        after = os.times()
+        self.seconds[phase] = sum(after[:4]) - sum(before[:4])
+        return value
+
+
+def payee(node_id: str) -> Address:
+    """Return where a made-up node is paid."""
+    return Address(node_key(node_id)[:20])
+
+
+def batches_of(folder: Path) -> Batches:
+    """Return the generated jobs as they were sent: batches of mixed nodes, each with a seed of its own."""
+    draws, batches = Draws(2), Batches()
+    for number, file in enumerate(sorted(folder.glob("*.parquet"))):
+        table = read_segment(file.read_bytes(), SCHEMA).drop_columns(["batch_seed"])
+        table = table.append_column("epoch", pa.array([FIRST_EPOCH] * table.num_rows))
+        order = draws.below(f"{number}/order", table.num_rows, 1 << 40).argsort(kind="stable")
+        table = table.take(order)
+        for start in range(0, table.num_rows, BATCH_RECORDS):
+            seed = digest_of(f"{number}/{start}".encode())
+            batches.append((seed, table.slice(start, BATCH_RECORDS)))
+    return batches
+
+
+def commit(publication: Publication, batches: Batches) -> Manifest:
+    """Do what an aggregator does with read records: hash each job, sort, build the trees, write and publish."""
+    columns = log_columns(SCHEMA)
+    hashed = Batches()
+    for seed, jobs in batches:
+        private = private_commitments(SCHEMA, jobs, [seed] * jobs.num_rows)
+        whole = jobs.append_column("job_key", digest_column(job_keys(jobs.column("job_id"))))
+        whole = whole.append_column("private", digest_column(private))
+        hashed.append((seed, whole.select(columns.names).cast(columns)))
+    jobs = gather(SCHEMA, hashed)
+    names, _ = node_indices(jobs.table.column("node_id"))
+    return publish_epoch(
+        publication,
+        SCHEMA,
+        network=NAME,
+        epoch=FIRST_EPOCH,
+        aggregator=AGGREGATOR,
+        jobs=jobs,
+        duplicates=0,
+        payees={name: payee(name) for name in names},
+        inputs={},
+    )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A committed epoch, and the directories and the chain that know of it."""
+
+    root: Path
+    committed: Committed
+    chain: Any
+    """The tests' `MemoryChain`."""
+    header: RowHeader
+
+
+def publish(root: Path, publication: Publication, manifest: Manifest) -> Epoch:
+    """Put the commitment into the log and on the chain."""
+    from audit.memory_chain import MemoryChain  # noqa: PLC0415 - of the tests, not installed
+
+    index = {"epoch": FIRST_EPOCH, "manifest": cid_text(manifest.digest)}
+    publication.write_index(FIRST_EPOCH, index)
+    publication.append_log(0, record_of(manifest).encode(), "log.saturn", LOG_SEED)
+    publication.put(DEFINITION.parameters.encode())
+    for layer in DEFINITION.layer_bundles.values():
+        publication.put(layer)
+    event = Committed(
+        FIRST_EPOCH,
+        AGGREGATOR,
+        manifest.root,
+        manifest.n_nodes,
+        manifest.annotation,
+        manifest.digest,
+        b"",
+    )
+    event = replace(event, digest=epoch_digest(bytes(32), event))
+    parameters = DEFINITION.parameters.digest
+    function = DEFINITION.evaluation_function.digest
+    chain = MemoryChain(
+        network=NETWORK,
+        members=tuple(key.address for key in KEYS),
+        version=Schedule(1, function, parameters),
+        budgets={FIRST_EPOCH: BUDGET},
+    )
+    nodes = Nodes.decode(publication.get(manifest.nodes))
+    chain.registered = [
+        NodeRegistered(node_key(name), payee(name), payee(name), 10**17) for name in nodes.ids
+    ]
+    chain.committed = [event]
+    header = RowHeader(
+        NETWORK.network_id,
+        FIRST_EPOCH,
+        event.digest,
+        function,
+        parameters,
+        inputs_root_of({}),
+    )
+    return Epoch(root, event, chain, header)
+
+
+def load(publication: Publication, manifest: Manifest) -> EpochInput:
+    """Read the jobs as an evaluator does."""
+    nodes, jobs = load_epoch(manifest, SCHEMA, publication.get)
+    return EpochInput(FIRST_EPOCH, nodes.ids, nodes.keys, nodes.payees, jobs, {})
+
+
+def check(publication: Publication, manifest: Manifest, given: EpochInput) -> None:
+    """Rebuild the commitment, as an evaluator does before it looks at the jobs."""
+    nodes = Nodes.decode(publication.get(manifest.nodes))
+    assert isinstance(given.jobs, pa.Table)
+    assert verify_epoch(manifest, SCHEMA, nodes, given.jobs, CALENDAR) == []
+
+
+def evaluate(epoch: Epoch, given: EpochInput) -> Observation:
+    """Evaluate with all layers of the network, and make row and verdicts."""
+    function, layers = DEFINITION.evaluation_function, DEFINITION.active_layers
+    return observe(epoch.header, given, function, DEFINITION.parameters, layers)
+
+
+def decide(epoch: Epoch, given: EpochInput, observation: Observation) -> None:
+    """Let four replicas decide on the row and sign the report, and publish what each of them publishes."""
+    from audit.agreement import Mesh  # noqa: PLC0415 - of the tests, not installed
+
+    chain, committed = epoch.chain, epoch.committed
+    terms = EpochTerms(
+        header=epoch.header,
+        members=chain.members,
+        parameters=DEFINITION.parameters,
+        budget_atto=BUDGET,
+        payees={NodeKey(k): to for k, to in zip(given.node_keys, given.payees, strict=True)},
+        aggregators=(AGGREGATOR,),
+        annotation=committed.annotation,
+    )
+    context = Context(DOMAIN, NETWORK.network_id, FIRST_EPOCH, chain.members)
+    mesh = Mesh(context, epoch.header, KEYS)
+    mesh.decide({key.address: observation.body for key in KEYS}, observation.work)
+    decided = mesh.decided[KEYS[0].address]
+    rows = [(chain.members[row.member], row) for row in decided.block.rows]
+    settlement = Settlement(DOMAIN)
+    settlement.prepare(terms)
+    settlement.decided(
+        FIRST_EPOCH,
+        decided.block.hash,
+        [(member, body) for (member, _), body in zip(rows, decided.bodies, strict=True)],
+        observation.traces({member: row.opening.trace_root for member, row in rows}),
+    )
+    [proposal] = settlement.open_proposals()
+    mesh.attest(proposal.previous, proposal.digest)
+    signatures = mesh.attested[KEYS[0].address].signatures
+    report = proposal.report
+    facts = (report.reward_root, report.total, GENESIS_S + 2 * EPOCH_SECONDS, proposal.previous)
+    chain.reported = [Reported(FIRST_EPOCH, proposal.digest, signatures[0][0], *facts)]
+    accepted = AcceptedReport(
+        FIRST_EPOCH, proposal.digest, signatures[0][0], *facts, tx_hash=bytes(32), block=1
+    )
+    settled = settlement.accept(FIRST_EPOCH, proposal.digest, proposal.previous)
+    assert isinstance(settled, Settled)
+    event = {name: getattr(committed, name) for name in Committed.__slots__}
+    for number, key in enumerate(KEYS):
+        evidence = Evidence(
+            commitment=Commitment(**event, tx_hash=bytes(32), block=1),
+            terms=terms,
+            settled=settled,
+            decided=mesh.decided[key.address],
+            observation=observation,
+            accepted=accepted,
+            signatures=list(signatures),
+            node_ids={
+                NodeKey(k): name for k, name in zip(given.node_keys, given.node_ids, strict=True)
+            },
+        )
+        publish_outcome(Publication(epoch.root / EVALUATORS[number]), evidence)
+
+
+def verify(epoch: Epoch) -> list[Link]:
+    """Audit the epoch; every link must hold."""
+    publications = (MEASURE, *EVALUATORS)
+    source = PublishedSource(epoch.root, publications, NETWORK, epoch.chain)
+    links = verify_epoch_evidence(source, FIRST_EPOCH)
+    broken = [link for link in links if link.state is not State.HOLDS]
+    assert not broken, broken
+    return links
+
+
+def measure(jobs: int, nodes: int) -> Result:
+    """Commit, evaluate and verify one epoch, each once."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        generate(root / "generated", jobs, nodes)
+        publication = Publication(root / MEASURE)
+        batches = batches_of(root / "generated")
+        manifest = clock.time("commit", commit, publication, batches)
+        del batches
+        epoch = publish(root, publication, manifest)
+        given = clock.time("load", load, publication, manifest)
+        clock.time("check", check, publication, manifest, given)
+        observation = clock.time("evaluate", evaluate, epoch, given)
+        decide(epoch, given, observation)
+        del given, observation
+        links = clock.time("verify", verify, epoch)
+    seconds = clock.seconds
+    strict = seconds["commit"] + seconds["load"] + seconds["evaluate"]
+    return {
+        "jobs": manifest.jobs,
+        "nodes": manifest.n_nodes,
+        "links": len(links),
+        "seconds": {name: round(taken, 2) for name, taken in seconds.items()},
+        "ratio": round(seconds["verify"] / strict, 2),
+        "ratio_with_check": round(seconds["verify"] / (strict + seconds["check"]), 2),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def report(result: Result) -> None:
+    """Print a result for people."""
+    r = result
+    print(f"{r['jobs']:,} jobs of {r['nodes']:,} nodes, {r['links']} links hold, load {r['load']}")
+    for name, taken in r["seconds"].items():
+        print(
+            f"  {name:<9} {taken:8.2f} s of the processor, {taken / r['jobs'] * 1e6:6.2f} us a job"
+        )
+    print(f"  verify / (commit + load + evaluate)          {r['ratio']:.2f}, target {TARGET_RATIO}")
+    print(f"  verify / (commit + load + check + evaluate)  {r['ratio_with_check']:.2f}")
+    print(f"  peak memory {r['peak_mib']:,} MiB")

@@ -141,7 +141,7 @@ class CaseSteps(Accusing):
         back=st.booleans(),
         by=anybody,
         flaw=mostly("good", "bond"),
-        then=st.sampled_from(["", "decide", "dismiss", "expire", "contradict"]),
+        then=st.sampled_from(["", "decide", "few", "dismiss", "expire", "contradict"]),
     )
     def escalate(self, ahead: int, back: bool, by: str, flaw: str, then: str) -> None:
         """A case; perhaps it ends at once, or is forgotten."""
@@ -150,8 +150,8 @@ class CaseSteps(Accusing):
         answer = self.call("disputes", "escalate", *args, by=by, value=BOND - (flaw == "bond"))
         if isinstance(answer, str):
             return
-        if then == "decide":
-            self.rule_on(answer.value, by, "good")
+        if then in {"decide", "few"}:
+            self.rule_on(answer.value, by, "quorum" if then == "few" else "good")
         elif then == "contradict":
             self.contradict_in(answer.value, REFEREES[ahead], by, "good")
         elif then:

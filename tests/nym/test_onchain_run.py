@@ -53,7 +53,12 @@ def test_the_same_command_has_nothing_left_to_do(system):
     notes = Notes()
     again = ChainRun(options, notes).run()
     assert notes.lines == ["all epochs are settled already"]
-    assert again.document["epochs"][-1] in result.document["epochs"]
+    # Where setting up was slow, Nym-Apis measured epochs before the run's first: these come first now.
+    shown = {epoch["epoch"]: epoch for epoch in result.document["epochs"]}
+    assert [shown.get(epoch["epoch"], epoch) for epoch in again.document["epochs"]] == (
+        again.document["epochs"]
+    )
+    assert len(again.document["epochs"]) == len(shown)
     assert again.problems == []
 
 

@@ -62,7 +62,7 @@ def test_an_unknown_network_is_not_found_and_the_known_ones_are_named(
     result = meridian("run", "--network", "nope", "--jobs", tmp_path / "x", "--data-dir", tmp_path)
     assert result.exit_code == 3
     assert result.stderr == (
-        "meridian: no network 'nope'; known are attestation, nym, saturn, spark, worldcup\n"
+        "meridian: no network 'nope'; known are attestation, nym, saturn, spark, spark-chain, worldcup\n"
     )
     assert not runs.asked
 

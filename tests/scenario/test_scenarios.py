@@ -78,7 +78,7 @@ def assert_everybody_shows_how_the_report_follows(data_dir: Path) -> None:
         )
         for report in ChainView(rpc, network.contracts).reported():
             outcomes = escalation.outcomes(report)
-            assert len(outcomes) > 1
+            assert outcomes  # equal ones are one; who was stopped early may have published none
             for outcome in outcomes:
                 links = {link.name: link for link in escalation.audit(report, outcome)[1]}
                 assert {links[name].state for name in (*NEEDED, *SIGNED)} == {State.HOLDS}

@@ -151,8 +151,10 @@ class Watcher:
                 self._look_at_commitment(number, commitment)
         self._look_at_promises()
         self._look_at_receipts()
+        slashed = {address for address, one in news.evaluators.items() if one.is_slashed}
         for accusation in self._evidence.new() if self._only is None else ():
-            self._docket.accuse([accusation])
+            if not slashed.issuperset(accusation.guilty):  # a stake is taken once
+                self._docket.accuse([accusation])
         for report in news.reports:
             self._look_at_report(report, news)
         if self._escalation is not None:

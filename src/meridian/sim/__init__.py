@@ -11,4 +11,5 @@ One seed gives one world and one trace; a failing seed is printed and fails agai
 7. `world`: `run_seed(seed, nodes) -> Result`.
 8. `batch`: many seeds on all cores; `twins`: all two-view attacks of one equivocator.
 9. `mutation`, `mutants*`, `probes`: broken protocols, which worlds and probes must expose.
+10. `attack`: another kind of drawing: what liars can do to each average over the evaluators.
 """

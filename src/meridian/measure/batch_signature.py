@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
 
 from meridian.errors import InvalidInput
 from meridian.measure.columns import ID_BYTES_MAX
@@ -37,6 +36,10 @@ NODE_HEADER: Final = "Meridian-Node"
 SENT_AT_HEADER: Final = "Meridian-Sent-At"
 SIGNATURE_HEADER: Final = "Meridian-Signature"
 
+_UNRESERVED: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+)
+_ENCODED: Final = re.compile(rb"%([0-9a-fA-F]{2})")
 _INSTANT: Final = re.compile(r"[0-9]{1,18}")
 _SIGNATURE: Final = re.compile(rf"(0x)?[0-9a-fA-F]{{{2 * SIGNATURE_BYTES}}}")
 
@@ -87,7 +90,7 @@ class BatchSignature:
     def headers(self) -> dict[str, str]:
         """Return the headers of the request; the seed's is not among them."""
         return {
-            NODE_HEADER: quote(self.node_id, safe=""),
+            NODE_HEADER: _percent_encode(self.node_id),
             SENT_AT_HEADER: str(self.sent_at_us),
             SIGNATURE_HEADER: self.signature.hex(),
         }
@@ -104,11 +107,8 @@ class BatchSignature:
         }
         if not any(texts.values()):
             return None
-        try:
-            node_id = unquote(texts[NODE_HEADER], errors="strict")
-        except UnicodeDecodeError:
-            node_id = ""
-        if not 1 <= len(node_id.encode(errors="replace")) <= ID_BYTES_MAX:
+        node_id = _percent_decode(texts[NODE_HEADER])
+        if not 1 <= len(node_id.encode()) <= ID_BYTES_MAX:
             raise InvalidInput(
                 NODE_HEADER, f"a node id of 1..{ID_BYTES_MAX} bytes, percent-encoded, is needed"
             )
@@ -123,3 +123,16 @@ class BatchSignature:
 def _digest(network: bytes, node_id: str, batch: bytes, sent_at_us: int, domain: Domain) -> bytes:
     statement = JOB_BATCH.hash(network, node_key(node_id), batch, sent_at_us)
     return eip712.digest(domain, statement)
+
+
+def _percent_encode(text: str) -> str:
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
+
+
+def _percent_decode(text: str) -> str:
+    """Return the text that was encoded, "" if it is none."""
+    try:
+        plain = _ENCODED.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
+        return plain.decode()
+    except UnicodeError:
+        return ""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meridian.errors import Overloaded, StorageFailure
 from meridian.node.measure.job_log import Frame, JobLog
 
-PAYLOADS = [b"first", b"", b"x" * 300, b"MJL1" * 20, b"last"]
+PAYLOADS = [b"first", b"", b"x" * 300, b"MJL2" * 20, b"last"]
 BIG = 1 << 30
 
 

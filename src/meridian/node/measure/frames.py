@@ -1,91 +1,131 @@
-"""What the frames of the job log say: batches, seals, inputs, the replay clock, and the state at the head of a file.
+"""What the frames of the job log say: groups of batches, seals, inputs, the replay clock, and the state at the head of a file.
 
-A batch frame is ``length u32 | DAG-CBOR header | Arrow IPC stream``; the others are a DAG-CBOR value. The jobs of a batch
-stand sorted by (node key, job key), with their job keys and private commitments, so that a seal computes neither again.
+A group frame is ``length u32 | DAG-CBOR header | zeros to a multiple of 8 | Arrow IPC stream``; the others are a DAG-CBOR
+value. A group is what became durable together: its header lists the batches, its table holds their accepted jobs, one
+batch behind the other, each in the order of its records, with their job keys and private commitments, so that a seal
+computes neither again. Nothing is sorted here: that would move every column twice.
 """
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from meridian.errors import StorageFailure
+from meridian.errors import MeridianError, StorageFailure
 from meridian.measure.columns import DIGEST_TYPE, field_columns, one_chunk
 from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.job_log import ALIGNMENT
 from meridian.primitives import dagcbor
 from meridian.primitives.hashing import DIGEST_BYTES, ByteMatrix
 
+_LENGTH_BYTES: Final = 4
+_SEED_TYPE: Final = pa.dictionary(pa.int32(), DIGEST_TYPE)
+
 
 class Kind(enum.IntEnum):
-    """The kinds of frame; numbers are never used again."""
+    """The kinds of frame; numbers are never used again (2 was a single batch)."""
 
     STATE = 1
-    BATCH = 2
     SEAL = 3
     INPUT = 4
     CLOCK = 5
+    GROUP = 6
 
 
 @dataclass(frozen=True, slots=True)
-class BatchFrame:
-    """One accepted batch."""
+class BatchEntry:
+    """One accepted batch of a group."""
 
     batch: bytes
     """SHA-256 of seed and body."""
     seed: bytes
     sequence: int
+    rows: int
+    """Accepted jobs, at least 1."""
     response: bytes
     """The answer, JSON, exactly as it was and will be given."""
     epochs: tuple[tuple[int, int], ...]
     """(epoch, number of accepted jobs)."""
     duplicates: tuple[tuple[int, int], ...]
     """(epoch, number of submissions of jobs that were accepted before)."""
-    jobs: pa.Table
-    """The columns of `log_columns`."""
 
-    def encode(self) -> bytes:
-        """Return the payload."""
-        header = dagcbor.encode(
-            {
-                "batch": self.batch,
-                "seed": self.seed,
-                "sequence": self.sequence,
-                "response": self.response,
-                "epochs": [list(item) for item in self.epochs],
-                "duplicates": [list(item) for item in self.duplicates],
-            }
+    def document(self) -> dict[str, Any]:
+        """Return what stands in the header."""
+        return {
+            "batch": self.batch,
+            "seed": self.seed,
+            "sequence": self.sequence,
+            "rows": self.rows,
+            "response": self.response,
+            "epochs": [list(item) for item in self.epochs],
+            "duplicates": [list(item) for item in self.duplicates],
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "BatchEntry":
+        """Read what stands in the header."""
+        return cls(
+            batch=document["batch"],
+            seed=document["seed"],
+            sequence=document["sequence"],
+            rows=document["rows"],
+            response=document["response"],
+            epochs=tuple((epoch, count) for epoch, count in document["epochs"]),
+            duplicates=tuple((epoch, count) for epoch, count in document["duplicates"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFrame:
+    """Batches that are written together."""
+
+    batches: tuple[BatchEntry, ...]
+    jobs: pa.Table
+    """The columns of `log_columns`, ``sum(rows)`` of them, batch behind batch."""
+
+    def encode(self) -> tuple[bytes, memoryview]:
+        """Return the payload, in two parts."""
+        header = dagcbor.encode({"batches": [entry.document() for entry in self.batches]})
+        start = _LENGTH_BYTES + len(header)
+        head = len(header).to_bytes(_LENGTH_BYTES, "big") + header + bytes(-start % ALIGNMENT)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.jobs.schema) as writer:
             writer.write_table(self.jobs)
-        stream: bytes = sink.getvalue().to_pybytes()
-        return len(header).to_bytes(4, "big") + header + stream
+        return head, memoryview(sink.getvalue())
 
     @classmethod
-    def decode(cls, payload: bytes) -> "BatchFrame":
-        """Read a payload of our own log.
+    def decode(cls, payload: memoryview) -> "GroupFrame":
+        """Read a payload of our own log; the columns lie in it, uncopied.
 
         Raises:
             StorageFailure: If it is not one.
         """
-        end = 4 + int.from_bytes(payload[:4], "big")
+        start = _LENGTH_BYTES + int.from_bytes(payload[:_LENGTH_BYTES], "big")
+        start += -start % ALIGNMENT
         try:
-            header: dict[str, Any] = dagcbor.decode(payload[4:end])
-            with pa.ipc.open_stream(pa.py_buffer(payload)[end:]) as reader:
+            with pa.ipc.open_stream(pa.py_buffer(payload[start:])) as reader:
                 jobs = reader.read_all()
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise StorageFailure(f"a batch in the job log cannot be read: {error}") from error
-        return cls(
-            batch=header["batch"],
-            seed=header["seed"],
-            sequence=header["sequence"],
-            response=header["response"],
-            epochs=tuple((epoch, count) for epoch, count in header["epochs"]),
-            duplicates=tuple((epoch, count) for epoch, count in header["duplicates"]),
-            jobs=jobs,
-        )
+        except (pa.ArrowException, OSError) as error:
+            raise StorageFailure(f"a group in the job log cannot be read: {error}") from error
+        return cls(batch_entries(payload), jobs)
+
+
+def batch_entries(payload: memoryview) -> tuple[BatchEntry, ...]:
+    """Read the batches of a group's payload, without its jobs.
+
+    Raises:
+        StorageFailure: If it is not one.
+    """
+    end = _LENGTH_BYTES + int.from_bytes(payload[:_LENGTH_BYTES], "big")
+    try:
+        documents = dagcbor.decode(bytes(payload[_LENGTH_BYTES:end]))["batches"]
+        return tuple(map(BatchEntry.read, documents))
+    except (MeridianError, KeyError, TypeError, ValueError) as error:
+        raise StorageFailure(f"a group in the job log cannot be read: {error}") from error
 
 
 def log_columns(schema: NetworkSchema) -> pa.Schema:
@@ -101,13 +141,21 @@ def log_columns(schema: NetworkSchema) -> pa.Schema:
             *field_columns(schema),
             pa.field("job_key", DIGEST_TYPE, nullable=False),
             pa.field("private", DIGEST_TYPE, nullable=False),
+            pa.field("batch_seed", _SEED_TYPE, nullable=False),
         ]
     )
 
 
+def seed_column(seeds: Sequence[bytes], rows: npt.NDArray[np.int64]) -> pa.DictionaryArray:
+    """Return the column ``batch_seed`` of batches with so many rows each; equal seeds share an entry."""
+    places: dict[bytes, int] = {}
+    at = np.array([places.setdefault(seed, len(places)) for seed in seeds], dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(np.repeat(at, rows), pa.array(places, DIGEST_TYPE))
+
+
 def digest_column(digests: ByteMatrix) -> pa.Array:
-    """Return rows of 32 bytes as an Arrow column."""
-    data = pa.py_buffer(np.ascontiguousarray(digests).tobytes())
+    """Return rows of 32 bytes as an Arrow column, which shares their memory if they lie together."""
+    data = pa.py_buffer(np.ascontiguousarray(digests))
     return pa.FixedSizeBinaryArray.from_buffers(DIGEST_TYPE, len(digests), [None, data])
 
 

@@ -26,7 +26,13 @@ from meridian.measure.receipt import Batch, Receipt, SignedReceipt
 from meridian.measure.record import Decoded, decode_json, decode_ndjson
 from meridian.measure.row import job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.frames import BatchFrame, digest_column, log_columns
+from meridian.node.measure.frames import (
+    BatchEntry,
+    GroupFrame,
+    digest_column,
+    log_columns,
+    seed_column,
+)
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.primitives.eip712 import Domain
@@ -236,10 +242,11 @@ class Intake:
         """Build the rows, sign the receipt and write the frame."""
         aggregator, journal = self._aggregator, self._journal
         schema = aggregator.schema
-        order = sort_order(admitted.table.column("node_id"), admitted.keys)
-        table, keys = admitted.table.take(order), admitted.keys[order]
+        table = admitted.table
         private = private_commitments(schema, table, [seed] * table.num_rows)
-        tree = Batch(schema, job_rows(schema, table, keys, private), table.column("node_id"))
+        rows = job_rows(schema, table, admitted.keys, private)
+        order = sort_order(table.column("node_id"), admitted.keys)
+        tree = Batch(schema, rows[order], table.column("node_id").take(order))
         epochs, counts = np.unique(column_values(table, "epoch"), return_counts=True)
         receipt = Receipt(
             network=aggregator.network_id,
@@ -251,19 +258,22 @@ class Intake:
         )
         signed = SignedReceipt.sign(receipt, aggregator.domain, aggregator.key)
         columns = log_columns(schema)
-        table = table.append_column("job_key", digest_column(keys))
+        table = table.append_column("job_key", digest_column(admitted.keys))
         table = table.append_column("private", digest_column(private))
-        frame = BatchFrame(
+        count = np.array([table.num_rows])
+        table = table.append_column(columns.field("batch_seed"), seed_column([seed], count))
+        entry = BatchEntry(
             batch=batch,
             seed=seed,
             sequence=receipt.sequence,
+            rows=table.num_rows,
             response=_response(batch, seed, admitted, signed),
             epochs=tuple(zip(epochs.tolist(), counts.tolist(), strict=True)),
             duplicates=tuple(admitted.duplicates.items()),
-            jobs=table.select(columns.names).cast(columns),
         )
-        journal.append_batch(frame, [admitted.hashes[at] for at in order.tolist()])
-        return frame.response
+        group = GroupFrame((entry,), table.select(columns.names).cast(columns))
+        journal.append_group(group, admitted.hashes)
+        return entry.response
 
     def _seal(self, epoch: int) -> None:
         journal, calendar = self._journal, self._aggregator.rules.calendar

@@ -1,7 +1,8 @@
 """An append-only log of frames in files, which survives a crash at any byte.
 
-Frame: ``"MJL1" | kind u8 | 3 zero bytes | durable u64 | length u32 | crc32 u32 | payload``, big-endian; `durable` is how
-many bytes of the file were known to be on disk when the frame was written, and the CRC covers all but itself.
+Frame: ``"MJL2" | kind u8 | 3 zero bytes | durable u64 | length u32 | crc32 u32 | payload | zeros``, big-endian; `durable`
+is how many bytes of the file were known to be on disk when the frame was written, zeros fill the frame to a multiple of
+8 bytes, so that columns in a payload can be used where they lie, and the CRC covers all but itself and the magic.
 
 Law: `append` promises nothing, `sync` makes everything appended before it durable. On opening, an incomplete tail is cut
 off: those frames were never promised. A broken frame in front of a frame that calls it durable is damage, and so is any
@@ -10,10 +11,11 @@ disk nothing is written any more (fail-stop).
 """
 
 import fcntl
+import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,12 +23,14 @@ from typing import Final
 from meridian.errors import Overloaded, StorageFailure
 from meridian.node.durable_file import sync_directory
 
+ALIGNMENT: Final = 8
+"""Every payload starts at a multiple of it."""
 FRAME_BYTES_MAX: Final = 1 << 30
 FILE_BYTES: Final = 256 << 20
 """A file that is longer than this after a sync is closed and another begun."""
 
 _HEADER: Final = struct.Struct(">4sB3xQII")
-_MAGIC: Final = b"MJL1"
+_MAGIC: Final = b"MJL2"
 _FULL_RETRY_S: Final = 60.0
 
 
@@ -37,6 +41,15 @@ class FrameRef:
     file: int
     offset: int
 
+    def pack(self) -> int:
+        """Return it as one number, which keeps the order of the log; offsets stay below 2^32."""
+        return self.file << 32 | self.offset
+
+    @classmethod
+    def unpack(cls, packed: int) -> "FrameRef":
+        """Return what `pack` packed."""
+        return cls(packed >> 32, packed & 0xFFFFFFFF)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -44,7 +57,8 @@ class Frame:
 
     ref: FrameRef
     kind: int
-    payload: bytes
+    payload: memoryview
+    """Mapped from the file, not copied; good also when the file has been dropped."""
 
 
 class JobLog:
@@ -63,7 +77,7 @@ class JobLog:
         self._directory = directory
         self._bytes_max = bytes_max
         self._file_bytes = file_bytes
-        self._readers: dict[int, int] = {}
+        self._maps: dict[int, memoryview] = {}
         self._failure: str | None = None
         self._size = self._durable = 0
         try:
@@ -96,58 +110,24 @@ class JobLog:
             raise self._failed(error) from error
 
     def _scan(self, number: int, *, last: bool) -> Iterator[Frame]:
-        reader = self._reader(number)
-        size, at = os.fstat(reader).st_size, 0
+        size, at = self._path(number).stat().st_size, 0
+        data = self._mapped(number, size)
         while at < size:
-            header = self._read_header(reader, at, size)
-            payload = b"" if header is None else self._read_payload(reader, at, *header)
-            if header is None or payload is None:
-                if not last or self._proves_damage(reader, at, size):
+            frame = _read_frame(data, at, size)
+            if frame is None:
+                if not last or _proves_damage(data, at, size):
                     raise StorageFailure(
                         f"{self._path(number)}: damaged at byte {at}; restore it from a copy"
                     )
                 os.truncate(self._path(number), at)
                 break
-            yield Frame(FrameRef(number, at), header[0], payload)
-            at += _HEADER.size + len(payload)
+            kind, payload = frame
+            yield Frame(FrameRef(number, at), kind, payload)
+            at += _padded(len(payload))
         if last:
             self._writer = os.open(self._path(number), os.O_WRONLY | os.O_APPEND)
             os.fsync(self._writer)
             self._size = self._durable = at
-
-    @staticmethod
-    def _read_header(reader: int, at: int, size: int) -> tuple[int, int, int, int] | None:
-        """Return kind, durable, length and CRC of the frame at an offset, if it can be one."""
-        data = os.pread(reader, _HEADER.size, at)
-        if len(data) < _HEADER.size:
-            return None
-        magic, kind, durable, length, crc = _HEADER.unpack(data)
-        fits = magic == _MAGIC and length <= FRAME_BYTES_MAX and at + _HEADER.size + length <= size
-        return (kind, durable, length, crc) if fits and not any(data[5:8]) else None
-
-    @staticmethod
-    def _read_payload(
-        reader: int, at: int, kind: int, durable: int, length: int, crc: int
-    ) -> bytes | None:
-        payload = os.pread(reader, length, at + _HEADER.size)
-        good = len(payload) == length and _checksum(kind, durable, payload) == crc
-        return payload if good else None
-
-    def _proves_damage(self, reader: int, broken_at: int, size: int) -> bool:
-        """Tell whether a later frame says that the broken one was durable, which is more than a torn write."""
-        rest = os.pread(reader, size - broken_at, broken_at)
-        found = rest.find(_MAGIC, 1)
-        while found >= 0:
-            at = broken_at + found
-            header = self._read_header(reader, at, size)
-            if (
-                header is not None
-                and header[1] > broken_at
-                and self._read_payload(reader, at, *header) is not None
-            ):
-                return True
-            found = rest.find(_MAGIC, found + 1)
-        return False
 
     @property
     def files(self) -> tuple[int, ...]:
@@ -159,26 +139,27 @@ class JobLog:
         """Whether nothing stands in the current file yet."""
         return self._size == 0
 
-    def append(self, kind: int, payload: bytes) -> FrameRef:
-        """Write a frame; it is promised only after `sync`.
+    def append(self, kind: int, *parts: bytes | memoryview) -> FrameRef:
+        """Write a frame, whose payload is the parts one behind the other; it is promised only after `sync`.
 
         Raises:
             Overloaded: If the log has reached its bound.
             StorageFailure: If the disk refuses; the log is closed for writing.
         """
         self._check()
-        length = _HEADER.size + len(payload)
+        views = [memoryview(part).cast("B") for part in parts]
+        payload_bytes = sum(map(len, views))
+        length = _padded(payload_bytes)
         if self._closed_bytes + self._size + length > self._bytes_max:
             raise Overloaded(_FULL_RETRY_S, f"the job log has reached {self._bytes_max} bytes")
-        if len(payload) > FRAME_BYTES_MAX:
-            raise AssertionError("a frame is bounded by the body of a request")
-        crc = _checksum(kind, self._durable, payload)
-        header = _HEADER.pack(_MAGIC, kind, self._durable, len(payload), crc)
+        if payload_bytes > FRAME_BYTES_MAX:
+            raise AssertionError("a frame is bounded by what is admitted at a time")
+        views.append(memoryview(bytes(length - _HEADER.size - payload_bytes)))
+        crc = _checksum(kind, self._durable, payload_bytes, views)
+        header = _HEADER.pack(_MAGIC, kind, self._durable, payload_bytes, crc)
         ref = FrameRef(self._numbers[-1], self._size)
         try:
-            view = memoryview(header + payload)
-            while view:
-                view = view[os.write(self._writer, view) :]
+            _write_all(self._writer, [memoryview(header), *views])
         except OSError as error:
             raise self._failed(error) from error
         self._size += length
@@ -203,26 +184,25 @@ class JobLog:
             raise self._failed(error) from error
 
     def read(self, ref: FrameRef) -> Frame:
-        """Return a frame that was appended or recovered.
+        """Return a frame that was appended or recovered; any thread may ask.
 
         Raises:
             StorageFailure: If it is no longer what was written.
         """
         try:
-            reader = self._reader(ref.file)
-            header = self._read_header(reader, ref.offset, os.fstat(reader).st_size)
-            payload = None if header is None else self._read_payload(reader, ref.offset, *header)
+            size = self._path(ref.file).stat().st_size
+            frame = _read_frame(self._mapped(ref.file, size), ref.offset, size)
         except OSError as error:
             raise StorageFailure(f"{self._path(ref.file)}: {error.strerror or error}") from error
-        if header is None or payload is None:
+        if frame is None:
             raise StorageFailure(f"{self._path(ref.file)}: damaged at byte {ref.offset}")
-        return Frame(ref, header[0], payload)
+        return Frame(ref, *frame)
 
     def drop(self, number: int) -> None:
         """Delete a file that is not written to any more."""
         assert number in self._numbers[:-1], "only closed files are dropped"
         self._numbers.remove(number)
-        reader = self._readers.pop(number, None)
+        self._maps.pop(number, None)
         path = self._path(number)
         try:
             self._closed_bytes -= path.stat().st_size
@@ -230,15 +210,10 @@ class JobLog:
             sync_directory(self._directory)
         except OSError as error:
             raise self._failed(error) from error
-        finally:
-            if reader is not None:
-                os.close(reader)
 
     def close(self) -> None:
         """Close the files; what was not synced is not promised."""
-        for reader in self._readers.values():
-            os.close(reader)
-        self._readers.clear()
+        self._maps.clear()
         if self._failure is None:
             self._failure = "closed"
             if self._numbers and hasattr(self, "_writer"):
@@ -256,10 +231,20 @@ class JobLog:
     def _path(self, number: int) -> Path:
         return self._directory / f"jobs-{number:08d}.log"
 
-    def _reader(self, number: int) -> int:
-        if number not in self._readers:
-            self._readers[number] = os.open(self._path(number), os.O_RDONLY)
-        return self._readers[number]
+    def _mapped(self, number: int, size: int) -> memoryview:
+        """Return a file's bytes, at least the first `size`."""
+        known = self._maps.get(number)
+        if known is not None and len(known) >= size:
+            return known
+        if size == 0:
+            return memoryview(b"")
+        descriptor = os.open(self._path(number), os.O_RDONLY)
+        try:
+            mapped = memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))
+        finally:
+            os.close(descriptor)
+        self._maps[number] = mapped
+        return mapped
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -270,6 +255,61 @@ class JobLog:
         return StorageFailure(f"{self._directory}: {self._failure}")
 
 
-def _checksum(kind: int, durable: int, payload: bytes) -> int:
-    head = struct.pack(">BQI", kind, durable, len(payload))
-    return zlib.crc32(payload, zlib.crc32(head))
+def _padded(payload_bytes: int) -> int:
+    """Return the bytes of a frame."""
+    return _HEADER.size + payload_bytes + -payload_bytes % ALIGNMENT
+
+
+def _read_frame(data: memoryview, at: int, size: int) -> tuple[int, memoryview] | None:
+    """Return kind and payload of the frame at an offset of a file of `size` bytes; None if there is no whole one."""
+    header = _read_header(data, at, size)
+    if header is None:
+        return None
+    kind, durable, length, crc = header
+    start = at + _HEADER.size
+    body = data[start : at + _padded(length)]
+    good = _checksum(kind, durable, length, [body]) == crc
+    return (kind, data[start : start + length]) if good else None
+
+
+def _read_header(data: memoryview, at: int, size: int) -> tuple[int, int, int, int] | None:
+    """Return kind, durable, length and CRC of the frame at an offset, if it can be one."""
+    if at + _HEADER.size > size:
+        return None
+    magic, kind, durable, length, crc = _HEADER.unpack_from(data, at)
+    fits = magic == _MAGIC and length <= FRAME_BYTES_MAX and at + _padded(length) <= size
+    return (kind, durable, length, crc) if fits and not any(data[at + 5 : at + 8]) else None
+
+
+def _proves_damage(data: memoryview, broken_at: int, size: int) -> bool:
+    """Tell whether a later frame says that the broken one was durable, which is more than a torn write."""
+    file = data.obj
+    assert isinstance(file, mmap.mmap), "a file with a broken frame is not empty"
+    found = file.find(_MAGIC, broken_at + 1, size)
+    while found >= 0:
+        header = _read_header(data, found, size)
+        if (
+            header is not None
+            and header[1] > broken_at
+            and _read_frame(data, found, size) is not None
+        ):
+            return True
+        found = file.find(_MAGIC, found + 1, size)
+    return False
+
+
+def _write_all(descriptor: int, views: list[memoryview]) -> None:
+    """Write all bytes of the views, however many calls it takes."""
+    while views:
+        written = os.writev(descriptor, views)
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if views:
+            views[0] = views[0][written:]
+
+
+def _checksum(kind: int, durable: int, length: int, views: Sequence[memoryview]) -> int:
+    crc = zlib.crc32(struct.pack(">BQI", kind, durable, length))
+    for view in views:
+        crc = zlib.crc32(view, crc)
+    return crc

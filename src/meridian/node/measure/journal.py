@@ -1,23 +1,23 @@
-"""The job log and everything that follows from it: which batches, seals and inputs there were, and what they add up to.
+"""The job log and everything that follows from it: which groups of batches, seals and inputs there were, and what they add up to.
 
 Law: memory holds nothing that the log does not say; opening the journal again gives the same state. The intake thread
 writes; the settling thread reads the frames of sealed epochs, which nobody changes any more.
 """
 
 import threading
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from meridian.errors import NotFound, StorageFailure
 from meridian.measure.admission import LaneSums, SeenJobs
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.frames import BatchFrame, Kind, digest_rows
+from meridian.node.measure.frames import GroupFrame, Kind, batch_entries, digest_rows
 from meridian.node.measure.job_log import Frame, FrameRef, JobLog
 from meridian.primitives import dagcbor
 
@@ -28,7 +28,8 @@ _STATE_KEYS: Final = ("sequence", "clock_us", "open_epoch")
 class _Epoch:
     """What the log says of one epoch."""
 
-    frames: list[FrameRef] = field(default_factory=list)
+    frames: "array[int]" = field(default_factory=lambda: array("Q"))
+    """The groups that hold jobs of it, in log order, packed."""
     jobs: int = 0
     duplicates: int = 0
     inputs: dict[str, bytes] = field(default_factory=dict)
@@ -84,13 +85,13 @@ class Journal:
     # -- replay -----------------------------------------------------------------------------------
 
     def _replay(self, frame: Frame) -> None:
-        if frame.kind == Kind.BATCH:
-            batch = BatchFrame.decode(frame.payload)
-            self._index(frame.ref, batch)
-            keys = digest_rows(batch.jobs.column("job_key"))
-            self._remember(batch.jobs, self.seen.hashes(batch.jobs.column("node_id"), keys))
+        if frame.kind == Kind.GROUP:
+            group = GroupFrame.decode(frame.payload)
+            self._index(frame.ref, group)
+            keys = digest_rows(group.jobs.column("job_key"))
+            self._remember(group.jobs, self.seen.hashes(group.jobs.column("node_id"), keys))
             return
-        document: dict[str, Any] = dagcbor.decode(frame.payload)
+        document: dict[str, Any] = dagcbor.decode(bytes(frame.payload))
         if frame.kind == Kind.STATE:
             self.sequence, self.clock_us = document["sequence"], document["clock_us"]
             self.open_epoch = document["open_epoch"]
@@ -105,18 +106,21 @@ class Journal:
         else:
             raise StorageFailure(f"the job log holds a frame of kind {frame.kind}")
 
-    def _index(self, ref: FrameRef, batch: BatchFrame) -> None:
+    def _index(self, ref: FrameRef, group: GroupFrame) -> None:
+        packed = ref.pack()
         with self._lock:
-            self._batches[batch.batch] = ref
-            self.sequence = batch.sequence + 1
-            for epoch, count in batch.epochs:
-                entry = self._epochs.setdefault(epoch, _Epoch())
-                entry.frames.append(ref)
-                entry.jobs += count
-                self._mark(ref, epoch)
-            for epoch, count in batch.duplicates:
-                self._epochs.setdefault(epoch, _Epoch()).duplicates += count
-                self._mark(ref, epoch)
+            for batch in group.batches:
+                self._batches[batch.batch] = ref
+                for epoch, count in batch.epochs:
+                    entry = self._epochs.setdefault(epoch, _Epoch())
+                    entry.jobs += count
+                    if not entry.frames or entry.frames[-1] != packed:
+                        entry.frames.append(packed)
+                    self._mark(ref, epoch)
+                for epoch, count in batch.duplicates:
+                    self._epochs.setdefault(epoch, _Epoch()).duplicates += count
+                    self._mark(ref, epoch)
+            self.sequence = group.batches[-1].sequence + 1
 
     def _mark(self, ref: FrameRef, epoch: int) -> None:
         self._last_epoch_in[ref.file] = max(epoch, self._last_epoch_in.get(ref.file, epoch))
@@ -137,11 +141,11 @@ class Journal:
 
     # -- writing (intake thread) ------------------------------------------------------------------
 
-    def append_batch(self, batch: BatchFrame, hashes: Sequence[bytes]) -> None:
-        """Write a batch, whose jobs have these hashes in `seen`; it is promised only after `sync`."""
-        ref = self._log.append(Kind.BATCH, batch.encode())
-        self._index(ref, batch)
-        self._remember(batch.jobs, hashes)
+    def append_group(self, group: GroupFrame, hashes: Sequence[bytes]) -> None:
+        """Write a group, whose jobs have these hashes in `seen`; it is promised only after `sync`."""
+        ref = self._log.append(Kind.GROUP, *group.encode())
+        self._index(ref, group)
+        self._remember(group.jobs, hashes)
 
     def append_seal(self, epoch: int, now_us: int) -> None:
         """Close the open epoch: no job is placed into it after this frame."""
@@ -198,7 +202,10 @@ class Journal:
             ref = self._batches.get(batch)
         if ref is None:
             return None
-        return BatchFrame.decode(self._log.read(ref).payload).response
+        for entry in batch_entries(self._log.read(ref).payload):
+            if entry.batch == batch:
+                return entry.response
+        raise StorageFailure(f"the job log has lost batch {batch.hex()}")
 
     def counts(self, epoch: int) -> tuple[int, int]:
         """Return how many jobs an epoch has, and how many submissions were duplicates."""
@@ -217,24 +224,35 @@ class Journal:
         with self._lock:
             return sorted(epoch for epoch, entry in self._epochs.items() if entry.jobs)
 
-    def sealed_jobs(self, epoch: int) -> list[tuple[bytes, pa.Table]]:
-        """Return the jobs of a sealed epoch, per batch in log order, with the batch's seed.
+    def frames_of(self, epoch: int) -> tuple[FrameRef, ...]:
+        """Return the groups that hold jobs of an epoch, in log order; more may come until it is sealed."""
+        with self._lock:
+            entry = self._epochs.get(epoch)
+            packed = () if entry is None else tuple(entry.frames)
+        return tuple(map(FrameRef.unpack, packed))
+
+    def read_jobs(self, ref: FrameRef, epoch: int) -> pa.Table:
+        """Return the jobs of one epoch in a group, in the columns of `log_columns`.
+
+        The table lies in the mapped file where all of the group's jobs are of the epoch; otherwise it is a copy.
+
+        Raises:
+            StorageFailure: If the group is no longer what was written.
+        """
+        group = GroupFrame.decode(self._log.read(ref).payload)
+        if all(inside == epoch for entry in group.batches for inside, _ in entry.epochs):
+            return group.jobs
+        return group.jobs.filter(pa.array(column_values(group.jobs, "epoch") == epoch))
+
+    def sealed_jobs(self, epoch: int) -> list[pa.Table]:
+        """Return the jobs of a sealed epoch, group by group in log order.
 
         Raises:
             NotFound: If the epoch is not sealed.
         """
         if epoch >= self.open_epoch:
             raise NotFound(f"epoch {epoch} is not sealed")
-        with self._lock:
-            entry = self._epochs.get(epoch)
-            refs = [] if entry is None else list(entry.frames)
-        parts = []
-        for ref in refs:
-            batch = BatchFrame.decode(self._log.read(ref).payload)
-            inside = column_values(batch.jobs, "epoch") == epoch
-            jobs = batch.jobs if inside.all() else batch.jobs.filter(pa.array(np.asarray(inside)))
-            parts.append((batch.seed, jobs))
-        return parts
+        return [self.read_jobs(ref, epoch) for ref in self.frames_of(epoch)]
 
     def close(self) -> None:
         """Close the log."""

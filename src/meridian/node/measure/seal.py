@@ -6,11 +6,11 @@ Law: the same jobs, payees and inputs give the same bytes, so building an epoch 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from meridian.errors import RemoteFault
 from meridian.measure.columns import (
+    DIGEST_TYPE,
     SEGMENT_ROWS_MAX,
     column_values,
     segment_columns,
@@ -23,7 +23,7 @@ from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.order import node_indices, same_as_previous, sort_order
 from meridian.measure.row import job_rows
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.frames import digest_column, digest_rows, log_columns
+from meridian.node.measure.frames import digest_rows, log_columns
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.publication import Publication
 from meridian.primitives.ids import Address, network_id
@@ -34,25 +34,26 @@ class SealedJobs:
     """An epoch's jobs in order, with what was computed when they were admitted."""
 
     table: pa.Table
-    """The columns of `frames.log_columns` and ``batch_seed``."""
+    """The columns of `frames.log_columns`, ``batch_seed`` plain."""
     dropped: int
     """Jobs that stood twice: the first in the log counts."""
 
 
-def gather(schema: NetworkSchema, batches: Sequence[tuple[bytes, pa.Table]]) -> SealedJobs:
-    """Sort the jobs of all batches by (node key, job key).
+def gather(schema: NetworkSchema, groups: Sequence[pa.Table]) -> SealedJobs:
+    """Sort the jobs of all groups by (node key, job key).
 
     Args:
         schema: The network's schema.
-        batches: Seed and jobs of each batch, in log order.
+        groups: The jobs of each group, in log order, in the columns of `frames.log_columns`.
     """
-    columns = log_columns(schema)
-    parts = []
-    for seed, jobs in batches:
-        repeated = np.broadcast_to(np.frombuffer(seed, dtype=np.uint8), (jobs.num_rows, 32))
-        parts.append(jobs.append_column("batch_seed", digest_column(repeated)))
+    seeds = pa.field("batch_seed", DIGEST_TYPE, nullable=False)
+    parts = [
+        jobs.set_column(jobs.num_columns - 1, seeds, jobs.column("batch_seed").cast(DIGEST_TYPE))
+        for jobs in groups
+    ]
     if not parts:
-        empty = columns.append(pa.field("batch_seed", pa.binary(32))).empty_table()
+        columns = log_columns(schema)
+        empty = columns.set(len(columns) - 1, seeds).empty_table()
         return SealedJobs(empty, 0)
     table = pa.concat_tables(parts)
     keys = digest_rows(table.column("job_key"))

@@ -1,5 +1,6 @@
 """How long the averages of many evaluators' rows take: every method, weights of 64 and of 128 bits, some missing."""
 
+import argparse
 import os
 import sys
 import time
@@ -54,6 +55,12 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     started = time.process_time()
     value = call()
     return time.process_time() - started, value
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--rows", dest="evaluators", type=int, default=31)
+    parser.add_argument("--nodes", type=int, default=100_000)
 
 
 def measure(evaluators: int, nodes: int, missing_percent: int = 3) -> list[Result]:

@@ -1,5 +1,6 @@
 """How many jobs a processor second evaluates, and in how much memory: `saturn` from sealed segments, in many ways."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -188,6 +189,17 @@ def run_way(name: str, folder: Path, threads: int) -> Result:
         "rss_mib": peak_kb // 1024,
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--jobs", type=int, default=3_000_000)
+    parser.add_argument("--nodes", type=int, default=3_000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS)
+    parser.add_argument(
+        "--data", type=Path, help="keep the segments here; use them if they are there"
+    )
 
 
 def measure(

@@ -4,6 +4,7 @@ A round is made of columns: every station does its tasks, a few per cent of the 
 ways that the rules know. The plain version is the oracle of the tests, on the measurements of some of the stations.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -143,6 +144,13 @@ class Round:
 
 def _texts(values: list[str], numbers: np.ndarray) -> pa.Array:
     return pa.array(values).take(pa.array(numbers))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--measurements", type=int, default=1_000_000)
+    parser.add_argument("--stations", type=int, default=20_000)
+    parser.add_argument("--tasks", type=int, default=1_000)
 
 
 def measure(measurements: int, stations: int, tasks: int) -> Result:

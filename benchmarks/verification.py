@@ -4,6 +4,7 @@ Four evaluators decide through real replicas, and everything that they and the a
 chain is the tests' view in memory. All links must hold.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -277,6 +278,12 @@ def verify(epoch: Epoch) -> list[Link]:
     broken = [link for link in links if link.state is not State.HOLDS]
     assert not broken, broken
     return links
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--jobs", type=int, default=570_000)
+    parser.add_argument("--nodes", type=int, default=3_000)
 
 
 def measure(jobs: int, nodes: int) -> Result:

@@ -81,10 +81,15 @@ def node_leaf(row: bytes) -> bytes:
 
 def node_tree(node_rows: ByteMatrix, lanes: LaneKind) -> SumTree:
     """Return the tree over node rows (L1)."""
+    return SumTree(node_leaves(node_rows), NODE_NODE, lanes)
+
+
+def node_leaves(node_rows: ByteMatrix) -> ByteMatrix:
+    """Return the tree nodes of many node rows, shape (n, 56)."""
     leaves = np.empty((len(node_rows), NODE_BYTES), dtype=np.uint8)
     leaves[:, :HASH_BYTES] = sha256_rows(tag_rows(NODE_LEAF, node_rows))
     leaves[:, HASH_BYTES:] = node_rows[:, NODE_ROW_BYTES - (NODE_BYTES - HASH_BYTES) :]
-    return SumTree(leaves, NODE_NODE, lanes)
+    return leaves
 
 
 def node_tree_hash(nodes: Nodes, lanes: LaneKind) -> bytes:

@@ -152,11 +152,10 @@ def _rows_up_to(piece: Piece, bound: Key) -> int:
     names, at = node_indices(piece.table.column("node_id"))
     keys = [cached_node_key(name) for name in names]
     node, job = bound
-    before = int(np.searchsorted(at, sum(key < node for key in keys), side="left"))
+    place = sum(key < node for key in keys)
+    low, high = (int(end) for end in np.searchsorted(at, [place, place + 1]))
     if node not in keys:
-        return before
-    end = int(np.searchsorted(at, keys.index(node), side="right"))
-    low, high = before, end
+        return low
     while low < high:
         middle = (low + high) // 2
         if row_keys(piece.rows[middle : middle + 1])[0].tobytes() <= job:

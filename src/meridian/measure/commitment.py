@@ -57,8 +57,6 @@ class EpochCommitment:
     annotation: bytes
     """Count and lanes of the whole epoch, 24 bytes."""
     nodes: Nodes
-    rows: ByteMatrix
-    """The job rows in order, shape (n, 100)."""
 
     @property
     def n_nodes(self) -> int:
@@ -145,7 +143,6 @@ def commit_rows(
         root=committed_root(epoch, len(ids), top),
         annotation=top[HASH_BYTES:],
         nodes=nodes,
-        rows=rows,
     )
 
 

@@ -61,9 +61,7 @@ class Epoch:
         root = committed_root(EPOCH, len(ids), self.top.root)
         nodes = Nodes(tuple(ids), self.node_rows)
         annotation = (self.top.root if ids else EMPTY_ROOT)[32:]
-        self.commitment = EpochCommitment(
-            EPOCH, root, annotation, nodes, np.zeros((0, 100), np.uint8)
-        )
+        self.commitment = EpochCommitment(EPOCH, root, annotation, nodes)
 
     def level8(self, at: int) -> ByteMatrix:
         return level_above(JOB_ROWS.leaves(self.jobs[at]), JOB_ROWS.tag, LANES)

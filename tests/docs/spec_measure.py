@@ -10,7 +10,7 @@ from meridian.measure.commitment import committed_root, job_tree, node_leaf, nod
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import NodeRow
 from meridian.measure.receipt import RECEIPT, Batch, Receipt, SignedReceipt, batch_root_of
-from meridian.measure.row import JobRow, job_leaf, packed_fields, private_commitment
+from meridian.measure.row import JobRow, job_leaf, packed_fields, private_commitment, rebuild_rows
 from meridian.primitives import dagcbor, hashing, rfc6962
 from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
 from meridian.primitives.codec import Writer
@@ -20,7 +20,7 @@ from meridian.primitives.ids import NodeKey, address_text, job_key, node_key
 from meridian.primitives.keys import PrivateKey, recover
 from meridian.primitives.sumtree import EMPTY_ROOT, annotation, combine, fold
 
-ROWS = w.COMMITMENT.rows
+ROWS = rebuild_rows(w.SCHEMA, w.JOBS)
 A_ROWS = ROWS[:3]
 LANES = w.SCHEMA.lanes.kind
 

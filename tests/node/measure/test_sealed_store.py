@@ -143,7 +143,7 @@ def test_keys_that_somebody_ground_out_are_found_by_halving(tmp_path: Path) -> N
     epoch.commitment.nodes.rows[0, 60:] = root
     top = node_tree(epoch.commitment.nodes.rows, LANES).root
     commitment = EpochCommitment(
-        EPOCH, committed_root(EPOCH, 1, top), top[32:], epoch.commitment.nodes, rows
+        EPOCH, committed_root(EPOCH, 1, top), top[32:], epoch.commitment.nodes
     )
     epoch.commitment = commitment
     sealed = epoch.write(tmp_path)

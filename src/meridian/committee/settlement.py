@@ -7,6 +7,7 @@ between, the epoch is computed again on top of it. What the chain accepted is re
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.parameters import EvaluationParameters
@@ -34,9 +35,11 @@ class EpochTerms:
     pay: PayTerms = NO_PAY
     """The members' own shares of the budget."""
     aggregators: tuple[Address, ...] = ()
-    """Those whose commitment of the epoch stands."""
+    """Those whose commitment of the epoch counts."""
+    counted: Mapping[Address, int] = MappingProxyType({})
+    """How many of the epoch's jobs each of them contributed first."""
     annotation: bytes = bytes(24)
-    """What the commitment counted: jobs, and sums."""
+    """What is counted in the epoch: jobs, and sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,7 @@ class Settlement:
                 payees=terms.payees,
                 pay=terms.pay,
                 aggregators=terms.aggregators,
+                counted=terms.counted,
                 annotation=terms.annotation,
                 traces=traces,
             )

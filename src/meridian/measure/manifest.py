@@ -62,6 +62,17 @@ class InputRef:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfCommittedRef:
+    """A node that committed itself to the epoch before the aggregator did, as the chain said it."""
+
+    node_key: NodeKey
+    job_root: bytes
+    """The root node of its job tree, 56 bytes."""
+    segment: bytes
+    """Digest of the segment with its jobs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The manifest of one epoch of one aggregator."""
 
@@ -85,6 +96,8 @@ class Manifest:
     """Jobs that ended in an earlier epoch."""
     duplicates: int
     """Submissions of a job that was already accepted; none of them is in the segments."""
+    self_committed: tuple[SelfCommittedRef, ...] = ()
+    """Sorted by node key. A manifest that has some is of version 2, one without of version 1, with the same bytes as ever."""
 
     @property
     def jobs(self) -> int:
@@ -93,9 +106,13 @@ class Manifest:
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
+        listed = [
+            {"node": item.node_key, "root": item.job_root, "segment": item.segment}
+            for item in self.self_committed
+        ]
         return dagcbor.encode(
             {
-                "v": 1,
+                **({"v": 2, "self_committed": listed} if listed else {"v": 1}),
                 "network": self.network,
                 "network_id": self.network_id,
                 "epoch": self.epoch,
@@ -128,8 +145,8 @@ class Manifest:
             InvalidInput: With the key that is not acceptable.
         """
         document = dagcbor.decode(data)
-        if not isinstance(document, dict) or set(document) != _KEYS or document["v"] != 1:
-            raise InvalidInput("manifest", "it does not have the keys of a manifest of version 1")
+        if not isinstance(document, dict) or set(document) != _keys(document.get("v")):
+            raise InvalidInput("manifest", "it does not have the keys of a manifest")
         segments = _list(document, "segments", SEGMENTS_MAX)
         inputs = _list(document, "inputs", INPUTS_MAX)
         manifest = cls(
@@ -156,13 +173,28 @@ class Manifest:
             annotation=_bytes(document, "annotation", ANNOTATION_BYTES),
             late=_integer(document, "late"),
             duplicates=_integer(document, "duplicates"),
+            self_committed=tuple(
+                SelfCommittedRef(
+                    NodeKey(_bytes(item, "node", DIGEST_BYTES)),
+                    _bytes(item, "root", NODE_BYTES),
+                    _bytes(item, "segment", DIGEST_BYTES),
+                )
+                for item in _list({"self_committed": [], **document}, "self_committed", NODES_MAX)
+            ),
         )
+        listed = [item.node_key for item in manifest.self_committed]
+        if listed != sorted(set(listed)):
+            raise InvalidInput("self_committed", "they are not sorted by node key, each once")
         names = [item.name for item in manifest.inputs]
         if names != sorted(set(names)):
             raise InvalidInput("inputs", "they are not sorted by name, each once")
         if manifest.encode() != data:
-            raise InvalidInput("manifest", "it holds more than a manifest of version 1")
+            raise InvalidInput("manifest", "it holds more than a manifest of its version")
         return manifest
+
+
+def _keys(version: Any) -> frozenset[str]:
+    return _KEYS | {"self_committed"} if version == 2 else _KEYS
 
 
 def _bytes(document: Mapping[str, Any], key: str, width: int) -> bytes:

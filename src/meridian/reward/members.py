@@ -1,7 +1,7 @@
 """The pay of evaluators and aggregators: stated shares of an epoch's budget, as leaves of the claim tree like any other.
 
-Law: each pool is the floor of its share, what is left is the nodes' budget, and everybody in a pool gets the same
-floor. What a pool cannot split evenly is dust and stays with the contract; a pool without members stays there whole.
+Law: each pool is the floor of its share, what is left is the nodes' budget; evaluators get the same floor each, and
+aggregators the floor of their part by the jobs that they contributed and that count. What a pool cannot split evenly is dust and stays with the contract; a pool without members stays there whole.
 The contract `ReportProofs` recomputes the nodes' budget in the same way, so no remainder ever goes to the nodes.
 """
 
@@ -60,6 +60,7 @@ def member_pay(
     evaluators: Iterable[Address],
     aggregators: Iterable[Address],
     trust_ppm: Mapping[Address, int] = MappingProxyType({}),
+    counted: Mapping[Address, int] = MappingProxyType({}),
 ) -> tuple[tuple[Address, int], ...]:
     """Return what each member gets, ascending by account; an account in both pools gets both shares.
 
@@ -70,12 +71,17 @@ def member_pay(
         evaluators: The members whose row counted in the decided block.
         aggregators: Those whose commitment of the epoch stands.
         trust_ppm: How much of its even share an evaluator gets, millionths; all of it by default.
+        counted: How many of the jobs that count each aggregator contributed: their pool is split by it. Where no job
+            counts, it is split evenly.
     """
     voices, publishers = set(evaluators), set(aggregators)
     pay = {
         account: parts.evaluators // len(voices) * trust_ppm.get(account, MILLION) // MILLION
         for account in voices
     }
-    for account in publishers:
-        pay[account] = pay.get(account, 0) + parts.aggregators // len(publishers)
+    jobs = {account: counted.get(account, 0) for account in publishers}
+    if not any(jobs.values()):
+        jobs = dict.fromkeys(publishers, 1)
+    for account, own in jobs.items():
+        pay[account] = pay.get(account, 0) + parts.aggregators * own // sum(jobs.values())
     return tuple((account, amount) for account, amount in sorted(pay.items()) if amount)

@@ -226,7 +226,7 @@ def decide(epoch: Epoch, given: EpochInput, observation: Observation) -> None:
         parameters=DEFINITION.parameters,
         budget_atto=BUDGET,
         payees={NodeKey(k): to for k, to in zip(given.node_keys, given.payees, strict=True)},
-        aggregators=(AGGREGATOR,),
+        aggregators={AGGREGATOR: 1},
         annotation=committed.annotation,
     )
     context = Context(DOMAIN, NETWORK.network_id, FIRST_EPOCH, chain.members)

@@ -33,14 +33,23 @@ def test_shares_of_more_than_everything_are_refused():
 
 
 def test_all_of_a_pool_get_the_same_floor_and_who_is_in_both_gets_both():
-    evaluators, aggregators = ACCOUNTS[:3], ACCOUNTS[2:4]
+    evaluators, aggregators = ACCOUNTS[:3], dict.fromkeys(ACCOUNTS[2:4], 0)
     pay = dict(member_pay(BudgetParts(0, 100, 41), evaluators, aggregators))
     assert list(pay.values()) == [33, 33, 53, 20]
     assert list(pay) == ACCOUNTS[:4]
 
 
 def test_a_pool_without_members_pays_nobody():
-    assert member_pay(BudgetParts(900, 50, 50), [], []) == ()
+    assert member_pay(BudgetParts(900, 50, 50), [], {}) == ()
+
+
+def test_aggregators_are_paid_by_the_jobs_that_count_and_that_they_contributed_first():
+    jobs = dict(zip(ACCOUNTS, (30, 0, 10), strict=False))
+    assert member_pay(BudgetParts(0, 0, 1001), [], jobs) == (
+        (ACCOUNTS[0], 750),
+        (ACCOUNTS[2], 250),
+    )
+    assert member_pay(BudgetParts(0, 0, 1001), [], {ACCOUNTS[1]: 7}) == ((ACCOUNTS[1], 1001),)
 
 
 def test_the_key_of_a_member_is_that_of_the_specification():
@@ -54,7 +63,7 @@ def test_the_key_of_a_member_is_that_of_the_specification():
         lambda pair: sum(pair) <= MILLION
     ),
     evaluators=st.sets(st.sampled_from(ACCOUNTS)),
-    aggregators=st.sets(st.sampled_from(ACCOUNTS)),
+    aggregators=st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 1000)),
 )
 def test_nothing_is_made_and_at_most_one_unit_a_member_is_dust(
     budget, shares, evaluators, aggregators

@@ -277,7 +277,7 @@ def test_evaluators_and_aggregators_are_paid_from_their_shares_and_the_nodes_fro
         expected=header(PARAMETERS),
         payees=PAYEES,
         pay=PayTerms(100_000, 50_000),
-        aggregators=[aggregator],
+        aggregators={aggregator: 0},
     )
     parts = split_budget(BUDGET, PayTerms(100_000, 50_000))
     assert outcome.allocated == parts.nodes

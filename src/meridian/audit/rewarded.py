@@ -57,7 +57,7 @@ def _outcome(case: Case, previous: Ledger) -> Outcome:
         expected=case.header,
         payees=case.payees,
         pay=chain.pay(case.epoch),
-        aggregators=(case.committed.aggregator,),
+        aggregators={case.committed.aggregator: 1},
         annotation=case.committed.annotation,
         traces=case.traces,
     )

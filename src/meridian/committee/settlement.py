@@ -6,8 +6,7 @@ between, the epoch is computed again on top of it. What the chain accepted is re
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.parameters import EvaluationParameters
@@ -34,10 +33,8 @@ class EpochTerms:
     """How the contracts recompute a node's weight from the commitment alone; 0: not at all (`Terms.rule`)."""
     pay: PayTerms = NO_PAY
     """The members' own shares of the budget."""
-    aggregators: tuple[Address, ...] = ()
-    """Those whose commitment of the epoch counts."""
-    counted: Mapping[Address, int] = MappingProxyType({})
-    """How many of the epoch's jobs each of them contributed first."""
+    aggregators: Mapping[Address, int] = field(default_factory=dict)
+    """Account of each whose commitment counts -> how many of the epoch's jobs it contributed first."""
     annotation: bytes = bytes(24)
     """What is counted in the epoch: jobs, and sums."""
 
@@ -221,7 +218,6 @@ class Settlement:
                 payees=terms.payees,
                 pay=terms.pay,
                 aggregators=terms.aggregators,
-                counted=terms.counted,
                 annotation=terms.annotation,
                 traces=traces,
             )

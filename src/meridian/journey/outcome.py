@@ -113,7 +113,7 @@ def read_epoch(
         expected=header,
         payees=payees,
         pay=PayTerms(*view.pay_terms(report.epoch)[1:]),
-        aggregators=(commitment.aggregator,),
+        aggregators={commitment.aggregator: 1},
         annotation=commitment.annotation,
         traces=Traces(
             {record.members[row.member]: row.opening.trace_root for row in block.rows},

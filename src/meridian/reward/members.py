@@ -58,9 +58,8 @@ def pay_key(account: Address) -> NodeKey:
 def member_pay(
     parts: BudgetParts,
     evaluators: Iterable[Address],
-    aggregators: Iterable[Address],
+    aggregators: Mapping[Address, int],
     trust_ppm: Mapping[Address, int] = MappingProxyType({}),
-    counted: Mapping[Address, int] = MappingProxyType({}),
 ) -> tuple[tuple[Address, int], ...]:
     """Return what each member gets, ascending by account; an account in both pools gets both shares.
 
@@ -69,19 +68,16 @@ def member_pay(
     Args:
         parts: The split budget.
         evaluators: The members whose row counted in the decided block.
-        aggregators: Those whose commitment of the epoch stands.
+        aggregators: Account of each whose commitment counts -> how many of the jobs that count it contributed first. The
+            pool is split by that, and evenly where no job counts.
         trust_ppm: How much of its even share an evaluator gets, millionths; all of it by default.
-        counted: How many of the jobs that count each aggregator contributed: their pool is split by it. Where no job
-            counts, it is split evenly.
     """
-    voices, publishers = set(evaluators), set(aggregators)
+    voices = set(evaluators)
     pay = {
         account: parts.evaluators // len(voices) * trust_ppm.get(account, MILLION) // MILLION
         for account in voices
     }
-    jobs = {account: counted.get(account, 0) for account in publishers}
-    if not any(jobs.values()):
-        jobs = dict.fromkeys(publishers, 1)
+    jobs = aggregators if any(aggregators.values()) else dict.fromkeys(aggregators, 1)
     for account, own in jobs.items():
         pay[account] = pay.get(account, 0) + parts.aggregators * own // sum(jobs.values())
     return tuple((account, amount) for account, amount in sorted(pay.items()) if amount)

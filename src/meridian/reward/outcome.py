@@ -144,8 +144,7 @@ def compute_outcome(
     expected: RowHeader,
     payees: Mapping[NodeKey, Address],
     pay: PayTerms = NO_PAY,
-    aggregators: Sequence[Address] = (),
-    counted: Mapping[Address, int] = MappingProxyType({}),
+    aggregators: Mapping[Address, int] = MappingProxyType({}),
     annotation: bytes = bytes(24),
     traces: Traces | None = None,
 ) -> Outcome:
@@ -160,8 +159,7 @@ def compute_outcome(
         expected: The header that every row must have.
         payees: Node key -> payee of the committed nodes, from the ``nodes`` artefact. Of nodes only these are paid.
         pay: The evaluators' and aggregators' own shares of the budget.
-        aggregators: Those whose commitment of the epoch counts.
-        counted: How many of the epoch's jobs each of them contributed first.
+        aggregators: Account of each whose commitment counts -> how many of the epoch's jobs it contributed first.
         annotation: What is counted in the epoch: jobs u64, then 16 bytes of sums.
         traces: The trace roots in the block and our own work; without them nobody's work is checked.
 
@@ -192,7 +190,7 @@ def compute_outcome(
     verdict_root = _most_attested(readable.values())
     unproved = () if traces is None else traces.unproved(readable, verdict_root)
     trust = {row.member: row.trust_ppm for row in judged} | dict.fromkeys(unproved, 0)
-    pays = member_pay(parts, readable, aggregators, trust, counted)
+    pays = member_pay(parts, readable, aggregators, trust)
     paid = {key: (payees[key], amount) for key, amount in amounts.items() if amount}
     paid |= {pay_key(account): (account, amount) for account, amount in pays}
     return Outcome(

@@ -135,7 +135,7 @@ def _terms(
         payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
         rule=view.rule(epoch),
         pay=PayTerms(*view.pay_terms(epoch)[1:]),
-        aggregators=(commitment.aggregator,),
+        aggregators={commitment.aggregator: 1},
         annotation=commitment.annotation,
     )
 

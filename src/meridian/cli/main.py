@@ -1,6 +1,7 @@
 """The `meridian` command."""
 
 import importlib
+import os
 import sys
 from typing import Any, Final
 
@@ -53,6 +54,10 @@ COMMANDS: Final = {
 """Where each command is. Its module is imported when it is asked for: all together take three times as long as one."""
 
 
+KERNEL_VARIABLE: Final = "MERIDIAN_SHA256"
+"""Forces the kernel of bulk hashing: ``hashlib``, or one of `hashing.KERNELS`."""
+
+
 class Group(click.Group):
     """Loads a command when it is asked for, and turns our errors into one line on standard error and their exit code."""
 
@@ -69,6 +74,8 @@ class Group(click.Group):
         kwargs["standalone_mode"] = False
         bound_recursion()
         try:
+            if kernel := os.environ.get(KERNEL_VARIABLE):
+                importlib.import_module("meridian.primitives.hashing").force(kernel)
             code = super().main(*args, **kwargs)
         except click.exceptions.Exit as ended:
             sys.exit(ended.exit_code)

@@ -35,7 +35,6 @@ from meridian.primitives.hashing import (
     NODE_NODE,
     ByteMatrix,
     sha256_rows,
-    tag_rows,
     tagged,
 )
 from meridian.primitives.ids import Address, node_key
@@ -85,7 +84,7 @@ def node_tree(node_rows: ByteMatrix, lanes: LaneKind) -> SumTree:
 def node_leaves(node_rows: ByteMatrix) -> ByteMatrix:
     """Return the tree nodes of many node rows, shape (n, 56)."""
     leaves = np.empty((len(node_rows), NODE_BYTES), dtype=np.uint8)
-    leaves[:, :HASH_BYTES] = sha256_rows(tag_rows(NODE_LEAF, node_rows))
+    sha256_rows(node_rows, NODE_LEAF, leaves)
     leaves[:, HASH_BYTES:] = node_rows[:, NODE_ROW_BYTES - (NODE_BYTES - HASH_BYTES) :]
     return leaves
 

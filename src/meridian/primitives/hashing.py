@@ -7,10 +7,17 @@ without it). Plain SHA-256 names content (objects, node and job keys, network id
 
 import hashlib
 import struct
-from typing import Final
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from meridian.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from meridian.primitives.kernels.bulk import Bulk
 
 LOG_LEAF: Final = 0x00  # RFC 6962 leaf of the epoch log (L0)
 LOG_NODE: Final = 0x01  # RFC 6962 inner node of the epoch log
@@ -67,6 +74,27 @@ ByteMatrix = npt.NDArray[np.uint8]
 """Rows of bytes: shape (number of rows, bytes of a row)."""
 
 
+HASHLIB: Final = "hashlib"
+KERNELS: Final = ("lanes-16", "lanes-8", "lanes-4")
+"""The compiled kernels, by the number of messages that they hash at a time."""
+_PREPARE_ROWS: Final = 100_000
+"""Work on so many rows is worth loading the kernels for."""
+_KERNEL_ROWS: Final = 4
+"""Fewer rows than this are not worth calling them for."""
+
+
+@dataclass(slots=True)
+class _State:
+    """Which kernel this process uses."""
+
+    forced: str | None = None
+    bulk: "Bulk | None" = None
+    is_settled: bool = False
+
+
+_state: Final = _State()
+
+
 def sha256(*parts: bytes) -> bytes:
     """Return the SHA-256 of the parts put one behind the other."""
     state = hashlib.sha256()
@@ -80,20 +108,80 @@ def tagged(tag: int, *parts: bytes) -> bytes:
     return sha256(bytes((tag,)), *parts)
 
 
-def sha256_rows(rows: ByteMatrix) -> ByteMatrix:
+def force(kernel: str | None) -> None:
+    """Choose the kernel that `prepare` loads: ``hashlib``, or one of `KERNELS`; None for the best one.
+
+    Raises:
+        InvalidInput: If there is none of that name.
+    """
+    if kernel not in (None, HASHLIB, *KERNELS):
+        raise InvalidInput("kernel", f"{kernel!r} is not one of {HASHLIB}, {', '.join(KERNELS)}")
+    _state.forced, _state.bulk, _state.is_settled = kernel, None, False
+
+
+def prepare() -> str:
+    """Load the compiled kernels, once; before that, and where they cannot be used, hashlib does the work.
+
+    Takes about half a second, and a few seconds where numba has not compiled them before. May be called in a thread.
+    A kernel that cannot be loaded, or does not agree with hashlib, is warned of and not used.
+
+    Returns:
+        The name of what is in use now.
+    """
+    if not _state.is_settled:
+        _state.bulk = None if _state.forced == HASHLIB else _load(_state.forced)
+        _state.is_settled = True
+    return _state.bulk.name if _state.bulk else HASHLIB
+
+
+def bulk(count: int) -> "Bulk | None":
+    """Return the compiled kernels for work on `count` rows, or None where hashlib should do it."""
+    if count >= _PREPARE_ROWS:
+        prepare()
+    return _state.bulk if count >= _KERNEL_ROWS else None
+
+
+def _load(name: str | None) -> "Bulk | None":
+    try:
+        from meridian.primitives.kernels.bulk import Bulk, best_name  # noqa: PLC0415  (numba)
+        from meridian.primitives.kernels.self_test import passes  # noqa: PLC0415
+
+        found = Bulk.load(name or best_name())
+        if passes(found):
+            return found
+        reason = f"the kernel {found.name} does not agree with hashlib"
+    except Exception as error:  # noqa: BLE001  (whatever keeps a compiler from working, the answer is the same)
+        reason = f"{type(error).__name__}: {error}"
+    warnings.warn(f"SHA-256 stays with hashlib: {reason}", RuntimeWarning, stacklevel=4)
+    return None
+
+
+def sha256_rows(
+    rows: ByteMatrix, tag: int | None = None, out: ByteMatrix | None = None
+) -> ByteMatrix:
     """Hash every row of a byte matrix: the one bulk kernel of the commitment.
 
     Args:
         rows: Shape (n, width), any n including 0.
+        tag: A domain tag that stands before each row.
+        out: Where the digests go: the first 32 bytes of its n rows. By default a new matrix.
 
     Returns:
         Shape (n, 32).
     """
     count, width = rows.shape
-    digest = hashlib.sha256
-    pieces = struct.iter_unpack(f"{width}s", rows.tobytes()) if count else ()
-    joined = b"".join([digest(piece).digest() for (piece,) in pieces])
-    return np.frombuffer(joined, dtype=np.uint8).reshape(count, DIGEST_BYTES)
+    if out is None:
+        out = np.empty((count, DIGEST_BYTES), dtype=np.uint8)
+    kernels = bulk(count)
+    if kernels is not None:
+        kernels.rows(rows, tag, out)
+    elif count:
+        prefix = b"" if tag is None else bytes((tag,))
+        digest = hashlib.sha256
+        pieces = struct.iter_unpack(f"{width}s", rows.tobytes()) if width else [(b"",)] * count
+        joined = b"".join([digest(prefix + piece).digest() for (piece,) in pieces])
+        out[:, :DIGEST_BYTES] = np.frombuffer(joined, dtype=np.uint8).reshape(count, DIGEST_BYTES)
+    return out[:, :DIGEST_BYTES]
 
 
 def tag_rows(tag: int, *columns: ByteMatrix) -> ByteMatrix:

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from meridian.errors import InvalidInput
-from meridian.primitives.hashing import EMPTY_TREE, ByteMatrix, sha256_rows, tag_rows, tagged
+from meridian.primitives.hashing import EMPTY_TREE, ByteMatrix, bulk, sha256_rows, tagged
 
 HASH_BYTES: Final = 32
 ANNOTATION_BYTES: Final = 24
@@ -125,16 +126,58 @@ class SumTree:
 
 
 def parent_level(level: ByteMatrix, tag: int, lanes: LaneKind) -> ByteMatrix:
-    """Return the next level up: pairs combined, an odd last node promoted."""
-    pairs = len(level) // 2
-    left, right = level[0 : 2 * pairs : 2], level[1 : 2 * pairs : 2]
-    parents = np.empty((pairs + len(level) % 2, NODE_BYTES), dtype=np.uint8)
-    parents[:pairs, :HASH_BYTES] = sha256_rows(tag_rows(tag, left, right))
-    parents[:pairs, HASH_BYTES:] = add_annotations(
-        left[:, HASH_BYTES:], right[:, HASH_BYTES:], lanes
+    """Return the next level up: pairs combined, an odd last node promoted.
+
+    Raises:
+        InvalidInput: If a sum overflows.
+    """
+    return parent_levels(level, np.array([len(level)]), tag, lanes)
+
+
+def parent_levels(
+    level: ByteMatrix, sizes: npt.NDArray[np.int64], tag: int, lanes: LaneKind
+) -> ByteMatrix:
+    """Return the next level of many trees at once.
+
+    Args:
+        level: Their nodes, one tree behind the other.
+        sizes: How many nodes each tree has here.
+        tag: The domain tag of inner nodes.
+        lanes: What the lanes mean.
+
+    Returns:
+        ``(size + 1) // 2`` nodes for each tree.
+
+    Raises:
+        InvalidInput: If a sum overflows.
+    """
+    kernels = bulk(len(level))
+    if kernels is None:
+        return _parents_by_hashlib(level, sizes, tag, lanes)
+    parents, overflows = kernels.level(level, sizes, tag, wide=lanes is LaneKind.U128)
+    if overflows:
+        raise InvalidInput("annotation", "a sum in the tree overflows its lane")
+    return parents
+
+
+def _parents_by_hashlib(
+    level: ByteMatrix, sizes: npt.NDArray[np.int64], tag: int, lanes: LaneKind
+) -> ByteMatrix:
+    odd = (sizes & 1).astype(np.bool_)
+    above = (sizes + 1) >> 1
+    is_promoted = np.zeros(len(level), dtype=np.bool_)
+    is_promoted[(np.cumsum(sizes) - 1)[odd]] = True
+    is_odd_parent = np.zeros(int(above.sum()), dtype=np.bool_)
+    is_odd_parent[(np.cumsum(above) - 1)[odd]] = True
+    pairs = level[~is_promoted].reshape(-1, 2 * NODE_BYTES)
+    combined = np.empty((len(pairs), NODE_BYTES), dtype=np.uint8)
+    sha256_rows(pairs, tag, combined)
+    combined[:, HASH_BYTES:] = add_annotations(
+        pairs[:, HASH_BYTES:NODE_BYTES], pairs[:, NODE_BYTES + HASH_BYTES :], lanes
     )
-    if len(level) % 2:
-        parents[pairs] = level[-1]
+    parents = np.empty((len(is_odd_parent), NODE_BYTES), dtype=np.uint8)
+    parents[~is_odd_parent] = combined
+    parents[is_odd_parent] = level[is_promoted]
     return parents
 
 

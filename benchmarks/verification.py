@@ -29,10 +29,10 @@ from meridian.evaluate.row import RowHeader
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
-from meridian.measure.epoch_log import verifier_of
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import node_indices
 from meridian.measure.row import job_keys, private_commitments
+from meridian.measure.signed_note import verifier_of
 from meridian.networks.definition import BATCH_RECORDS
 from meridian.networks.generator import EPOCH_SECONDS, FIRST_EPOCH, GENESIS_S, Draws
 from meridian.networks.saturn import DEFINITION, SCHEMA
@@ -41,6 +41,7 @@ from meridian.node.chain_view import AcceptedReport, Commitment
 from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.measure.frames import digest_column, log_columns
 from meridian.node.measure.publication import Publication
+from meridian.node.measure.published_log import PublishedLog, SignedState
 from meridian.node.measure.seal import gather, publish_epoch, record_of
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.eip712 import Domain
@@ -158,7 +159,9 @@ def publish(root: Path, publication: Publication, manifest: Manifest) -> Epoch:
 
     index = {"epoch": FIRST_EPOCH, "manifest": cid_text(manifest.digest)}
     publication.write_index(FIRST_EPOCH, index)
-    publication.append_log(0, record_of(manifest).encode(), "log.saturn", LOG_SEED)
+    state = SignedState(root / "log.signed")
+    log = PublishedLog(publication.root / "log", state, "log.saturn", LOG_SEED)
+    log.append(0, record_of(manifest).encode())
     publication.put(DEFINITION.parameters.encode())
     for layer in DEFINITION.layer_bundles.values():
         publication.put(layer)

@@ -31,9 +31,11 @@ from meridian.evaluate.verdict_document import verdict_document
 from meridian.evaluate.verdicts import evaluation_leaves
 from meridian.measure.columns import segment_columns, write_segment
 from meridian.measure.commitment import commit_epoch, load_epoch
-from meridian.measure.epoch_log import EpochRecord, checkpoint_of, verifier_of
+from meridian.measure.epoch_log import EpochRecord, checkpoint_of
 from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.schema import Field, Lanes, NetworkSchema
+from meridian.measure.signed_note import verifier_of
+from meridian.measure.tiles import bundles_of, encode_bundle
 from meridian.node.audit_sources import PublishedSource
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of
@@ -225,9 +227,10 @@ class World:
         """Replace the published log by one with these entries."""
         folder = self.root / MEASURE / "log"
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "entries").mkdir(parents=True)
-        for index, entry in enumerate(entries):
-            (folder / "entries" / f"{index:08d}").write_bytes(entry)
+        for tile in bundles_of(len(entries)):
+            path = folder / tile.path
+            path.parent.mkdir(parents=True)
+            path.write_bytes(encode_bundle(entries))
         (folder / "checkpoint").write_bytes(checkpoint_of("log.testnet", entries).sign(seed))
 
 

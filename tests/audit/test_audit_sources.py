@@ -17,7 +17,6 @@ from audit.audit_world import (
     EVALUATORS,
     FIRST_EPOCH,
     GENESIS_S,
-    LOG_SEED,
     MEASURE,
     NETWORK,
     NODE_IDS,
@@ -45,12 +44,12 @@ from meridian.errors import NotFound, RemoteFault
 from meridian.evaluate.registry import function_named
 from meridian.measure.commitment import node_tree_hash
 from meridian.measure.manifest import Nodes
+from meridian.measure.tiles import encode_bundle
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import network_values, open_source
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
-from meridian.node.durable_file import READ_MAX_BYTES
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.eip712 import Domain
@@ -298,15 +297,20 @@ def test_a_log_that_cannot_be_read_has_no_entries(pristine: World, tmp_path: Pat
     world = pristine.copied_to(tmp_path)
     whole = world.source.logs()[0].entries
     assert len(whole) == 2
-    (tmp_path / MEASURE / "log" / "entries" / ".0.tmp").write_bytes(b"x")
+    bundles = tmp_path / MEASURE / "log" / "tile" / "entries"
+    (bundles / "000.p" / ".2.tmp").write_bytes(b"x")
     assert world.source.logs()[0].entries == whole
-    with (tmp_path / MEASURE / "log" / "entries" / "00000001").open("wb") as file:
-        file.truncate(READ_MAX_BYTES + 1)
-    assert world.source.logs()[0].entries == ()
+    filled = encode_bundle([*whole, *[b"later"] * 254])
+    (bundles / "000").write_bytes(filled)
+    (bundles / "000.p" / "2").rename(tmp_path / "2")
+    assert world.source.logs()[0].entries == whole
+    for damaged in (filled[:-1], bytes(1 << 25), b""):
+        (bundles / "000").write_bytes(damaged)
+        assert world.source.logs()[0].entries == ()
     assert first_broken(verify_epoch_evidence(world.source, 8)).name == "epoch-log"
-    shutil.rmtree(tmp_path / MEASURE / "log" / "entries")
+    shutil.rmtree(bundles)
     assert world.source.logs()[0].entries == ()
-    (tmp_path / MEASURE / "log" / "entries").write_bytes(b"\x00\x03abc")
+    bundles.write_bytes(b"\x00\x03abc")
     assert world.source.logs()[0].entries == ()
     (tmp_path / MEASURE / "log" / "checkpoint").unlink()
     assert world.source.logs() == []
@@ -316,6 +320,3 @@ def test_a_publication_without_a_log_has_no_folder_for_one(tmp_path: Path) -> No
     publication = Publication(tmp_path)
     publication.put(b"an artefact")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs", "objects"]
-    publication.append_log(0, b"entry", "log.testnet", LOG_SEED)
-    assert (tmp_path / "log" / "entries" / "00000000").read_bytes() == b"entry"
-    assert (tmp_path / "log" / "checkpoint").is_file()

@@ -5,7 +5,7 @@ import numpy as np
 import spec_world as w
 from spec_layout import Cbor, Example, Json, Layout, Values, layout
 
-from meridian.measure import epoch_log, record, times
+from meridian.measure import epoch_log, record, signed_note, times
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import NodeRow
@@ -177,7 +177,7 @@ def commitments() -> dict[str, Example]:
     log = [sha256(b"an earlier entry"), entry]
     checkpoint = epoch_log.checkpoint_of("example.org/meridian", log)
     note = checkpoint.sign(w.LOG_SEED)
-    verifier = epoch_log.verifier_of("example.org/meridian", w.LOG_SEED)
+    verifier = signed_note.verifier_of("example.org/meridian", w.LOG_SEED)
     assert epoch_log.verify_log(note, log, verifier) == checkpoint
     return {
         "node-row": layout(

@@ -31,7 +31,7 @@ from meridian.ephemera.messages import (
 from meridian.evaluate import aggregate, function, inputs, parameters, row
 from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.registry import FUNCTIONS
-from meridian.measure import admission, columns, epoch_log, explain, manifest, record, schema
+from meridian.measure import admission, columns, explain, manifest, record, schema, signed_note
 from meridian.node import link_connection, link_frames, network_file
 from meridian.node.ephemera import address_hints
 from meridian.node.link_peers import PEERS_MAX
@@ -368,7 +368,7 @@ LIMITS = [
     (3, f"At most {manifest.NODES_MAX:,} nodes"),
     (3, f"at most {manifest.SEGMENTS_MAX}, in order"),
     (3, f"at most {manifest.INPUTS_MAX}, sorted by name"),
-    (3, f"at most {epoch_log.SIGNATURES_MAX} in all"),
+    (3, f"at most {signed_note.SIGNATURES_MAX} in all"),
     (4, f"at most {http.BODY_BYTES_MAX >> 20} MiB and {record.RECORDS_MAX:,} records"),
     (4, f"have at most {manifest.INPUT_NAME_BYTES_MAX} bytes"),
     (5, f"at most {inputs.INPUTS_MAX}, with names of 1 to {inputs.NAME_BYTES_MAX} bytes"),

@@ -15,17 +15,14 @@ from meridian.errors import InvalidInput
 from meridian.measure.epoch_log import (
     Checkpoint,
     EpochRecord,
-    Verifier,
     checkpoint_of,
     open_checkpoint,
-    open_note,
-    sign_note,
-    verifier_of,
     verify_log,
 )
 from meridian.measure.receipt import Batch, Receipt, SignedReceipt, batch_root_of
 from meridian.measure.record import decode_ndjson
 from meridian.measure.row import rebuild_rows
+from meridian.measure.signed_note import Note, Verifier, open_note, sign_text, verifier_of
 from meridian.primitives import rfc6962
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, address_text, network_id, node_key
@@ -217,7 +214,7 @@ def test_outside_notes_and_keys_are_ours_too() -> None:
         "KvqfqdngotpRZb6KE6RyyBwJnAM=\n"
     )
     note = f"{text}\n{line}".encode()
-    assert sign_note(text, "PeterNeumann", seed) == note
+    assert Note(text, (sign_text(text, "PeterNeumann", seed),)).encode() == note
     verifier = verifier_of("PeterNeumann", seed)
     assert verifier.key_id.hex() == "c74f20a3"
     assert open_note(note, verifier) == text
@@ -270,7 +267,7 @@ def test_signatures_of_unknown_keys_are_passed_over_and_wrong_ones_of_known_keys
         note + "\n",
         note.replace("\u2014", "-"),
         note + "\u2014 a b c\n",
-        note + "\u2014 x " + "A" * 70_000,
+        note + "\u2014 x " + "A" * 140_000,
         note + f"\u2014 w {witness}\n" * 70,
     ):
         with pytest.raises(InvalidInput):

@@ -13,9 +13,10 @@ from meridian.measure.columns import read_segment
 from meridian.measure.commitment import join_segments, load_nodes, verify_epoch
 from meridian.measure.epoch import Calendar
 from meridian.measure.epoch_digest import NO_DIGEST, fold_commitment, fold_self, fold_void
-from meridian.measure.epoch_log import EpochRecord, Verifier, open_checkpoint, verify_log
+from meridian.measure.epoch_log import EpochRecord, open_checkpoint, verify_log
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.signed_note import Verifier
 from meridian.primitives import rfc6962
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.ids import Address, NodeKey, address_text

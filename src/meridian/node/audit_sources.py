@@ -19,9 +19,11 @@ from meridian.audit.source import Copy, LogCopy, Pointer, standing_commitments
 from meridian.contracts.events import Committed
 from meridian.errors import InvalidInput, MeridianError, RemoteFault
 from meridian.evaluate.own_functions import RunPython
+from meridian.measure.epoch_log import stated_size
+from meridian.measure.signed_note import NOTE_BYTES_MAX
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
-from meridian.node.measure.publication import read_log_entries
+from meridian.node.measure.published_log import read_log_entries
 from meridian.node.network_file import NetworkFile
 from meridian.node.sandbox.runner import PythonSandbox
 from meridian.primitives.cid import cid_text, parse_cid
@@ -106,10 +108,9 @@ class PublishedSource:
         for folder in self._publications:
             checkpoint = folder / "log" / "checkpoint"
             if checkpoint.is_file():
-                entries = _log_entries(folder / "log")
-                found.append(
-                    LogCopy(self._name(checkpoint), _read(checkpoint, INDEX_BYTES_MAX), entries)
-                )
+                note = _read(checkpoint, NOTE_BYTES_MAX)
+                entries = _log_entries(folder / "log", note)
+                found.append(LogCopy(self._name(checkpoint), note, entries))
         return found
 
     def _name(self, path: Path) -> str:
@@ -134,10 +135,10 @@ def _read(path: Path, limit: int) -> bytes:
         return b""
 
 
-def _log_entries(folder: Path) -> tuple[bytes, ...]:
+def _log_entries(folder: Path, note: bytes) -> tuple[bytes, ...]:
     """Return the entries of a published epoch log; none where they cannot be read, and the checkpoint will not fit."""
     try:
-        return read_log_entries(folder)
+        return read_log_entries(folder, stated_size(note))
     except MeridianError:
         return ()
 

@@ -13,11 +13,15 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from meridian.audit import source as plain
 from meridian.errors import InvalidInput, NotFound, RemoteFault
+from meridian.measure.epoch_log import stated_size
+from meridian.measure.signed_note import NOTE_BYTES_MAX
+from meridian.measure.tiles import Tile
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import (
     INDEX_BYTES_MAX,
@@ -26,7 +30,8 @@ from meridian.node.audit_sources import (
     network_values,
 )
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
-from meridian.node.measure.publication import ENTRIES_MAX
+from meridian.node.durable_file import read_whole
+from meridian.node.measure.published_log import entries_from
 from meridian.node.network_file import FILE_NAME, NetworkFile
 from meridian.primitives.cid import cid_text
 
@@ -137,13 +142,18 @@ class RemoteSource(PublishedSource):
     def logs(self) -> list[plain.LogCopy]:
         """Return the published epoch logs."""
         for publication in self._names:
-            if not self._files.fetch(f"{publication}/log/checkpoint", INDEX_BYTES_MAX):
-                continue
-            for index in range(ENTRIES_MAX):
-                name = f"{publication}/log/entries/{index:08d}"
-                if not self._files.fetch(name, INDEX_BYTES_MAX):
-                    break
+            name = f"{publication}/log/checkpoint"
+            if self._files.fetch(name, NOTE_BYTES_MAX):
+                note = read_whole(self._files.root / name, NOTE_BYTES_MAX + 1)
+                with contextlib.suppress(InvalidInput, NotFound):  # then the link is broken
+                    entries_from(stated_size(note), partial(self._bundle, publication))
         return super().logs()
+
+    def _bundle(self, publication: str, tile: Tile) -> bytes:
+        name = f"{publication}/log/{tile.path}"
+        if not self._files.fetch(name, tile.bytes_max):
+            raise NotFound(f"{name}: not published")
+        return read_whole(self._files.root / name, tile.bytes_max)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def node_hash(left: bytes, right: bytes, tag: int = LOG_NODE) -> bytes:
     return tagged(tag, left, right)
 
 
-def _split(size: int) -> int:
+def split(size: int) -> int:
     """Return the largest power of two smaller than `size`."""
     return 1 << ((size - 1).bit_length() - 1)
 
@@ -32,36 +32,58 @@ def root(leaves: Sequence[bytes], tag: int = LOG_NODE) -> bytes:
         return EMPTY_TREE
     if len(leaves) == 1:
         return leaves[0]
-    middle = _split(len(leaves))
+    middle = split(len(leaves))
     return node_hash(root(leaves[:middle], tag), root(leaves[middle:], tag), tag)
 
 
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Return whose subtrees' roots prove leaf `index` of a tree: ranges of leaves, from the leaf up.
+
+    Source: RFC 9162 section 2.1.3.1.
+    """
+    if not 0 <= index < size:
+        raise InvalidInput("index", f"{index} is outside a tree of {size} leaves")
+    start, end, ranges = 0, size, []
+    while end - start > 1:
+        middle = start + split(end - start)
+        if index < middle:
+            ranges.append((middle, end))
+            end = middle
+        else:
+            ranges.append((start, middle))
+            start = middle
+    return ranges[::-1]
+
+
+def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Return whose subtrees' roots prove that a tree extends its first `old_size` leaves.
+
+    Source: RFC 9162 section 2.1.4.1.
+    """
+    if not 0 < old_size <= size:
+        raise InvalidInput("old_size", f"{old_size} is not in 1..{size}")
+    start, end, ranges = 0, size, []
+    while old_size < end:
+        middle = start + split(end - start)
+        if old_size <= middle:
+            ranges.append((middle, end))
+            end = middle
+        else:
+            ranges.append((start, middle))
+            start = middle
+    if start:  # else the old tree is a whole subtree of the new one, and its root is known
+        ranges.append((start, end))
+    return ranges[::-1]
+
+
 def inclusion_path(leaves: Sequence[bytes], index: int, tag: int = LOG_NODE) -> list[bytes]:
-    """Return the proof that leaf `index` is in the tree (RFC 9162 section 2.1.3.1)."""
-    if not 0 <= index < len(leaves):
-        raise InvalidInput("index", f"{index} is outside a tree of {len(leaves)} leaves")
-    if len(leaves) == 1:
-        return []
-    middle = _split(len(leaves))
-    if index < middle:
-        return [*inclusion_path(leaves[:middle], index, tag), root(leaves[middle:], tag)]
-    return [*inclusion_path(leaves[middle:], index - middle, tag), root(leaves[:middle], tag)]
+    """Return the proof that leaf `index` is in the tree."""
+    return [root(leaves[start:end], tag) for start, end in inclusion_ranges(index, len(leaves))]
 
 
 def consistency_path(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return the proof that the tree extends its first `old_size` leaves (RFC 9162 section 2.1.4.1)."""
-    if not 0 < old_size <= len(leaves):
-        raise InvalidInput("old_size", f"{old_size} is not in 1..{len(leaves)}")
-    return _subproof(leaves, old_size, complete=True)
-
-
-def _subproof(leaves: Sequence[bytes], old_size: int, *, complete: bool) -> list[bytes]:
-    if old_size == len(leaves):
-        return [] if complete else [root(leaves)]
-    middle = _split(len(leaves))
-    if old_size <= middle:
-        return [*_subproof(leaves[:middle], old_size, complete=complete), root(leaves[middle:])]
-    return [*_subproof(leaves[middle:], old_size - middle, complete=False), root(leaves[:middle])]
+    """Return the proof that the tree extends its first `old_size` leaves."""
+    return [root(leaves[start:end]) for start, end in consistency_ranges(old_size, len(leaves))]
 
 
 def _well_formed(*hashes: bytes) -> bool:

@@ -12,13 +12,14 @@ from meridian.audit.record import OutcomeRecord
 from meridian.committee.settlement import Settlement
 from meridian.errors import InvalidInput
 from meridian.journey.outcome import Publications, read_epoch, run_result
-from meridian.measure.epoch_log import verifier_of
 from meridian.measure.manifest import Manifest
+from meridian.measure.signed_note import verifier_of
 from meridian.node.audit_chain import ContractChain
 from meridian.node.audit_sources import PublishedSource, network_values
 from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.resume import ledger_of_others
 from meridian.node.measure.publication import Publication
+from meridian.node.measure.published_log import PublishedLog, SignedState
 from meridian.node.measure.seal import record_of
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.reward.claims import ClaimsState
@@ -32,13 +33,15 @@ ORIGIN = f"log.{NAME}"
 def publish_measure(net: Net, manifests: list[Manifest]) -> None:
     """Publish what the measure service publishes."""
     public = Publication(net.root / "measure/public")
+    state = SignedState(net.root / "log.signed")
+    log = PublishedLog(net.root / "measure/public/log", state, ORIGIN, LOG_SEED)
     for data in net.objects.values():
         public.put(data)
     for place, manifest in enumerate(manifests):
         public.write_index(
             manifest.epoch, {"epoch": manifest.epoch, "manifest": cid_text(manifest.digest)}
         )
-        public.append_log(place, record_of(manifest).encode(), ORIGIN, LOG_SEED)
+        log.append(place, record_of(manifest).encode())
 
 
 @pytest.fixture

@@ -15,17 +15,21 @@ from meridian.errors import Overloaded, RemoteFault, StorageFailure
 from meridian.measure.admission import SeenJobs
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import PlacementRules
-from meridian.measure.epoch_log import EpochRecord, verifier_of, verify_log
+from meridian.measure.epoch_log import EpochRecord, verify_log
 from meridian.measure.manifest import Manifest
+from meridian.measure.signed_note import verifier_of
+from meridian.measure.tiles import decode_bundle, encode_bundle
 from meridian.node import durable_file
 from meridian.node.measure import journal as journal_module
 from meridian.node.measure import publication as publication_module
+from meridian.node.measure import published_log as log_module
 from meridian.node.measure.intake import Aggregator, Intake
 from meridian.node.measure.job_log import JobLog
 from meridian.node.measure.journal import Journal, open_journal
 from meridian.node.measure.ledger import FileLedger
 from meridian.node.measure.nodes import FileNodes, NodeDirectory
-from meridian.node.measure.publication import Publication, read_log_entries
+from meridian.node.measure.publication import Publication
+from meridian.node.measure.published_log import PublishedLog, SignedState, read_log_entries
 from meridian.node.measure.settling import Settling
 from meridian.primitives.cid import parse_cid
 from meridian.primitives.eip712 import Domain
@@ -118,6 +122,7 @@ class CrashingDisk:
             real(path, data, mode)
 
         monkeypatch.setattr(publication_module, "write_durably", write)
+        monkeypatch.setattr(log_module, "write_durably", write)
 
 
 class Service:
@@ -148,8 +153,9 @@ class Service:
             directory=self.directory,
             publication=Publication(root / "public"),
             ledger=ledger or FileLedger(root / "commitments.jsonl"),
-            log_origin="meridian/test",
-            log_seed=LOG_SEED,
+            log=PublishedLog(
+                root / "public/log", SignedState(root / "log.signed"), "meridian/test", LOG_SEED
+            ),
             on_event=lambda event, fields: self.events.append((event, fields["epoch"])),
         )
         aggregator = Aggregator(
@@ -227,7 +233,7 @@ def test_a_crash_before_any_write_leads_to_the_same_publication(
         service.settle(6)
         service.end()
         assert published(root) == expected
-    entries = read_log_entries(reference / "public/log")
+    entries = read_log_entries(reference / "public/log", 2)
     note = (reference / "public/log/checkpoint").read_bytes()
     assert verify_log(note, entries, verifier_of("meridian/test", LOG_SEED)).size == 2
 
@@ -292,17 +298,17 @@ def test_a_signed_epoch_log_is_never_rewritten(tmp_path: Path) -> None:
     service = Service(tmp_path)
     service.settle(6)
     service.end()
-    entry = tmp_path / "public/log/entries/00000000"
-    data = bytearray(entry.read_bytes())
-    data[60] ^= 1
-    entry.write_bytes(bytes(data))
+    bundle = tmp_path / "public/log/tile/entries/000.p/2"
+    entries = decode_bundle(bundle.read_bytes(), 2)
+    changed = bytes([*entries[1][:60], entries[1][60] ^ 1, *entries[1][61:]])
+    bundle.write_bytes(encode_bundle([entries[0], changed]))
     index = json.loads((tmp_path / "public/epochs/000006.json").read_text())
     index["state"] = "sealed"
     (tmp_path / "public/epochs/000006.json").write_text(json.dumps(index))
     service = Service(tmp_path)
     service.settle(6)
     service.end()
-    assert "signed over other entries" in str(service.settling.failure)
+    assert "over other entries than these" in str(service.settling.failure)
 
 
 def test_more_jobs_than_fit_in_memory_are_put_off(tmp_path: Path) -> None:

@@ -24,18 +24,19 @@ from measure_world import (
 
 from meridian.errors import NotFound, Overloaded, RemoteFault
 from meridian.measure.commitment import load_epoch, verify_epoch
-from meridian.measure.epoch_log import EpochRecord, Verifier, verify_log
+from meridian.measure.epoch_log import EpochRecord, verify_log
 from meridian.measure.manifest import Manifest
 from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch
 from meridian.measure.record import decode_ndjson
 from meridian.measure.row import job_keys, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.signed_note import Verifier
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.measure.client import MeasureClient, Refused
 from meridian.node.measure.http import BODY_BYTES_MAX, Face, MeasureHttp
 from meridian.node.measure.openapi import document
-from meridian.node.measure.publication import read_log_entries
+from meridian.node.measure.published_log import read_log_entries
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import network_id
@@ -284,7 +285,7 @@ def test_an_epoch_is_published_logged_and_committed(process: Process, root: Path
     client.wait_committed(6)
     log = process.config.public_dir / "log"
     verifier = Verifier.parse(process.ready["log_vkey"])
-    entries = read_log_entries(log)
+    entries = read_log_entries(log, 2)
     assert verify_log((log / "checkpoint").read_bytes(), entries, verifier).size == 2
     assert [EpochRecord.decode(entry).epoch for entry in entries] == [5, 6]
     committed = [

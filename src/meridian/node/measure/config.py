@@ -39,6 +39,9 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """secp256k1 key of the aggregator: signs receipts and commits."""
     log_key_file: Path
     """Seed of the Ed25519 key of the epoch log."""
+    log_state_file: Path | None = None
+    """What that key has signed last; by default beside it, with ``.signed`` behind its name. Keep it out of backups that
+    may be restored to an earlier state: it is what forbids to sign a second history."""
     secret_file: Path
     """Secret that masks the job set and makes seeds for batches that come without one."""
     gateway_token_file: Path
@@ -82,6 +85,13 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def origin(self) -> str:
         """The name of the epoch log."""
         return self.log_origin or f"meridian/{self.network}"
+
+    @property
+    def signed_state_file(self) -> Path:
+        """What the epoch log's key has signed last."""
+        return self.log_state_file or self.log_key_file.with_name(
+            f"{self.log_key_file.name}.signed"
+        )
 
     @property
     def public_dir(self) -> Path:

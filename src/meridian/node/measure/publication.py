@@ -2,11 +2,9 @@
 
     objects/<cid>              every artefact, written once
     epochs/<6 digits>.json     what is known of an epoch: its manifest and its state
-    log/checkpoint             signed checkpoint of the epoch log (C2SP note); only where one is kept
-    log/entries/<8 digits>     its entries, one file each
+    log/                       the epoch log, only where one is kept (`published_log`)
 
-Law: an artefact is durable before anything names it, and an entry before a checkpoint covers it. Any static file server
-can serve the directory.
+Law: an artefact is durable before anything names it. Any static file server can serve the directory.
 """
 
 import json
@@ -16,18 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from meridian.errors import NotFound, StorageFailure
-from meridian.measure.epoch_log import (
-    Checkpoint,
-    Verifier,
-    checkpoint_of,
-    open_checkpoint,
-    verifier_of,
-)
-from meridian.node.durable_file import read_whole, sync_directory, write_durably
+from meridian.node.durable_file import read_whole, write_durably
 from meridian.primitives.cid import cid_text, digest_of
 
 OBJECT_BYTES_MAX: Final = 2 << 30
-ENTRIES_MAX: Final = 1_000_000
 
 
 class Publication:
@@ -37,7 +27,6 @@ class Publication:
         self.root = root
         for name in ("objects", "epochs"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        self._entries: list[bytes] | None = None
 
     def put(self, data: bytes) -> bytes:
         """Publish an artefact and return its digest; an artefact that is there already stays.
@@ -90,58 +79,3 @@ class Publication:
 
     def _index(self, epoch: int) -> Path:
         return self.root / "epochs" / f"{epoch:06d}.json"
-
-    def append_log(self, index: int, entry: bytes, origin: str, seed: bytes) -> Checkpoint:
-        """Put an entry at a place of the epoch log and sign the log up to it; doing it again changes nothing.
-
-        Raises:
-            StorageFailure: If another entry stands there, or the signed checkpoint is not that of the entries:
-                a log that was signed is never rewritten.
-        """
-        directory = self.root / "log"
-        if self._entries is None:
-            self._entries = list(read_log_entries(directory))
-        entries = self._entries
-        if index < len(entries):
-            if entries[index] != entry:
-                raise StorageFailure(f"{directory}: entry {index} is already another one")
-        elif index == len(entries):
-            if not entries:
-                self._make_log()
-            write_durably(directory / "entries" / f"{index:08d}", entry)
-            entries.append(entry)
-        else:
-            raise StorageFailure(f"{directory}: entry {len(entries)} is missing")
-        checkpoint = checkpoint_of(origin, entries)
-        self._require_growth(entries, verifier_of(origin, seed))
-        write_durably(directory / "checkpoint", checkpoint.sign(seed))
-        return checkpoint
-
-    def _make_log(self) -> None:
-        try:
-            (self.root / "log/entries").mkdir(parents=True, exist_ok=True)
-            sync_directory(self.root / "log")
-            sync_directory(self.root)
-        except OSError as error:
-            raise StorageFailure(f"{self.root}: {error.strerror or error}") from error
-
-    def _require_growth(self, entries: list[bytes], verifier: Verifier) -> None:
-        path = self.root / "log" / "checkpoint"
-        if not path.exists():
-            return
-        signed = open_checkpoint(read_whole(path), verifier)
-        if signed.size > len(entries) or signed != checkpoint_of(
-            signed.origin, entries[: signed.size]
-        ):
-            raise StorageFailure(f"{path}: it is signed over other entries")
-
-
-def read_log_entries(directory: Path) -> tuple[bytes, ...]:
-    """Return the entries of the epoch log in `directory` (a publication's ``log``), in order without gaps."""
-    entries = []
-    for index in range(ENTRIES_MAX):
-        path = directory / "entries" / f"{index:08d}"
-        if not path.is_file():
-            break
-        entries.append(read_whole(path))
-    return tuple(entries)

@@ -17,8 +17,8 @@ from meridian.contracts.artefact import load
 from meridian.contracts.deployment import Addresses
 from meridian.errors import MeridianError, StorageFailure
 from meridian.measure.admission import SeenJobs
-from meridian.measure.epoch_log import verifier_of
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.signed_note import verifier_of
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.finality import finality
 from meridian.node.chain.rpc import Rpc
@@ -34,6 +34,7 @@ from meridian.node.measure.journal import open_journal
 from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
 from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
 from meridian.node.measure.publication import Publication
+from meridian.node.measure.published_log import PublishedLog, SignedState
 from meridian.node.measure.settling import Settling
 from meridian.node.process import (
     bound_recursion,
@@ -140,6 +141,13 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         remembered_epochs=config.remembered_epochs,
     )
     stack.callback(journal.close)
+    epoch_log = PublishedLog(
+        config.public_dir / "log",
+        SignedState(config.signed_state_file),
+        config.origin,
+        load_or_create_secret(config.log_key_file),
+    )
+    await asyncio.to_thread(epoch_log.open)
     settling = Settling(
         network=config.network,
         schema=schema,
@@ -149,8 +157,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         directory=directory,
         publication=publication,
         ledger=outside.ledger,
-        log_origin=config.origin,
-        log_seed=load_or_create_secret(config.log_key_file),
+        log=epoch_log,
         on_event=_tell,
     )
     aggregator = Aggregator(

@@ -21,6 +21,7 @@ from meridian.node.measure.journal import Journal
 from meridian.node.measure.ledger import Conflict, Ledger
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.publication import Publication
+from meridian.node.measure.published_log import PublishedLog
 from meridian.node.measure.seal import gather, payees_of, publish_epoch, record_of
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.primitives.ids import Address
@@ -43,8 +44,7 @@ class Settling:
         directory: For payees.
         publication: Written only here.
         ledger: Where epochs are committed.
-        log_origin: Name of the epoch log.
-        log_seed: Its Ed25519 secret.
+        log: The epoch log.
         on_event: Told what happened: ``sealed`` and ``committed``, with fields.
     """
 
@@ -59,15 +59,14 @@ class Settling:
         directory: NodeDirectory,
         publication: Publication,
         ledger: Ledger,
-        log_origin: str,
-        log_seed: bytes,
+        log: PublishedLog,
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._network, self._schema, self._aggregator = network, schema, aggregator
         self._first_epoch = first_epoch
         self._journal, self._directory = journal, directory
         self._publication, self._ledger = publication, ledger
-        self._log_origin, self._log_seed = log_origin, log_seed
+        self._epoch_log = log
         self._on_event = on_event
         self._sealed: queue.Queue[int] = queue.Queue()
         self._stopping = threading.Event()
@@ -176,7 +175,7 @@ class Settling:
         tree_hash = node_tree_hash(nodes, self._schema.lanes.kind)
         committed = self._ledger.commit(record, tree_hash)
         place = epoch - self._first_epoch
-        self._publication.append_log(place, record.encode(), self._log_origin, self._log_seed)
+        self._epoch_log.append(place, record.encode())
         index |= {"state": "committed", "commitment": committed.document()}
         self._publication.write_index(epoch, index)
         self._on_event("committed", {"epoch": epoch, "root": index["root"]})

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "run": "run_commands.run",
     "verify": "audit_commands.verify",
     "watch": "watch_commands.watch",
+    "submit": "submit_commands.submit",
     "scenario": "scenario_commands.scenario",
     "node": "audit_commands.node",
     "proof": "audit_commands.proof",

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +14,11 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
+
+PLAIN_EVERY_S: Final = 10.0
+"""How often a long work without a terminal says where it is."""
 
 
 class ProgressDisplay:
@@ -80,3 +84,52 @@ def counting(display: ProgressDisplay, step: str, total: int) -> Callable[[int],
         display.progress(step, done, total)
 
     return count
+
+
+class JobsDisplay:
+    """Shows how many jobs are done, at what rate, and how long the rest takes where its size is known.
+
+    Args:
+        step: What is done.
+        size: All that there is, in any unit; None: nobody knows.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, step: str, size: int | None, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        terminal = self._console.is_terminal
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[jobs]:,} jobs, {task.fields[rate]:,.0f}/s"),
+            TimeElapsedColumn(),
+            *([] if size is None else [TextColumn("left"), TimeRemainingColumn()]),
+            console=self._console,
+            disable=quiet or not terminal,
+        )
+        self._plain = not quiet and not terminal
+        self._step, self._started = step, time.monotonic()
+        self._said = self._started
+        self._task = self._progress.add_task(step, total=size, jobs=0, rate=0.0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, jobs: int, position: int) -> None:
+        """Show that so many jobs are done, and how far that is in the unit of the size."""
+        now = time.monotonic()
+        rate = jobs / max(now - self._started, 1e-3)
+        self._progress.update(self._task, completed=position, jobs=jobs, rate=rate)
+        if self._plain and now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            self._console.print(f"  … {self._step}: {jobs:,} jobs, {rate:,.0f}/s", markup=False)

@@ -1,39 +1,33 @@
-"""A client of the measure service, for gateways and for whoever runs a network; synchronous, one thread.
+"""A client of the measure service, for gateways, for node operators and for whoever runs a network; one thread.
 
-Law: submitting again is always safe, because a batch is known by its bytes; so every fault of the network, 429 and 503
-are answered by trying again until `patience_s` is over. Only answers that will not change are raised at once.
+Law: submitting again is always safe, because a batch is known by its seed and its bytes. `connection` tries again where
+that can help; only answers that will not change are raised at once. Many batches at a time: `submission`.
 """
 
-import http.client
 import json
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, RemoteFault
+from meridian.errors import RemoteFault
+from meridian.measure.batch_signature import SEED_HEADER, BatchSignature, batch_name
 from meridian.measure.explain import Rejection
 from meridian.measure.receipt import SignedReceipt
+from meridian.node.measure.connection import Refused, ServiceConnection
 from meridian.primitives.cid import cid_text, digest_of
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.keys import PrivateKey
 
-RESPONSE_BYTES_MAX: Final = 2 << 30
-_PAUSE_FIRST_S: Final = 0.05
-_PAUSE_LAST_S: Final = 2.0
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = "application/json"
+ARROW: Final = "application/vnd.apache.arrow.stream"
+PARQUET: Final = "application/vnd.apache.parquet"
 _POLL_S: Final = 0.05
 
-
-class Refused(MeridianError):
-    """The service refused for good: wrong token, wrong form, conflict."""
-
-    exit_code = 2
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"the measure service answered {status}: {message}")
-        self.status = status
+__all__ = ["ARROW", "JSON", "NDJSON", "PARQUET", "Answer", "MeasureClient", "NodeSigner", "Refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +44,43 @@ class Answer:
     """None where nothing was accepted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSigner:
+    """Signs batches as a node's registered operator, in the place of a gateway's token."""
+
+    network: bytes
+    """The network's id."""
+    node_id: str
+    domain: Domain
+    """That of the contract `Commitments`."""
+    key: PrivateKey
+    clock_ahead_us: int = 0
+    """How far the service's clock is ahead of ours; the time of a signed batch is by the service's."""
+
+    def headers(self, seed: bytes, body: bytes) -> dict[str, str]:
+        """Return the headers that sign a batch sent now; `body` is as before compression."""
+        signature = BatchSignature.sign(
+            network=self.network,
+            node_id=self.node_id,
+            batch=batch_name(seed, body),
+            sent_at_us=time.time_ns() // 1000 + self.clock_ahead_us,
+            domain=self.domain,
+            key=self.key,
+        )
+        return signature.headers()
+
+
 class MeasureClient:
     """Talks to one measure service.
 
     Args:
-        url: ``http://host:port``.
-        token: The gateway's bearer token; the administrator's does as well.
+        url: ``http://host:port`` or ``https://host``.
+        token: The gateway's bearer token; the administrator's does as well. Empty for who signs.
         admin_token: For sealing, inputs and the clock.
+        signer: Signs batches in the place of a token.
         patience_s: How long a request is tried again.
         timeout_s: How long one try may take.
+        ca_file: Certificates to trust instead of the system's.
     """
 
     def __init__(
@@ -67,72 +89,57 @@ class MeasureClient:
         token: str,
         admin_token: str = "",
         *,
+        signer: NodeSigner | None = None,
         patience_s: float = 60.0,
         timeout_s: float = 60.0,
+        ca_file: Path | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise InvalidInput("url", f"{url!r} is not an http URL")
-        self._host, self._port = parts.hostname, parts.port or 80
-        self._token, self._admin_token = token, admin_token
-        self._patience_s, self._timeout_s = patience_s, timeout_s
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection = ServiceConnection(
+            url, patience_s=patience_s, timeout_s=timeout_s, ca_file=ca_file
+        )
+        self._token, self._admin_token, self._signer = token, admin_token, signer
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
+
+    def stop(self) -> None:
+        """End what is at work, from another thread; every call raises `connection.Stopped` from now on."""
+        self._connection.stop()
 
     # -- jobs -------------------------------------------------------------------------------------
 
-    def submit(self, body: bytes, seed: bytes | None = None) -> Answer:
-        """Submit an NDJSON batch, and return once it is durable.
+    def submit(
+        self,
+        body: bytes,
+        seed: bytes | None = None,
+        *,
+        content_type: str = NDJSON,
+        compressed: bytes | None = None,
+    ) -> Answer:
+        """Submit a batch, and return once it is durable.
 
         Args:
-            body: One record per line.
-            seed: 32 bytes that salt the private fields; chosen by the service if left out.
+            body: The records.
+            seed: 32 bytes that salt the private fields; chosen by the service if left out, which a signed batch cannot.
+            content_type: What the body is.
+            compressed: The body as a zstd frame, which is sent in its place.
 
         Raises:
             Refused: If the batch as a whole is not acceptable.
             RemoteFault: If the service cannot be reached for as long as our patience lasts.
             Overloaded: If it was busy all the time.
         """
-        headers = {"Content-Type": "application/x-ndjson"}
+        headers = {"Content-Type": content_type}
         if seed is not None:
-            headers["Meridian-Batch-Seed"] = seed.hex()
-        return _answer(self._json("POST", "/v1/jobs", body, headers, token=self._token))
-
-    def submit_all(
-        self, batches: Iterable[bytes], done: Path, seed: bytes | None = None
-    ) -> Iterator[Answer]:
-        """Submit batches in order, and go on after a crash where it stopped.
-
-        Args:
-            batches: The same batches in the same order every time.
-            done: A file that keeps the receipts, one line for each batch; batches that have one are not sent again,
-                unless their bytes have changed.
-            seed: As for `submit`.
-
-        Yields:
-            The answers, those of earlier runs included.
-        """
-        kept = _kept(done)
-        with done.open("ab") as file:
-            if file.tell() and not done.read_bytes().endswith(b"\n"):
-                file.write(b"\n")
-            for body in batches:
-                name = digest_of(body).hex()
-                if name in kept:
-                    yield _answer(kept[name])
-                    continue
-                headers = {"Content-Type": "application/x-ndjson"}
-                if seed is not None:
-                    headers["Meridian-Batch-Seed"] = seed.hex()
-                document = self._json("POST", "/v1/jobs", body, headers, token=self._token)
-                file.write(json.dumps({"body": name, "answer": document}).encode() + b"\n")
-                file.flush()
-                yield _answer(document)
+            headers[SEED_HEADER] = seed.hex()
+        if compressed is not None:
+            headers["Content-Encoding"] = "zstd"
+        if self._signer is not None:
+            assert seed is not None, "a signed batch is named by a seed of the sender's own"
+            headers |= self._signer.headers(seed, body)
+        sent = body if compressed is None else compressed
+        return _answer(self._json("POST", "/v1/jobs", sent, headers, token=self._token))
 
     def receipt(self, batch: bytes) -> Answer:
         """Return the answer that a batch got; raises `NotFound` if the service does not know it."""
@@ -217,56 +224,7 @@ class MeasureClient:
         sent = dict(headers or {})
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        deadline = time.monotonic() + self._patience_s
-        pause_s = _PAUSE_FIRST_S
-        while True:
-            try:
-                return self._once(method, path, body, sent)
-            except (RemoteFault, Overloaded) as error:
-                wait_s = error.retry_after_s if isinstance(error, Overloaded) else pause_s
-                if time.monotonic() + wait_s > deadline:
-                    raise
-                time.sleep(wait_s)
-                pause_s = min(2 * pause_s, _PAUSE_LAST_S)
-
-    def _once(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
-        try:
-            if self._connection is None:
-                self._connection = http.client.HTTPConnection(
-                    self._host, self._port, timeout=self._timeout_s
-                )
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
-            data = answer.read(RESPONSE_BYTES_MAX)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise RemoteFault(
-                f"measure service at {self._host}:{self._port}: {str(error) or type(error).__name__}"
-            ) from error
-        if answer.status in (429, 503):
-            raise Overloaded(_retry_after(answer), "the measure service is busy")
-        if answer.status == 404:
-            raise NotFound(_reason(data))
-        if answer.status >= 500:
-            raise RemoteFault(f"the measure service answered {answer.status}")
-        if answer.status >= 300:
-            raise Refused(answer.status, _reason(data))
-        return data
-
-
-def _retry_after(answer: http.client.HTTPResponse) -> float:
-    try:
-        return min(float(answer.headers.get("Retry-After", "1")), 60.0)
-    except ValueError:
-        return 1.0
-
-
-def _reason(data: bytes) -> str:
-    try:
-        error = json.loads(data)["error"]
-        return f"{error['field']}: {error['reason']}"
-    except (ValueError, KeyError, TypeError):
-        return data[:200].decode(errors="replace")
+        return self._connection.request(method, path, body, sent)
 
 
 def _answer(document: dict[str, Any]) -> Answer:
@@ -282,17 +240,3 @@ def _answer(document: dict[str, Any]) -> Answer:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RemoteFault(f"the answer to a batch lacks or misuses {error}") from error
-
-
-def _kept(done: Path) -> dict[str, dict[str, Any]]:
-    """Return the answers of earlier runs by the digest of their body; a torn last line is left out."""
-    if not done.exists():
-        return {}
-    kept = {}
-    for line in done.read_bytes().splitlines():
-        try:
-            entry = json.loads(line)
-            kept[entry["body"]] = entry["answer"]
-        except (ValueError, KeyError, TypeError):
-            continue
-    return kept

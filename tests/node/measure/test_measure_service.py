@@ -385,22 +385,3 @@ def test_state_survives_a_clean_restart(root: Path) -> None:
             Process(root, config)
     finally:
         assert process.stop() == 0
-
-
-def test_a_client_goes_on_where_it_stopped(process: Process, tmp_path: Path) -> None:
-    client = process.client()
-    client.set_clock(CALENDAR.end_us(5))
-    batches = [lines(record(at) for at in range(start, start + 10)) for start in range(0, 50, 10)]
-    done = tmp_path / "receipts.jsonl"
-    first = []
-    for answer in client.submit_all(batches, done):
-        first.append(answer)
-        if len(first) == 3:
-            break
-    with done.open("ab") as file:
-        file.write(b'{"body": "torn')
-    again = list(client.submit_all(batches, done))
-    assert again[:3] == first
-    assert sum(answer.accepted for answer in again) == 50
-    assert list(client.submit_all(batches, done)) == again
-    assert client.epoch(5)["jobs"] == 50

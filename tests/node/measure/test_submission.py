@@ -260,17 +260,20 @@ def test_busy_and_broken_answers_are_tried_again_after_what_they_ask_for(answers
         assert connection.request("GET", "/") == b"{}"
     assert handler.times[1] - handler.times[0] >= 0.15
     handler.statuses += [429, 429, 500]
-    with closing(ServiceConnection(url, patience_s=0.1)) as connection:
-        with pytest.raises(Overloaded):
-            connection.request("GET", "/")
+    with closing(ServiceConnection(url, patience_s=0.1)) as hasty, pytest.raises(Overloaded):
+        hasty.request("GET", "/")
     handler.statuses[:] = [500] * 20
-    with closing(ServiceConnection(url, patience_s=0.1)) as connection:
-        with pytest.raises(RemoteFault, match="500"):
-            connection.request("GET", "/")
+    with (
+        closing(ServiceConnection(url, patience_s=0.1)) as hasty,
+        pytest.raises(RemoteFault, match="500"),
+    ):
+        hasty.request("GET", "/")
     handler.statuses[:] = [413]
-    with closing(ServiceConnection(url)) as connection:
-        with pytest.raises(Refused, match="fewer records") as refused:
-            connection.request("GET", "/")
+    with (
+        closing(ServiceConnection(url)) as connection,
+        pytest.raises(Refused, match="fewer records") as refused,
+    ):
+        connection.request("GET", "/")
     assert refused.value.status == 413
 
 
@@ -289,9 +292,11 @@ def test_https_is_checked_against_the_given_certificates(tmp_path: Path) -> None
     with closing(MeasureClient(url, "t", ca_file=cert)) as client:
         assert client.epochs() == {}
     for wrong in (other, None):
-        with closing(MeasureClient(url, "t", ca_file=wrong)) as client:
-            with pytest.raises(Refused, match="not trusted"):
-                client.epochs()
+        with (
+            closing(MeasureClient(url, "t", ca_file=wrong)) as client,
+            pytest.raises(Refused, match="not trusted"),
+        ):
+            client.epochs()
     server.shutdown()
     server.server_close()
 

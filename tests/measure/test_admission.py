@@ -1,5 +1,6 @@
 """Which jobs are accepted, into which epoch, and that each is accepted once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,22 +9,36 @@ import pytest
 from measure_schemas import SATURN, lines, saturn_record
 
 from meridian.errors import InvalidInput, Overloaded
-from meridian.measure.admission import LANE_MAX, Admitted, LaneSums, SeenJobs, admit
+from meridian.measure.admission import LANE_MAX, Admitted, LaneSums, Records, SeenJobs, admit
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import Calendar, Placement, PlacementRules, place
+from meridian.measure.order import Integers
 from meridian.measure.record import decode_ndjson
 from meridian.measure.schema import INT64_MAX
+from meridian.primitives.hashing import ByteMatrix
+from meridian.primitives.ids import node_key
 
 GENESIS_S = 1_682_899_200  # 2023-05-01 00:00
 CALENDAR = Calendar(GENESIS_S, 3600, first_epoch=5)
 RULES = PlacementRules(CALENDAR, late_epochs=1, skew_us=60_000_000)
-KNOWN = frozenset(f"node-{at}" for at in range(5))
+KNOWN = [f"node-{at}" for at in range(5)]
 
 
 def at_second(number: int, second: float, **changes: Any) -> dict[str, Any]:
     hours, rest = divmod(second, 3600)
     text = f"2023-05-01 {int(hours):02d}:{int(rest // 60):02d}:{rest % 60:09.6f}+00"
     return saturn_record(number, started_at=text, ended_at=text, **changes)
+
+
+class Known:
+    """`KNOWN` by place."""
+
+    def places(self, node_ids: Sequence[str]) -> Integers:
+        return np.array([KNOWN.index(one) if one in KNOWN else -1 for one in node_ids])
+
+    def keys(self, places: Integers) -> ByteMatrix:
+        rows = b"".join(node_key(KNOWN[at]) for at in places.tolist())
+        return np.frombuffer(rows, dtype=np.uint8).reshape(-1, 32)
 
 
 class Ingest:
@@ -35,12 +50,15 @@ class Ingest:
         self.now_us = CALENDAR.end_us(100)
 
     def admit(self, *records: dict[str, Any]) -> Admitted:
+        return self.admit_batches((lines(*records), None))
+
+    def admit_batches(self, *batches: tuple[bytes, str | None]) -> Admitted:
         admitted = admit(
-            decode_ndjson(lines(*records), SATURN),
+            Records.gather([(decode_ndjson(body, SATURN), signer) for body, signer in batches]),
             rules=RULES,
             open_epoch=self.open_epoch,
             now_us=self.now_us,
-            known_nodes=KNOWN,
+            nodes=Known(),
             seen=self.seen,
             sums=self.sums,
         )
@@ -52,7 +70,8 @@ class Ingest:
 
 
 def reasons(admitted: Admitted) -> list[tuple[int, str]]:
-    return [(rejection.index, rejection.reason) for rejection in admitted.rejections]
+    (outcome,) = admitted.outcomes
+    return [(rejection.index, rejection.reason) for rejection in outcome.rejections]
 
 
 def test_epochs_are_half_open() -> None:
@@ -111,12 +130,12 @@ def test_every_refused_record_has_its_reason_and_the_others_their_epoch() -> Non
         (3, "ahead_of_clock"),
         (5, "duplicate"),
     ]
-    assert [rejection.line for rejection in admitted.rejections] == [2, 3, 4, 6]
+    assert [rejection.line for rejection in admitted.outcomes[0].rejections] == [2, 3, 4, 6]
     assert admitted.table.select(["job_id", "epoch", "flags"]).to_pylist() == [
         {"job_id": "job-0", "epoch": 7, "flags": 0},
         {"job_id": "job-4", "epoch": 7, "flags": 1},
     ]
-    assert admitted.duplicates == {7: 1}
+    assert admitted.outcomes[0].duplicates == {7: 1}
 
 
 def test_a_job_is_accepted_once_whatever_batch_epoch_or_time_it_comes_with() -> None:
@@ -167,16 +186,13 @@ def test_an_epoch_whose_sum_is_full_refuses_what_does_not_fit() -> None:
         of_bytes(1, INT64_MAX), of_bytes(2, 2), of_bytes(3, INT64_MAX), of_bytes(4, 0)
     )
     assert reasons(admitted) == [(2, "out_of_range")]
-    assert admitted.rejections[0].field == "num_bytes_sent"
+    assert admitted.outcomes[0].rejections[0].field == "num_bytes_sent"
     assert reasons(ingest.admit(of_bytes(5, INT64_MAX), of_bytes(6, INT64_MAX - 1))) == [
         (0, "out_of_range")
     ]
     assert reasons(ingest.admit(of_bytes(7, 0))) == []
     assert reasons(ingest.admit(at_second(8, 4000))) == []  # another epoch has its own sum
-    total = sum(
-        sum(ingest.sums._sums.get((5, name), 0) for name in ["num_bytes_sent"]) for _ in [0]
-    )
-    assert total == LANE_MAX
+    assert ingest.sums.total(5, "num_bytes_sent") == LANE_MAX
 
 
 def test_a_batch_of_bad_records_only_is_an_answer_too() -> None:

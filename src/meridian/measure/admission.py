@@ -1,13 +1,14 @@
-"""Which records of a batch are accepted, and into which epoch.
+"""Which records of waiting batches are accepted, and into which epoch.
 
 Law: a job is unique by (node, job id) over all epochs that are remembered, however often and in whatever batch it comes;
 the first accepted one stands. Whatever is refused has its reason; whatever is accepted has its epoch and its flags.
+Batches that wait together are admitted in one pass over columns, with the same outcome as one after the other.
 """
 
 import functools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meridian.errors import Overloaded
-from meridian.measure.columns import column_values
+from meridian.measure.columns import column_values, one_chunk
 from meridian.measure.epoch import Placement, PlacementRules, place
 from meridian.measure.explain import Rejection
-from meridian.measure.order import KEYS_KEPT, node_indices
+from meridian.measure.order import KEYS_KEPT, Integers, node_indices
 from meridian.measure.record import Decoded, with_lines
 from meridian.measure.row import job_keys
 from meridian.measure.schema import NetworkSchema
@@ -106,6 +107,16 @@ class SeenJobs:
         return self._by_epoch.keys()
 
 
+class KnownNodes(Protocol):
+    """The registered nodes; each has a place, a number from 0 that it keeps."""
+
+    def places(self, node_ids: Sequence[str]) -> Integers:
+        """Return the place of each node, -1 where it is not registered."""
+
+    def keys(self, places: Integers) -> ByteMatrix:
+        """Return the node keys at these places, shape (n, 32)."""
+
+
 class LaneSums:
     """What the jobs of each open epoch add up to, lane by lane.
 
@@ -118,145 +129,307 @@ class LaneSums:
         self._fields = schema.lanes.fields if bounded else ()
         self._sums: dict[tuple[int, str], int] = {}
 
-    def overflowing(self, epochs: npt.NDArray[np.int64], jobs: pa.Table) -> list[tuple[int, str]]:
-        """Return (position, field) of jobs for which there is no room; the others fit together."""
-        refused: list[tuple[int, str]] = []
+    def overflowing(self, epochs: Integers, jobs: pa.Table) -> dict[str, list[int]]:
+        """Return, field by field, the positions of jobs for which there is no room; the others fit together."""
+        refused: dict[str, list[int]] = {}
         for name in self._fields:
             values = _lane_values(jobs, name)
-            for epoch in np.unique(epochs).tolist():
-                inside = np.flatnonzero(epochs == epoch)
+            for epoch, inside in _by_epoch(epochs):
                 room = LANE_MAX - self._sums.get((epoch, name), 0)
                 if _exact_sum(values[inside]) <= room:
                     continue
-                for at in inside.tolist():
+                for at in np.arange(len(values))[inside].tolist():
                     room -= int(values[at])
                     if room < 0:
                         room += int(values[at])
-                        refused.append((at, name))
+                        refused.setdefault(name, []).append(at)
         return refused
 
-    def add(self, epochs: npt.NDArray[np.int64], jobs: pa.Table) -> None:
+    def add(self, epochs: Integers, jobs: pa.Table) -> None:
         """Count accepted jobs."""
         for name in self._fields:
             values = _lane_values(jobs, name)
-            for epoch in np.unique(epochs).tolist():
-                more = _exact_sum(values[epochs == epoch])
+            for epoch, inside in _by_epoch(epochs):
+                more = _exact_sum(values[inside])
                 self._sums[epoch, name] = self._sums.get((epoch, name), 0) + more
+
+    def total(self, epoch: int, name: str) -> int:
+        """Return what the accepted jobs of an open epoch add up to in a bounded lane."""
+        return self._sums.get((epoch, name), 0)
 
     def forget_before(self, epoch: int) -> None:
         """Forget the sums of all epochs before `epoch`."""
         self._sums = {key: total for key, total in self._sums.items() if key[0] >= epoch}
 
 
-def _lane_values(jobs: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    return np.asarray(pc.fill_null(jobs.column(name), 0).to_numpy())
+def _by_epoch(epochs: Integers) -> list[tuple[int, slice | npt.NDArray[np.bool_]]]:
+    """Return each epoch and which rows are of it; nearly always there is one, and nothing is moved then."""
+    if len(epochs) == 0:
+        return []
+    first = int(epochs[0])
+    if int(epochs.min()) == first == int(epochs.max()):
+        return [(first, slice(None))]
+    return [(epoch, epochs == epoch) for epoch in np.unique(epochs).tolist()]
 
 
-def _exact_sum(values: npt.NDArray[np.int64]) -> int:
+def _lane_values(jobs: pa.Table, name: str) -> Integers:
+    column = one_chunk(jobs.column(name))
+    return np.asarray(pc.fill_null(column, 0) if column.null_count else column)
+
+
+def _exact_sum(values: Integers) -> int:
     """Return the sum of values that are not negative, without wrapping."""
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """What became of a batch."""
+class Records:
+    """Decoded batches that are admitted together."""
 
-    count: int
-    """Records in the batch."""
     table: pa.Table
-    """The accepted jobs in batch order: ``index``, ``epoch``, ``flags``, and the columns of `columns.job_columns`."""
+    """The good records, batch behind batch: ``index`` (in their batch) and the columns of `columns.job_columns`."""
+    batch_of: Integers
+    """The batch of each row, ascending."""
+    lines: tuple[Sequence[int] | None, ...]
+    """For NDJSON: the line of each record of a batch."""
+    rejections: tuple[tuple[Rejection, ...], ...]
+    """The bad records of each batch."""
+    signers: tuple[str | None, ...]
+    """The node that signed a batch, which then may hold no other's jobs; None: a gateway's."""
+
+    @classmethod
+    def gather(cls, batches: Sequence[tuple[Decoded, str | None]]) -> "Records":
+        """Put decoded batches (and their signers) one behind the other."""
+        tables = [decoded.table for decoded, _ in batches]
+        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+        rows = np.array([one.num_rows for one in tables], dtype=np.int64)
+        return cls(
+            table=table,
+            batch_of=np.repeat(np.arange(len(tables), dtype=np.int64), rows),
+            lines=tuple(decoded.lines for decoded, _ in batches),
+            rejections=tuple(decoded.rejections for decoded, _ in batches),
+            signers=tuple(signer for _, signer in batches),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one batch."""
+
+    accepted: int
+    rejections: tuple[Rejection, ...]
+    """All other records, by position."""
+    epochs: dict[int, int]
+    """Epoch -> accepted jobs."""
+    duplicates: dict[int, int]
+    """Epoch -> how many records were refused because the job was accepted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of batches that were admitted together."""
+
+    table: pa.Table
+    """The accepted jobs, batch behind batch in batch order: the columns of `Records.table`, ``epoch`` and ``flags``."""
+    batch_of: Integers
+    """Their batches."""
+    node_of: Integers
+    """Their nodes, as positions in `node_keys`."""
+    node_keys: ByteMatrix
+    """The node keys that are met, and perhaps more, each once; shape (n, 32)."""
     keys: ByteMatrix
     """Their job keys."""
     hashes: Sequence[bytes]
     """Their hashes in `SeenJobs`."""
-    rejections: tuple[Rejection, ...]
-    """All others, by position."""
-    duplicates: dict[int, int]
-    """Epoch -> how many of the others are refused because the job was accepted before."""
+    outcomes: tuple[Outcome, ...]
 
 
 def admit(
-    decoded: Decoded,
+    records: Records,
     *,
     rules: PlacementRules,
     open_epoch: int,
     now_us: int,
-    known_nodes: Container[str],
+    nodes: KnownNodes,
     seen: SeenJobs,
     sums: LaneSums,
 ) -> Admitted:
-    """Decide about every record of a batch; `seen` and `sums` are asked, not changed.
+    """Decide about every record of waiting batches; `seen` and `sums` are asked, not changed.
 
     Args:
-        decoded: The batch.
+        records: The batches.
         rules: When a job is accepted.
         open_epoch: The first epoch that is not sealed.
         now_us: The ingest clock.
-        known_nodes: The ids of registered nodes.
+        nodes: The registered nodes.
         seen: What was accepted before.
         sums: What the accepted jobs of open epochs add up to.
     """
-    table, rejections = decoded.table, list(decoded.rejections)
-    names, at = node_indices(table.column("node_id"))
-    registered = np.array([name in known_nodes for name in names], dtype=np.bool_)
-    good = registered[at] if names else np.zeros(0, dtype=np.bool_)
-    refuse = _Refusals(table, rejections)
-    refuse(~good, "peer_id", "unknown_node", "the node is not registered")
-
-    placed = place(column_values(table, "ended_us"), rules, open_epoch, now_us)
-    late = good & (placed.outcomes == Placement.TOO_LATE)
-    refuse(late, "ended_at", "too_late", f"epochs before {open_epoch} are sealed")
-    ahead = good & (placed.outcomes == Placement.AHEAD_OF_CLOCK)
-    refuse(ahead, "ended_at", "ahead_of_clock", "the job ends ahead of the service's clock")
-    good &= placed.outcomes == Placement.PLACED
-
-    table = table.append_column("epoch", pa.array(placed.epochs))
-    table = table.append_column("flags", pa.array(placed.flags))
-    table = table.filter(pa.array(good))
-    keys = job_keys(table.column("job_id"))
-    hashes = seen.hashes(table.column("node_id"), keys)
+    refused = _Refused(records)
+    jobs = _placed(records, refused, rules, open_epoch, now_us, nodes)
+    keys = job_keys(jobs.table.column("job_id"))
+    hashes: Sequence[bytes] = seen.hashes(jobs.table.column("node_id"), keys)
     repeated = seen.repeated(hashes)
-    duplicates: dict[int, int] = {}
+    duplicates: dict[tuple[int, int], int] = {}
     if repeated:
-        again = np.zeros(table.num_rows, dtype=np.bool_)
-        again[repeated] = True
-        epochs, counts = np.unique(column_values(table, "epoch")[again], return_counts=True)
-        duplicates = dict(zip(epochs.tolist(), counts.tolist(), strict=True))
-        _Refusals(table, rejections)(again, "job_id", "duplicate", "the job was accepted before")
-        keep = ~again
-        table, keys = table.filter(pa.array(keep)), keys[keep]
-        hashes = [hashes[position] for position in np.flatnonzero(keep).tolist()]
-    overflowing = sums.overflowing(column_values(table, "epoch"), table)
+        duplicates = _count(jobs.batch_of[repeated], jobs.epochs[repeated])
+        refused.note(jobs, repeated, "job_id", "duplicate", "the job was accepted before")
+        jobs, keys, hashes = _without(jobs, keys, hashes, repeated)
+    overflowing = sums.overflowing(jobs.epochs, jobs.table)
     if overflowing:
-        keep = np.ones(table.num_rows, dtype=np.bool_)
-        for position, name in overflowing:
-            if keep[position]:
-                keep[position] = False
-                only = np.arange(table.num_rows) == position
-                _Refusals(table, rejections)(only, name, "out_of_range", "the epoch's sum is full")
-        table, keys = table.filter(pa.array(keep)), keys[keep]
-        hashes = [hashes[position] for position in np.flatnonzero(keep).tolist()]
-    rejections.sort(key=lambda rejection: rejection.index)
+        out: set[int] = set()
+        for name, positions in overflowing.items():
+            new = [at for at in positions if at not in out]
+            refused.note(jobs, new, name, "out_of_range", "the epoch's sum is full")
+            out.update(new)
+        jobs, keys, hashes = _without(jobs, keys, hashes, sorted(out))
+    table = jobs.table.append_column("epoch", pa.array(jobs.epochs))
+    accepted = _count(jobs.batch_of, jobs.epochs)
     return Admitted(
-        count=decoded.count,
-        table=table,
+        table=table.append_column("flags", pa.array(jobs.flags)),
+        batch_of=jobs.batch_of,
+        node_of=jobs.node_of,
+        node_keys=nodes.keys(jobs.places),
         keys=keys,
         hashes=hashes,
-        rejections=with_lines(rejections, decoded.lines),
-        duplicates=duplicates,
+        outcomes=refused.outcomes(accepted, duplicates),
     )
 
 
-class _Refusals:
-    """Collects refusals of rows of one table."""
+@dataclass(frozen=True, slots=True)
+class _Jobs:
+    """Rows that are still in, with what is known of them."""
 
-    def __init__(self, table: pa.Table, rejections: list[Rejection]) -> None:
-        self._table, self._rejections = table, rejections
+    table: pa.Table
+    batch_of: Integers
+    places: Integers
+    """The place of each node that is met, once."""
+    node_of: Integers
+    """For each row the position of its node among them."""
+    epochs: Integers
+    flags: npt.NDArray[np.uint16]
 
-    def __call__(self, where: npt.NDArray[np.bool_], field: str, reason: str, message: str) -> None:
-        positions = np.flatnonzero(where)
-        if not len(positions):
-            return
-        chosen = self._table.select(["index", "job_id"]).take(pa.array(positions))
-        for row in chosen.to_pylist():
-            self._rejections.append(Rejection(row["index"], row["job_id"], field, reason, message))
+    def only(self, keep: npt.NDArray[np.bool_]) -> "_Jobs":
+        if keep.all():
+            return self
+        return _Jobs(
+            self.table.filter(pa.array(keep)),
+            self.batch_of[keep],
+            self.places,
+            self.node_of[keep],
+            self.epochs[keep],
+            self.flags[keep],
+        )
+
+
+def _placed(
+    records: Records,
+    refused: "_Refused",
+    rules: PlacementRules,
+    open_epoch: int,
+    now_us: int,
+    nodes: KnownNodes,
+) -> _Jobs:
+    """Return the jobs of nodes that may report, in their epochs."""
+    names, node_of = node_indices(records.table.column("node_id"))
+    places = nodes.places(names)
+    placed = place(column_values(records.table, "ended_us"), rules, open_epoch, now_us)
+    jobs = _Jobs(records.table, records.batch_of, places, node_of, placed.epochs, placed.flags)
+    good = (places >= 0)[node_of]
+    refused.where(jobs, ~good, "peer_id", "unknown_node", "the node is not registered")
+    if any(signer is not None for signer in records.signers):
+        own = _own_jobs(records, names, node_of)
+        refused.where(jobs, good & ~own, "peer_id", "other_node", "another node signed the batch")
+        good &= own
+    late = good & (placed.outcomes == Placement.TOO_LATE)
+    refused.where(jobs, late, "ended_at", "too_late", f"epochs before {open_epoch} are sealed")
+    ahead = good & (placed.outcomes == Placement.AHEAD_OF_CLOCK)
+    message = "the job ends ahead of the service's clock"
+    refused.where(jobs, ahead, "ended_at", "ahead_of_clock", message)
+    return jobs.only(good & (placed.outcomes == Placement.PLACED))
+
+
+def _own_jobs(records: Records, names: Sequence[str], node_of: Integers) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether its batch may hold jobs of its node."""
+    position = {name: at for at, name in enumerate(names)}
+    signers = [-1 if one is None else position.get(one, -2) for one in records.signers]
+    signer_of = np.array(signers, dtype=np.int64)[records.batch_of]
+    own: npt.NDArray[np.bool_] = (signer_of == -1) | (signer_of == node_of)
+    return own
+
+
+def _without(
+    jobs: _Jobs, keys: ByteMatrix, hashes: Sequence[bytes], positions: list[int]
+) -> tuple[_Jobs, ByteMatrix, Sequence[bytes]]:
+    keep = np.ones(len(keys), dtype=np.bool_)
+    keep[positions] = False
+    kept = [hashes[at] for at in np.flatnonzero(keep).tolist()]
+    return jobs.only(keep), keys[keep], kept
+
+
+def _count(batch_of: Integers, epochs: Integers) -> dict[tuple[int, int], int]:
+    """Return how many rows there are of each (batch, epoch), ascending."""
+    if len(epochs) == 0:
+        return {}
+    first = int(epochs.min())
+    width = int(epochs.max()) - first + 1
+    cells = batch_of * width + (epochs - first)
+    if int(cells.max()) <= len(cells):
+        all_counts = np.bincount(cells)
+        filled = np.flatnonzero(all_counts)
+        counts = all_counts[filled]
+    else:
+        filled, counts = np.unique(cells, return_counts=True)
+    return {
+        (cell // width, first + cell % width): count
+        for cell, count in zip(filled.tolist(), counts.tolist(), strict=True)
+    }
+
+
+class _Refused:
+    """Collects the rejections of each batch."""
+
+    def __init__(self, records: Records) -> None:
+        self._lines = records.lines
+        self._by_batch = [list(rejections) for rejections in records.rejections]
+
+    def where(
+        self,
+        jobs: _Jobs,
+        where: npt.NDArray[np.bool_],
+        field: str,
+        reason: str,
+        message: str,
+    ) -> None:
+        """Refuse the rows that a mask names."""
+        if where.any():
+            self.note(jobs, np.flatnonzero(where).tolist(), field, reason, message)
+
+    def note(
+        self, jobs: _Jobs, positions: list[int], field: str, reason: str, message: str
+    ) -> None:
+        """Refuse the rows at some positions."""
+        chosen = jobs.table.select(["index", "job_id"]).take(pa.array(positions, pa.int64()))
+        indices, job_ids = (chosen.column(name).to_pylist() for name in ("index", "job_id"))
+        batches = jobs.batch_of[positions].tolist()
+        for batch, index, job_id in zip(batches, indices, job_ids, strict=True):
+            self._by_batch[batch].append(Rejection(index, job_id, field, reason, message))
+
+    def outcomes(
+        self, accepted: dict[tuple[int, int], int], duplicates: dict[tuple[int, int], int]
+    ) -> tuple[Outcome, ...]:
+        """Return what became of each batch."""
+        count = len(self._by_batch)
+        epochs: list[dict[int, int]] = [{} for _ in range(count)]
+        again: list[dict[int, int]] = [{} for _ in range(count)]
+        for counts, cells in ((epochs, accepted), (again, duplicates)):
+            for (batch, epoch), number in cells.items():
+                counts[batch][epoch] = number
+        outcomes = []
+        for batch, rejections in enumerate(self._by_batch):
+            rejections.sort(key=lambda rejection: rejection.index)
+            with_line = with_lines(rejections, self._lines[batch]) if rejections else ()
+            outcomes.append(
+                Outcome(sum(epochs[batch].values()), with_line, epochs[batch], again[batch])
+            )
+        return tuple(outcomes)

@@ -83,17 +83,29 @@ def sort_order(node_ids: pa.ChunkedArray, keys: ByteMatrix) -> Integers:
     ids, at = node_indices(node_ids)
     node_keys = [cached_node_key(name) for name in ids]
     by_key = sorted(range(len(node_keys)), key=node_keys.__getitem__)
-    rank = np.empty(len(node_keys), dtype=np.uint64)
-    rank[by_key] = np.arange(len(node_keys), dtype=np.uint64)
-    ranks = rank[at]
+    rank = np.empty(len(node_keys), dtype=np.int64)
+    rank[by_key] = np.arange(len(node_keys))
+    return order_in_groups(rank[at], keys)
+
+
+def order_in_groups(groups: Integers, keys: ByteMatrix) -> Integers:
+    """Return the positions of jobs in the order of (group, job key); equal pairs keep their order.
+
+    Args:
+        groups: The number of each job's group, from 0.
+        keys: The job keys, shape (n, 32).
+    """
+    if len(groups) == 0:
+        return np.zeros(0, dtype=np.int64)
     words = np.ascontiguousarray(keys).view(">u8").astype(np.uint64)
-    bits = np.uint64(max(1, (len(node_keys) - 1).bit_length()))
+    ranks = groups.astype(np.uint64)
+    bits = np.uint64(max(1, int(groups.max()).bit_length()))
     mixed = (ranks << (np.uint64(64) - bits)) | (words[:, 0] >> bits)
-    order = np.argsort(mixed, kind="stable")
+    order = np.argsort(mixed)
     sorted_mixed = mixed[order]
     if (
         sorted_mixed[1:] == sorted_mixed[:-1]
-    ).any():  # two ids agree in about 50 bits, or are equal
+    ).any():  # two keys agree in their first bits, or are equal
         order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0], ranks))
     return order.astype(np.int64)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from meridian.node import durable_file
 from meridian.node.measure import journal as journal_module
 from meridian.node.measure import publication as publication_module
 from meridian.node.measure import published_log as log_module
-from meridian.node.measure.intake import Aggregator, Intake
+from meridian.node.measure.grouping import Aggregator, Submitted
+from meridian.node.measure.intake import Intake
 from meridian.node.measure.job_log import JobLog
 from meridian.node.measure.journal import Journal, open_journal
 from meridian.node.measure.ledger import FileLedger
@@ -166,15 +168,19 @@ class Service:
             domain=Domain(1, Address(bytes(20))),
             seed_secret=bytes(32),
             replay=config.replay,
+            signed_within_us=config.signed_within_us,
         )
         self.intake = Intake(aggregator, self.journal, self.directory, self.settling.add)
         self.intake.start()
 
     def submit(self, body: bytes) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(
-            self.intake.submit_batch(body, None, ndjson=True).result(20)
-        )
+        answer: dict[str, Any] = json.loads(self.waiting(body).result(20))
         return answer
+
+    def waiting(self, body: bytes) -> "Future[bytes]":
+        reply: Future[bytes] = Future()
+        self.intake.submit(Submitted(body), reply)
+        return reply
 
     def settle(self, through: int) -> None:
         """Run the settling thread until the epoch is committed or the thread has ended."""
@@ -390,11 +396,9 @@ def test_nothing_is_acknowledged_before_it_is_on_disk_and_one_sync_serves_all_wh
         real(descriptor)
 
     monkeypatch.setattr("os.fdatasync", sync)
-    first = service.intake.submit_batch(lines([record(0)]), None, ndjson=True)
+    first = service.waiting(lines([record(0)]))
     assert entered.wait(20)
-    others = [
-        service.intake.submit_batch(lines([record(at)]), None, ndjson=True) for at in range(1, 20)
-    ]
+    others = [service.waiting(lines([record(at)])) for at in range(1, 20)]
     assert not first.done()
     release.set()
     answers = [json.loads(one.result(20)) for one in (first, *others)]
@@ -414,12 +418,12 @@ def test_after_a_failed_sync_nothing_is_promised_any_more(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.fdatasync", refuse)
-    answer = service.intake.submit_batch(lines([record(0)]), None, ndjson=True)
+    answer = service.waiting(lines([record(0)]))
     with pytest.raises(StorageFailure):
         answer.result(20)
     monkeypatch.undo()
     while service.intake.failure is None:
         threading.Event().wait(0.005)
     with pytest.raises(StorageFailure):
-        service.intake.submit_batch(lines([record(1)]), None, ndjson=True)
+        service.waiting(lines([record(1)]))
     service.end()

@@ -1,13 +1,15 @@
 """The measure service's configuration: one JSON file; secrets stand in files of their own."""
 
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from meridian.errors import InvalidInput
-from meridian.measure.epoch import Calendar, PlacementRules
+from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
 from meridian.node.chain.finality import Confirmations, WaitSeconds
+
+SIGNED_WITHIN_LEAST_S: Final = 3600
 
 
 class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +105,12 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Which jobs are accepted, in time."""
         calendar = Calendar(self.genesis_s, self.epoch_seconds, self.first_epoch)
         return PlacementRules(calendar, self.late_epochs, self.skew_ms * 1000)
+
+    @property
+    def signed_within_us(self) -> int:
+        """How far from now the time may lie that a node signed: while its jobs are remembered, at least an hour."""
+        remembered_s = (self.remembered_epochs + 1) * self.epoch_seconds
+        return max(remembered_s, SIGNED_WITHIN_LEAST_S) * MICROSECONDS
 
     @classmethod
     def load(cls, path: Path) -> Self:

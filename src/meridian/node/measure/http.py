@@ -18,6 +18,7 @@ from aiohttp import web
 from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, StorageFailure
 from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
 from meridian.node.measure.answering import Answering
+from meridian.node.measure.grouping import Submitted
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.openapi import document
@@ -119,8 +120,9 @@ class MeasureHttp:
         self._at_work += 1
         try:
             body = await request.read()
-            ndjson = request.content_type in _NDJSON
-            answer = await asyncio.wrap_future(face.intake.submit_batch(body, seed, ndjson=ndjson))
+            reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            face.intake.submit(Submitted(body, request.content_type in _NDJSON, seed), reply)
+            answer = await reply
         finally:
             self._at_work -= 1
         return web.Response(body=answer, content_type=_JSON)

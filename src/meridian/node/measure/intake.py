@@ -1,77 +1,54 @@
-"""The one thread that admits: it takes what the HTTP face gives it, in order, and answers when the log is durable.
+"""The thread that admits: it takes what waits, in order, and hands what it wrote to the thread that makes it durable.
 
-Law: nothing is answered before it is durable, and everything that waits together becomes durable together (group
-commit). Requests are handled one after the other, so that admission needs no locks and a seal falls between two batches.
-After an error of the disk the thread stops and the process ends: it can promise nothing any more.
+Law: nothing is answered before it is durable (`group_commit`), and everything that waits together is admitted, written
+and made durable together. Groups are admitted one after the other, so that admission needs no locks and a seal falls
+between two of them. After an error of the disk nothing is admitted any more, everybody who waits is told so, and the
+process ends: it can promise nothing.
 """
 
+import contextlib
+import gc
 import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-import numpy as np
-
 from meridian.errors import InvalidInput, MeridianError, Overloaded, StorageFailure
-from meridian.measure.admission import Admitted, admit
-from meridian.measure.columns import column_values
-from meridian.measure.epoch import PlacementRules
-from meridian.measure.order import node_indices, sort_order
-from meridian.measure.receipt import Batch, Receipt, SignedReceipt
-from meridian.measure.record import Decoded, decode_json, decode_ndjson
-from meridian.measure.row import job_rows, private_commitments
-from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.frames import (
-    BatchEntry,
-    GroupFrame,
-    digest_column,
-    log_columns,
-    seed_column,
-)
+from meridian.node.measure.group_commit import Answer, GroupCommit, Reply
+from meridian.node.measure.grouping import Aggregator, Grouping, Submitted
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.nodes import NodeDirectory
-from meridian.primitives.eip712 import Domain
-from meridian.primitives.hashing import sha256
-from meridian.primitives.keys import PrivateKey
 
 GROUP_BYTES: Final = 8 << 20
-"""Bodies that are handled before one sync; bounds how long the first of them waits."""
-
-QUEUE_MAX: Final = 1024
+"""Bodies that are admitted together; bounds how long the first of them waits."""
+GROUP_BATCHES: Final = 512
+WAITING_MAX: Final = 8192
+"""Requests that wait; the HTTP face bounds their bytes."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregator:
-    """Who admits, and by which rules."""
-
-    network_id: bytes
-    schema: NetworkSchema
-    rules: PlacementRules
-    key: PrivateKey
-    domain: Domain
-    """Of receipts: the chain and its contract `Commitments`."""
-    seed_secret: bytes
-    """Makes the seed of a batch whose sender chose none, the same for the same body."""
-    replay: bool
-    """Whether the clock is set from outside."""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Request:
+    """Something to be done between two groups."""
+
     run: Callable[[], Any]
-    answer: "Future[Any]"
-    body_bytes: int = 0
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    submitted: Submitted
+    reply: Reply
 
 
 class Intake:
-    """The thread and its queue.
+    """The thread and what waits for it.
 
     Args:
         aggregator: Who admits.
@@ -89,22 +66,31 @@ class Intake:
     ) -> None:
         self._aggregator = aggregator
         self._journal = journal
-        self._directory = directory
+        self._grouping = Grouping(aggregator, journal, directory)
+        self._commit = GroupCommit(journal.sync)
         self._on_seal = on_seal
-        self._queue: queue.Queue[_Request | None] = queue.Queue(QUEUE_MAX)
+        self._waiting: queue.SimpleQueue[_Request | _Batch | None] = queue.SimpleQueue()
+        self._put_back: deque[_Request | _Batch | None] = deque()
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
-        self.failure: BaseException | None = None
-        """Why the thread stopped, if it did by itself."""
+        self._failure: BaseException | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why admitting stopped, if it did by itself."""
+        return self._failure or self._commit.failure
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the threads."""
+        self._commit.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, and end the thread."""
+        """Finish what waits, and end the threads."""
         if self._thread.is_alive():
-            self._queue.put(None)
+            self._waiting.put(None)
             self._thread.join()
+        self._commit.stop()
+        self._refuse_waiting()
 
     def now_us(self) -> int:
         """Return the ingest clock."""
@@ -112,9 +98,13 @@ class Intake:
 
     # -- requests (any thread) --------------------------------------------------------------------
 
-    def submit_batch(self, body: bytes, seed: bytes | None, *, ndjson: bool) -> "Future[bytes]":
-        """Admit a batch; the answer is the JSON of the response."""
-        return self._ask(lambda: self._admit_batch(body, seed, ndjson=ndjson), len(body))
+    def submit(self, submitted: Submitted, reply: Reply) -> None:
+        """Admit a batch; the reply gets the JSON of the response, or why it is refused.
+
+        Raises:
+            Overloaded: If too many wait.
+        """
+        self._put(_Batch(submitted, reply))
 
     def seal(self, epoch: int) -> "Future[None]":
         """Seal an epoch; one that is sealed stays so."""
@@ -132,148 +122,84 @@ class Intake:
         """Delete what is settled and no longer remembered."""
         return self._ask(lambda: self._journal.prune(settled_before))
 
-    def _ask(self, run: Callable[[], Any], body_bytes: int = 0) -> "Future[Any]":
-        request = _Request(run, Future(), body_bytes)
-        if self.failure is not None:
-            raise StorageFailure("the service has stopped admitting")
-        try:
-            self._queue.put_nowait(request)
-        except queue.Full:
-            raise Overloaded(1.0) from None
-        return request.answer
+    def _ask(self, run: Callable[[], Any]) -> "Future[Any]":
+        reply: Future[Any] = Future()
+        self._put(_Request(run, reply))
+        return reply
+
+    def _put(self, item: _Request | _Batch) -> None:
+        if self._waiting.qsize() >= WAITING_MAX:
+            raise Overloaded(1.0)
+        self._waiting.put(item)
+        if self.failure is not None:  # looked at last: who stops refuses what waits by then
+            self._refuse_waiting()
 
     # -- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        group: list[tuple[_Request, Any]] = []
+        work: list[Reply] = []
         try:
-            while (request := self._queue.get()) is not None:
-                group = []
-                waiting_bytes = 0
-                following: _Request | None = request
-                while following is not None:
-                    group.append((following, self._handle(following)))
-                    waiting_bytes += following.body_bytes
-                    following = None if waiting_bytes >= GROUP_BYTES else self._next()
-                self._journal.sync()
-                for one, result in group:
-                    self._resolve(one, result)
+            while (item := self._next()) is not None:
+                if isinstance(item, _Request):
+                    work = [item.reply]
+                    answers: list[Answer] = [(item.reply, _outcome(item.run))]
+                else:
+                    batches = self._together(item)
+                    work = [batch.reply for batch in batches]
+                    answers = self._admit(batches)
+                self._commit.answer(answers)
         except BaseException as error:  # noqa: BLE001 - whatever it is, nothing more can be promised.
-            self.failure = error
+            self._failure = error
             _log.critical("the intake has stopped", exc_info=error)
-            self._refuse_all(group)
+            self._commit.refuse(work)
+            self._refuse_waiting()
 
-    def _next(self) -> _Request | None:
-        try:
-            request = self._queue.get_nowait()
-        except queue.Empty:
-            return None
-        if request is None:  # the stop sign is for the outer loop
-            self._queue.put(None)
-        return request
+    def _next(self) -> _Request | _Batch | None:
+        return self._put_back.popleft() if self._put_back else self._waiting.get()
 
-    @staticmethod
-    def _handle(request: _Request) -> Any:
-        """Return what to answer after the sync: a value, or the refusal."""
-        try:
-            return request.run()
-        except StorageFailure:
-            raise
-        except MeridianError as refusal:
-            return refusal
-
-    @staticmethod
-    def _resolve(request: _Request, result: Any) -> None:
-        if request.answer.cancelled() or not request.answer.set_running_or_notify_cancel():
-            return  # the sender has gone; what it sent stands
-        if isinstance(result, MeridianError):
-            request.answer.set_exception(result)
-        else:
-            request.answer.set_result(result)
-
-    def _refuse_all(self, group: list[tuple[_Request, Any]]) -> None:
-        waiting = [request for request, _ in group]
-        while True:
+    def _together(self, first: _Batch) -> list[_Batch]:
+        """Return the batches that wait together; what is none is put back, and so is what comes behind it."""
+        batches, size = [first], len(first.submitted.body)
+        while size < GROUP_BYTES and len(batches) < GROUP_BATCHES:
             try:
-                request = self._queue.get_nowait()
+                item = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if request is not None:
-                waiting.append(request)
-        failure = StorageFailure("the service has stopped admitting")
-        for request in waiting:
-            if not request.answer.done():
-                self._resolve(request, failure)
+            if not isinstance(item, _Batch):
+                self._put_back.append(item)
+                break
+            batches.append(item)
+            size += len(item.submitted.body)
+        return batches
+
+    def _admit(self, batches: list[_Batch]) -> list[Answer]:
+        """Write a group; return what to answer when it is durable."""
+        gc.disable()  # a group makes many objects and no cycles; to collect among them costs a third
+        try:
+            waiting = [batch.submitted for batch in batches]
+            group = self._grouping.group(waiting, self.now_us(), time.time_ns() // 1000)
+            results = group.answers
+            if group.frame is not None:
+                try:
+                    self._journal.append_group(group.frame, group.hashes)
+                except Overloaded as refusal:  # the log is full
+                    results = group.without_promises(refusal)
+        finally:
+            gc.enable()
+        replies = [batch.reply for batch in batches]
+        return list(zip(replies, results, strict=True))
+
+    def _refuse_waiting(self) -> None:
+        items = []
+        with contextlib.suppress(IndexError):
+            while True:
+                items.append(self._put_back.popleft())
+        with contextlib.suppress(queue.Empty):
+            while True:
+                items.append(self._waiting.get_nowait())
+        self._commit.refuse([item.reply for item in items if item is not None])
 
     # -- what the thread does ---------------------------------------------------------------------
-
-    def _admit_batch(self, body: bytes, seed: bytes | None, *, ndjson: bool) -> bytes:
-        aggregator, journal = self._aggregator, self._journal
-        if seed is None:
-            seed = sha256(aggregator.seed_secret, sha256(body))
-        batch = sha256(seed, body)
-        known = journal.response(batch)
-        if known is not None:
-            return known
-        decode = decode_ndjson if ndjson else decode_json
-        decoded = decode(body, aggregator.schema)
-        now_us = self.now_us()
-        self._learn_nodes(decoded)
-        admitted = admit(
-            decoded,
-            rules=aggregator.rules,
-            open_epoch=journal.open_epoch,
-            now_us=now_us,
-            known_nodes=self._directory,
-            seen=journal.seen,
-            sums=journal.sums,
-        )
-        if admitted.table.num_rows == 0:  # nothing to promise: the same body may fare better later
-            return _response(batch, seed, admitted, None)
-        journal.seen.require_room(admitted.table.num_rows)
-        return self._accept(batch, seed, admitted, now_us)
-
-    def _learn_nodes(self, decoded: Decoded) -> None:
-        names, _ = node_indices(decoded.table.column("node_id"))
-        if any(name not in self._directory for name in names):
-            self._directory.refresh_if_due()
-
-    def _accept(self, batch: bytes, seed: bytes, admitted: Admitted, now_us: int) -> bytes:
-        """Build the rows, sign the receipt and write the frame."""
-        aggregator, journal = self._aggregator, self._journal
-        schema = aggregator.schema
-        table = admitted.table
-        private = private_commitments(schema, table, [seed] * table.num_rows)
-        rows = job_rows(schema, table, admitted.keys, private)
-        order = sort_order(table.column("node_id"), admitted.keys)
-        tree = Batch(schema, rows[order], table.column("node_id").take(order))
-        epochs, counts = np.unique(column_values(table, "epoch"), return_counts=True)
-        receipt = Receipt(
-            network=aggregator.network_id,
-            deadline_epoch=int(epochs[-1]),
-            aggregator=aggregator.key.address,
-            sequence=journal.sequence,
-            batch_root=tree.root,
-            received_at_us=now_us,
-        )
-        signed = SignedReceipt.sign(receipt, aggregator.domain, aggregator.key)
-        columns = log_columns(schema)
-        table = table.append_column("job_key", digest_column(admitted.keys))
-        table = table.append_column("private", digest_column(private))
-        count = np.array([table.num_rows])
-        table = table.append_column(columns.field("batch_seed"), seed_column([seed], count))
-        entry = BatchEntry(
-            batch=batch,
-            seed=seed,
-            sequence=receipt.sequence,
-            rows=table.num_rows,
-            response=_response(batch, seed, admitted, signed),
-            epochs=tuple(zip(epochs.tolist(), counts.tolist(), strict=True)),
-            duplicates=tuple(admitted.duplicates.items()),
-        )
-        group = GroupFrame((entry,), table.select(columns.names).cast(columns))
-        journal.append_group(group, admitted.hashes)
-        return entry.response
 
     def _seal(self, epoch: int) -> None:
         journal, calendar = self._journal, self._aggregator.rules.calendar
@@ -302,24 +228,11 @@ class Intake:
         return self._journal.clock_us
 
 
-def _response(batch: bytes, seed: bytes, admitted: Admitted, signed: SignedReceipt | None) -> bytes:
-    return msgspec.json.encode(
-        {
-            "batch": batch.hex(),
-            "seed": seed.hex(),
-            "accepted": admitted.table.num_rows,
-            "duplicates": sum(admitted.duplicates.values()),
-            "rejected": [
-                {
-                    "index": rejection.index,
-                    "line": rejection.line,
-                    "job_id": rejection.job_id,
-                    "field": rejection.field,
-                    "reason": rejection.reason,
-                    "message": rejection.message,
-                }
-                for rejection in admitted.rejections
-            ],
-            "receipt": signed.document() if signed is not None else None,
-        }
-    )
+def _outcome(run: Callable[[], Any]) -> Any:
+    """Return what to answer: a value, or the refusal."""
+    try:
+        return run()
+    except StorageFailure:
+        raise
+    except MeridianError as refusal:
+        return refusal

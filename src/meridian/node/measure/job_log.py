@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ ALIGNMENT: Final = 8
 """Every payload starts at a multiple of it."""
 FRAME_BYTES_MAX: Final = 1 << 30
 FILE_BYTES: Final = 256 << 20
-"""A file that is longer than this after a sync is closed and another begun."""
+"""A file that is longer is closed and another begun."""
 
 _HEADER: Final = struct.Struct(">4sB3xQII")
 _MAGIC: Final = b"MJL2"
@@ -62,7 +63,7 @@ class Frame:
 
 
 class JobLog:
-    """The open log of one directory; one thread writes, others may read.
+    """The open log of one directory; one thread writes, others may sync and read.
 
     Args:
         directory: Made when absent; locked for this process.
@@ -79,6 +80,7 @@ class JobLog:
         self._file_bytes = file_bytes
         self._maps: dict[int, memoryview] = {}
         self._failure: str | None = None
+        self._syncing = threading.Lock()
         self._size = self._durable = 0
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -166,22 +168,40 @@ class JobLog:
         return ref
 
     def sync(self) -> None:
-        """Make everything appended durable; may close the file and begin another.
+        """Make everything durable that was appended before the call; any thread may ask.
 
         Raises:
             StorageFailure: If the disk refuses; nothing of it may be promised.
         """
-        self._check()
-        try:
-            if self._durable < self._size:
-                os.fdatasync(self._writer)
-                self._durable = self._size
-            if self._size >= self._file_bytes:
+        with self._syncing:
+            self._check()
+            size = self._size
+            if self._durable < size:
+                try:
+                    os.fdatasync(self._writer)
+                except OSError as error:
+                    raise self._failed(error) from error
+                self._durable = size
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the file that is written to should be closed."""
+        return self._size >= self._file_bytes
+
+    def roll(self) -> None:
+        """Close the file that is written to, durable as it is then, and begin another.
+
+        Raises:
+            StorageFailure: If the disk refuses.
+        """
+        self.sync()
+        with self._syncing:
+            try:
                 os.close(self._writer)
                 self._closed_bytes += self._size
                 self._begin(self._numbers[-1] + 1)
-        except OSError as error:
-            raise self._failed(error) from error
+            except OSError as error:
+                raise self._failed(error) from error
 
     def read(self, ref: FrameRef) -> Frame:
         """Return a frame that was appended or recovered; any thread may ask.

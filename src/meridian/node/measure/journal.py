@@ -17,6 +17,7 @@ from meridian.errors import NotFound, StorageFailure
 from meridian.measure.admission import LaneSums, SeenJobs
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.batch_index import BatchIndex
 from meridian.node.measure.frames import GroupFrame, Kind, batch_entries, digest_rows
 from meridian.node.measure.job_log import Frame, FrameRef, JobLog
 from meridian.primitives import dagcbor
@@ -74,12 +75,13 @@ class Journal:
         self.open_epoch = first_epoch
         """The first epoch that is not sealed."""
         self._epochs: dict[int, _Epoch] = {}
-        self._batches: dict[bytes, FrameRef] = {}
+        self._batches = BatchIndex()
         self._last_epoch_in: dict[int, int] = {}  # file -> the highest epoch that it speaks of
         for frame in log.recover():
             self._replay(frame)
         self._forget()
-        self._state_if_new_file()
+        if log.begins_file:
+            self._begin_file()
         self.sync()
 
     # -- replay -----------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ class Journal:
         packed = ref.pack()
         with self._lock:
             for batch in group.batches:
-                self._batches[batch.batch] = ref
+                self._batches.add(batch.batch, packed)
                 for epoch, count in batch.epochs:
                     entry = self._epochs.setdefault(epoch, _Epoch())
                     entry.jobs += count
@@ -143,14 +145,14 @@ class Journal:
 
     def append_group(self, group: GroupFrame, hashes: Sequence[bytes]) -> None:
         """Write a group, whose jobs have these hashes in `seen`; it is promised only after `sync`."""
-        ref = self._log.append(Kind.GROUP, *group.encode())
+        ref = self._append(Kind.GROUP, *group.encode())
         self._index(ref, group)
         self._remember(group.jobs, hashes)
 
     def append_seal(self, epoch: int, now_us: int) -> None:
         """Close the open epoch: no job is placed into it after this frame."""
         assert epoch == self.open_epoch, "epochs are sealed in order"
-        ref = self._log.append(Kind.SEAL, dagcbor.encode({"epoch": epoch, "now_us": now_us}))
+        ref = self._append(Kind.SEAL, dagcbor.encode({"epoch": epoch, "now_us": now_us}))
         self._mark(ref, epoch)
         self.open_epoch = epoch + 1
         self._forget()
@@ -158,25 +160,29 @@ class Journal:
     def append_input(self, epoch: int, name: str, digest: bytes) -> None:
         """Note an auxiliary input of an open epoch; the last one of a name counts."""
         document = {"epoch": epoch, "name": name, "digest": digest}
-        ref = self._log.append(Kind.INPUT, dagcbor.encode(document))
+        ref = self._append(Kind.INPUT, dagcbor.encode(document))
         self._epoch(epoch).inputs[name] = digest
         self._mark(ref, epoch)
 
     def append_clock(self, now_us: int) -> None:
         """Set the replay clock."""
-        self._log.append(Kind.CLOCK, dagcbor.encode({"now_us": now_us}))
+        self._append(Kind.CLOCK, dagcbor.encode({"now_us": now_us}))
         self.clock_us = now_us
 
-    def sync(self) -> None:
-        """Make everything written durable."""
-        self._log.sync()
-        self._state_if_new_file()
+    def _append(self, kind: Kind, *parts: bytes | memoryview) -> FrameRef:
+        if self._log.is_long:
+            self._log.roll()
+            self._begin_file()
+        return self._log.append(kind, *parts)
 
-    def _state_if_new_file(self) -> None:
+    def _begin_file(self) -> None:
         """Begin every file with the state, so that older files can be deleted."""
-        if self._log.begins_file:
-            state = {name: getattr(self, name) for name in _STATE_KEYS}
-            self._log.append(Kind.STATE, dagcbor.encode(state))
+        state = {name: getattr(self, name) for name in _STATE_KEYS}
+        self._log.append(Kind.STATE, dagcbor.encode(state))
+
+    def sync(self) -> None:
+        """Make everything durable that was written before the call; any thread may ask."""
+        self._log.sync()
 
     def prune(self, settled_before: int) -> None:
         """Delete closed files that speak only of epochs that are settled and no longer remembered.
@@ -189,7 +195,7 @@ class Journal:
             if self._last_epoch_in.get(number, oldest - 1) >= oldest:
                 break
             with self._lock:
-                self._batches = {k: ref for k, ref in self._batches.items() if ref.file != number}
+                self._batches.forget(FrameRef(number, 0).pack(), FrameRef(number + 1, 0).pack())
                 for epoch in [known for known in self._epochs if known < oldest]:
                     del self._epochs[epoch]
             self._log.drop(number)
@@ -199,13 +205,13 @@ class Journal:
     def response(self, batch: bytes) -> bytes | None:
         """Return the answer that a batch got, None if it is not known."""
         with self._lock:
-            ref = self._batches.get(batch)
-        if ref is None:
-            return None
-        for entry in batch_entries(self._log.read(ref).payload):
-            if entry.batch == batch:
-                return entry.response
-        raise StorageFailure(f"the job log has lost batch {batch.hex()}")
+            places = self._batches.find(batch)
+        for place in places:
+            payload = self._log.read(FrameRef.unpack(place)).payload
+            for entry in batch_entries(payload):
+                if entry.batch == batch:
+                    return entry.response
+        return None
 
     def counts(self, epoch: int) -> tuple[int, int]:
         """Return how many jobs an epoch has, and how many submissions were duplicates."""

@@ -7,20 +7,26 @@ often than its pause allows: unknown ids cost a sender nothing and must not cost
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
+
 from meridian.errors import InvalidInput, MeridianError
+from meridian.measure.order import Integers
 from meridian.node.chain_view import ChainView
 from meridian.node.durable_file import read_whole
+from meridian.primitives.hashing import DIGEST_BYTES, ByteMatrix
 from meridian.primitives.ids import Address, NodeKey, node_key, parse_address
 
 PAUSE_S: Final = 0.5
 """Least time between two questions to the source."""
 
 PAUSE_AFTER_FAULT_S: Final = 10.0
+
+PLACES_FIRST: Final = 1024
 
 _OVERLAP_BLOCKS: Final = 32
 
@@ -79,33 +85,58 @@ class ChainNodes:
 
 
 class NodeDirectory:
-    """The registrations as the service knows them; threads may share it."""
+    """The registrations as the service knows them; threads may share it, one of them asks for `places`."""
 
     def __init__(self, source: NodeSource) -> None:
         self._source = source
         self._nodes: dict[NodeKey, RegisteredNode] = {}
-        self._keys: dict[str, NodeKey] = {}
+        self._places: dict[str, int] = {}
+        self._keys = np.zeros((PLACES_FIRST, DIGEST_BYTES), dtype=np.uint8)
+        self._taken = 0
         self._ask_again_at_s = 0.0
         self._lock = threading.Lock()
-
-    def __contains__(self, node_id: object) -> bool:
-        return isinstance(node_id, str) and self.find(node_id) is not None
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def find(self, node_id: str) -> RegisteredNode | None:
         """Return a node's registration, None if it is not known."""
-        key = self._keys.get(node_id)
-        if key is not None:
-            return self._nodes.get(key)
-        key = node_key(node_id)
-        node = self._nodes.get(key)
-        if (
-            node is not None
-        ):  # only registered ids are kept, so their number is bounded by the registry
-            self._keys[node_id] = key
-        return node
+        return self._nodes.get(node_key(node_id))
+
+    def places(self, node_ids: Sequence[str]) -> Integers:
+        """Return the place of each node, -1 where it is not registered; asks the source again for unknown ones if due."""
+        places = self._known_places(node_ids)
+        if -1 in places:
+            if not self._learn(node_ids):
+                self.refresh_if_due()
+                self._learn(node_ids)
+            places = self._known_places(node_ids)
+        return np.array(places, dtype=np.int64)
+
+    def _known_places(self, node_ids: Sequence[str]) -> list[int]:
+        known = self._places
+        return [known.get(node_id, -1) for node_id in node_ids]
+
+    def _learn(self, node_ids: Sequence[str]) -> bool:
+        """Give registered nodes their places, so their number is bounded by the registry; tell whether all are."""
+        all_known = True
+        for node_id in node_ids:
+            if node_id in self._places:
+                continue
+            key = node_key(node_id)
+            if key not in self._nodes:
+                all_known = False
+                continue
+            if self._taken == len(self._keys):
+                self._keys = np.concatenate([self._keys, np.zeros_like(self._keys)])
+            self._keys[self._taken] = np.frombuffer(key, dtype=np.uint8)
+            self._places[node_id] = self._taken
+            self._taken += 1
+        return all_known
+
+    def keys(self, places: Integers) -> ByteMatrix:
+        """Return the node keys at these places, shape (n, 32); without meaning where there is no place."""
+        return self._keys[places]
 
     def refresh(self) -> None:
         """Ask the source now.
@@ -115,10 +146,18 @@ class NodeDirectory:
         """
         with self._lock:
             try:
-                self._nodes = dict(self._source.fetch())
+                nodes = dict(self._source.fetch())
             except MeridianError:
                 self._ask_again_at_s = time.monotonic() + PAUSE_AFTER_FAULT_S
                 raise
+            gone = self._nodes.keys() - nodes.keys()
+            self._nodes = nodes
+            if gone:  # a place is never given to another node
+                self._places = {
+                    node_id: place
+                    for node_id, place in self._places.items()
+                    if self._keys[place].tobytes() in nodes
+                }
             self._ask_again_at_s = time.monotonic() + PAUSE_S
 
     def refresh_if_due(self) -> None:

@@ -28,8 +28,9 @@ from meridian.node.durable_file import read_whole
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.measure.answering import Answering
 from meridian.node.measure.config import MeasureConfig
+from meridian.node.measure.grouping import Aggregator
 from meridian.node.measure.http import Face, MeasureHttp
-from meridian.node.measure.intake import Aggregator, Intake
+from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import open_journal
 from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
 from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
@@ -168,6 +169,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
         seed_secret=sha256(b"seeds", secret),
         replay=config.replay,
+        signed_within_us=config.signed_within_us,
     )
     intake = Intake(aggregator, journal, directory, settling.add)
     stack.callback(settling.stop)

@@ -1,0 +1,301 @@
+"""From batches that wait together to one frame of the job log: decode, admit, hash, promise.
+
+Law: everything is done once for the whole group, over columns; only what a batch itself has (its name, its signature,
+its answer) is done batch by batch. The outcome is that of the batches taken one after the other, in their order.
+Nothing here changes the journal: a group that is dropped has left no trace.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from meridian.errors import InvalidInput, MeridianError
+from meridian.measure.admission import Admitted, Outcome, Records, admit
+from meridian.measure.batch_signature import (
+    SEED_HEADER,
+    SIGNATURE_HEADER,
+    BatchSignature,
+    batch_name,
+)
+from meridian.measure.epoch import PlacementRules
+from meridian.measure.explain import Rejection
+from meridian.measure.receipt import Receipt, SignedReceipt, batch_roots
+from meridian.measure.record import Decoded, decode_json, decode_ndjson
+from meridian.measure.row import job_leaves, job_rows, private_commitments
+from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.frames import (
+    BatchEntry,
+    GroupFrame,
+    digest_column,
+    log_columns,
+    seed_column,
+)
+from meridian.node.measure.journal import Journal
+from meridian.node.measure.nodes import NodeDirectory
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.hashing import sha256
+from meridian.primitives.keys import PrivateKey
+
+_log = logging.getLogger(__name__)
+
+
+class NotAuthenticated(InvalidInput):
+    """Who sent a batch is not who may send it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregator:
+    """Who admits, and by which rules."""
+
+    network_id: bytes
+    schema: NetworkSchema
+    rules: PlacementRules
+    key: PrivateKey
+    domain: Domain
+    """Of receipts: the chain and its contract `Commitments`."""
+    seed_secret: bytes
+    """Makes the seed of a batch whose sender chose none, the same for the same body."""
+    replay: bool
+    """Whether the clock is set from outside."""
+    signed_within_us: int
+    """How far from now, by the wall clock, the time may lie that a node signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A batch as it came."""
+
+    body: bytes
+    ndjson: bool = True
+    seed: bytes | None = None
+    signature: BatchSignature | None = None
+    """None: the sender had a gateway's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A batch with its name."""
+
+    batch: bytes
+    seed: bytes
+    submitted: Submitted
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is to be written and answered."""
+
+    answers: tuple[bytes | MeridianError, ...]
+    """For each submitted batch; JSON, or why it is refused."""
+    frame: GroupFrame | None
+    """None: there is nothing to be promised."""
+    hashes: Sequence[bytes] = ()
+    """The hashes in `SeenJobs` of the frame's jobs."""
+
+    def without_promises(self, refusal: MeridianError) -> tuple[bytes | MeridianError, ...]:
+        """Return the answers if the frame could not be written: what was promised before stays so."""
+        new = set() if self.frame is None else {entry.response for entry in self.frame.batches}
+        return tuple(refusal if answer in new else answer for answer in self.answers)
+
+
+class Grouping:
+    """Makes groups for one journal; reads it, and does not write."""
+
+    def __init__(self, aggregator: Aggregator, journal: Journal, directory: NodeDirectory) -> None:
+        self._aggregator, self._journal, self._directory = aggregator, journal, directory
+        self._columns = log_columns(aggregator.schema)
+
+    def group(self, waiting: Sequence[Submitted], now_us: int, wall_us: int) -> Group:
+        """Admit batches that wait together.
+
+        Args:
+            waiting: In the order in which they are admitted.
+            now_us: The ingest clock.
+            wall_us: The wall clock, for what nodes signed.
+        """
+        answers: list[bytes | MeridianError] = [b""] * len(waiting)
+        first_of: dict[bytes, int] = {}
+        same_as: dict[int, int] = {}
+        decoded: list[tuple[Decoded, str | None]] = []
+        named: list[_Named] = []
+        places: list[int] = []
+        for at, submitted in enumerate(waiting):
+            try:
+                one = self._named(submitted, wall_us)
+                known = self._journal.response(one.batch)
+                if known is not None:
+                    answers[at] = known
+                    continue
+                first = first_of.setdefault(one.batch, at)
+                if first != at:
+                    same_as[at] = first
+                    continue
+                records = self._decoded(submitted)
+            except MeridianError as refusal:
+                answers[at] = refusal
+                continue
+            signature = submitted.signature
+            decoded.append((records, None if signature is None else signature.node_id))
+            named.append(one)
+            places.append(at)
+        frame: GroupFrame | None = None
+        hashes: Sequence[bytes] = ()
+        if named:
+            made, frame, hashes = self._admitted(named, Records.gather(decoded), now_us)
+            for at, answer in zip(places, made, strict=True):
+                answers[at] = answer
+        for at, first in same_as.items():
+            answers[at] = answers[first]
+        return Group(tuple(answers), frame, hashes)
+
+    # -- one batch --------------------------------------------------------------------------------
+
+    def _named(self, submitted: Submitted, wall_us: int) -> _Named:
+        seed = submitted.seed
+        if seed is None:
+            if submitted.signature is not None:
+                raise InvalidInput(SEED_HEADER, "a signed batch needs a seed of its sender")
+            seed = sha256(self._aggregator.seed_secret, sha256(submitted.body))
+        named = _Named(batch_name(seed, submitted.body), seed, submitted)
+        if submitted.signature is not None:
+            self._authenticate(named, submitted.signature, wall_us)
+        return named
+
+    def _authenticate(self, named: _Named, signature: BatchSignature, wall_us: int) -> None:
+        aggregator = self._aggregator
+        node = self._directory.find(signature.node_id)
+        if node is None:
+            raise NotAuthenticated(SIGNATURE_HEADER, "the node is not registered")
+        if abs(wall_us - signature.sent_at_us) > aggregator.signed_within_us:
+            raise NotAuthenticated(SIGNATURE_HEADER, "it was signed too long ago, or ahead of time")
+        if not signature.holds(
+            network=aggregator.network_id,
+            batch=named.batch,
+            domain=aggregator.domain,
+            operator=node.operator,
+        ):
+            raise NotAuthenticated(SIGNATURE_HEADER, "not signed by the node's operator")
+
+    def _decoded(self, submitted: Submitted) -> Decoded:
+        decode = decode_ndjson if submitted.ndjson else decode_json
+        return decode(submitted.body, self._aggregator.schema)
+
+    # -- the group --------------------------------------------------------------------------------
+
+    def _admitted(
+        self, named: Sequence[_Named], records: Records, now_us: int
+    ) -> tuple[list[bytes | MeridianError], GroupFrame | None, Sequence[bytes]]:
+        """Return the answer of each batch, what is to be written, and the hashes of its jobs."""
+        aggregator, journal = self._aggregator, self._journal
+        admitted = admit(
+            records,
+            rules=aggregator.rules,
+            open_epoch=journal.open_epoch,
+            now_us=now_us,
+            nodes=self._directory,
+            seen=journal.seen,
+            sums=journal.sums,
+        )
+        if (
+            admitted.table.num_rows == 0
+        ):  # nothing to promise: the same bodies may fare better later
+            made = [
+                _response(one.batch, one.seed, outcome, None)
+                for one, outcome in zip(named, admitted.outcomes, strict=True)
+            ]
+            return list(made), None, ()
+        try:
+            journal.seen.require_room(admitted.table.num_rows)
+        except MeridianError as refusal:
+            return [refusal] * len(named), None, ()
+        rows = np.array([outcome.accepted for outcome in admitted.outcomes], dtype=np.int64)
+        seeds = [one.seed for one in named]
+        table, leaves = self._committed(admitted, seeds, rows)
+        roots = batch_roots(
+            aggregator.schema.lanes.kind,
+            leaves,
+            batch_of=admitted.batch_of,
+            node_of=admitted.node_of,
+            node_keys=admitted.node_keys,
+            keys=admitted.keys,
+        )
+        answers: list[bytes | MeridianError] = []
+        entries: list[BatchEntry] = []
+        promised = iter(roots)
+        for one, outcome in zip(named, admitted.outcomes, strict=True):
+            if outcome.accepted == 0:
+                answers.append(_response(one.batch, one.seed, outcome, None))
+                continue
+            sequence = journal.sequence + len(entries)
+            entry = self._promised(one, outcome, next(promised).tobytes(), sequence, now_us)
+            entries.append(entry)
+            answers.append(entry.response)
+        return answers, GroupFrame(tuple(entries), table), admitted.hashes
+
+    def _committed(
+        self, admitted: Admitted, seeds: Sequence[bytes], rows: "np.ndarray[Any, Any]"
+    ) -> tuple[Any, Any]:
+        """Return the jobs in the columns of the log, and the leaf of each."""
+        schema, table = self._aggregator.schema, admitted.table
+        of_row = [
+            seed for seed, count in zip(seeds, rows.tolist(), strict=True) for _ in range(count)
+        ]
+        private = private_commitments(schema, table, of_row)
+        leaves = job_leaves(job_rows(schema, table, admitted.keys, private))
+        columns = self._columns
+        table = table.append_column(columns.field("job_key"), digest_column(admitted.keys))
+        table = table.append_column(columns.field("private"), digest_column(private))
+        table = table.append_column(columns.field("batch_seed"), seed_column(seeds, rows))
+        return table.select(columns.names).cast(columns), leaves
+
+    def _promised(
+        self, named: _Named, outcome: Outcome, root: bytes, sequence: int, now_us: int
+    ) -> BatchEntry:
+        """Sign the receipt of a batch with accepted jobs."""
+        aggregator = self._aggregator
+        receipt = Receipt(
+            network=aggregator.network_id,
+            deadline_epoch=max(outcome.epochs),
+            aggregator=aggregator.key.address,
+            sequence=sequence,
+            batch_root=root,
+            received_at_us=now_us,
+        )
+        signed = SignedReceipt.sign(receipt, aggregator.domain, aggregator.key)
+        return BatchEntry(
+            batch=named.batch,
+            seed=named.seed,
+            sequence=sequence,
+            rows=outcome.accepted,
+            response=_response(named.batch, named.seed, outcome, signed),
+            epochs=tuple(outcome.epochs.items()),
+            duplicates=tuple(outcome.duplicates.items()),
+        )
+
+
+def _response(batch: bytes, seed: bytes, outcome: Outcome, signed: SignedReceipt | None) -> bytes:
+    return msgspec.json.encode(
+        {
+            "batch": batch.hex(),
+            "seed": seed.hex(),
+            "accepted": outcome.accepted,
+            "duplicates": sum(outcome.duplicates.values()),
+            "rejected": list(map(_rejected, outcome.rejections)),
+            "receipt": signed.document() if signed is not None else None,
+        }
+    )
+
+
+def _rejected(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "index": rejection.index,
+        "line": rejection.line,
+        "job_id": rejection.job_id,
+        "field": rejection.field,
+        "reason": rejection.reason,
+        "message": rejection.message,
+    }

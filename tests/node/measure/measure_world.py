@@ -1,5 +1,6 @@
 """A measure service for the tests: its files, its nodes, and records to feed it."""
 
+import functools
 import json
 import os
 import signal
@@ -16,7 +17,9 @@ from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.measure.client import MeasureClient
 from meridian.node.measure.config import MeasureConfig
+from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, address_text, node_key
+from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
 
 SCHEMA = NetworkSchema(
@@ -37,6 +40,11 @@ NODES = [f"12D3KooWNode{i:03d}" for i in range(40)]
 
 def payee(node_id: str) -> Address:
     return Address(node_key(node_id)[:20])
+
+
+@functools.cache
+def operator_key(node_id: str) -> PrivateKey:
+    return PrivateKey(sha256(b"operator", node_id.encode()))
 
 
 def record(
@@ -65,7 +73,11 @@ def lines(records: Iterable[dict[str, Any]]) -> bytes:
 
 def write_nodes(path: Path, node_ids: Iterable[str]) -> None:
     entries = [
-        {"node_id": one, "operator": address_text(payee(one)), "payee": address_text(payee(one))}
+        {
+            "node_id": one,
+            "operator": address_text(operator_key(one).address),
+            "payee": address_text(payee(one)),
+        }
         for one in node_ids
     ]
     temporary = path.with_suffix(".new")

@@ -425,5 +425,5 @@ def test_after_a_failed_sync_nothing_is_promised_any_more(
     while service.intake.failure is None:
         threading.Event().wait(0.005)
     with pytest.raises(StorageFailure):
-        service.waiting(lines([record(1)]))
+        service.waiting(lines([record(1)])).result(20)
     service.end()

@@ -19,9 +19,14 @@ _Words = npt.NDArray[np.uint64]
 
 
 class BatchIndex:
-    """The index; who uses it from several threads locks it."""
+    """The index; who uses it from several threads locks it.
 
-    def __init__(self) -> None:
+    Args:
+        new_max: Names in the dictionary before they become a run.
+    """
+
+    def __init__(self, new_max: int = NEW_MAX) -> None:
+        self._new_max = new_max
         self._new: dict[int, list[int]] = {}
         self._new_count = 0
         self._runs: list[tuple[_Words, _Words]] = []
@@ -38,7 +43,7 @@ class BatchIndex:
         """
         self._new.setdefault(_prefix(batch), []).append(place)
         self._new_count += 1
-        if self._new_count >= NEW_MAX:
+        if self._new_count >= self._new_max:
             self._make_run()
 
     def find(self, batch: bytes) -> list[int]:

@@ -17,10 +17,11 @@ from audit.audit_world import (
 )
 from meridian.audit.node_account import account_of, find_node
 from meridian.audit.proof_building import absence_proof, claim_proof, job_proof, node_proof
-from meridian.audit.proof_document import CountedFile, ProofFile, encode_file
 from meridian.audit.proofs import chain_step, check_file
 from meridian.errors import MeridianError, NotFound
+from meridian.measure.proof_form import encode_json
 from meridian.primitives.ids import node_key
+from meridian.verifier import Name, ProofFile
 
 EPOCH = 8
 
@@ -125,8 +126,12 @@ def test_an_uncommitted_epoch_is_not_found(pristine: World) -> None:
 # --- proofs from publications ---------------------------------------------------------------------
 
 
+def changed(file: ProofFile, **fields: object) -> ProofFile:
+    return ProofFile(file.kind, {**file.fields, **fields})
+
+
 def all_hold(world: World, file: ProofFile) -> bool:
-    checked = check_file(encode_file(file))
+    checked = check_file(encode_json(file))
     assert checked.failed is None
     return chain_step(checked, world.chain, world.source.network.network_id).ok
 
@@ -139,7 +144,7 @@ def test_every_job_node_and_claim_can_be_proved_against_the_chain(
         assert all_hold(pristine, job_proof(pristine.source, EPOCH, node_id, row["job_id"]))
     assert all_hold(pristine, node_proof(pristine.source, EPOCH, node_id))
     for epoch in (7, 8):
-        assert all_hold(pristine, claim_proof(pristine.source, epoch, node_id))
+        assert all_hold(pristine, claim_proof(pristine.source, epoch, node_id).file)
 
 
 @pytest.mark.parametrize("job_id", [None, "job-8-1"])
@@ -152,9 +157,9 @@ def test_a_stranger_is_absent_and_in_an_empty_epoch_everybody_is(
     edges = set()
     for epoch, node_id in (*((EPOCH, one) for one in strangers[::199]), (9, "gamma")):
         file = absence_proof(world.source, epoch, node_id, job_id)
-        assert (file.kind, file.subject.job_id) == ("absent_node", None)
+        assert (file.kind, file.fields.get("job_id")) == ("absent_node", None)
         assert all_hold(world, file)
-        edges.add((file.proof.left is None, file.proof.right is None))
+        edges.add((file.fields["left"] is None, file.fields["right"] is None))
     assert edges == {(True, False), (False, True), (True, True)}
     assert all_hold(world, absence_proof(world.source, EPOCH, strangers[100], job_id))
 
@@ -163,9 +168,9 @@ def test_jobs_that_a_node_does_not_have_are_absent_in_all_gaps(pristine: World) 
     edges = set()
     for number in range(100, 140):
         file = absence_proof(pristine.source, EPOCH, "gamma", f"job-8-{number}")
-        assert (file.kind, file.subject.job_id) == ("absent_job", f"job-8-{number}")
+        assert (file.kind, file.fields.get("job_id")) == ("absent_job", Name.of(f"job-8-{number}"))
         assert all_hold(pristine, file)
-        edges.add((file.proof.left is None, file.proof.right is None))
+        edges.add((file.fields["left"] is None, file.fields["right"] is None))
     assert edges == {(True, False), (False, False), (False, True)}
     assert all_hold(pristine, absence_proof(pristine.source, EPOCH, "gamma", "job-7-1"))
 
@@ -182,20 +187,20 @@ def test_no_address_is_called_absent_for_its_letters(pristine: World) -> None:
     with pytest.raises(MeridianError, match=f"node '{ADDRESS_NODE}' is not absent"):
         absence_proof(pristine.source, EPOCH, other)
     file = absence_proof(pristine.source, EPOCH, other, "job-7-1")
-    assert (file.kind, file.subject.node_id) == ("absent_job", ADDRESS_NODE)
+    assert (file.kind, file.fields["node_id"].id) == ("absent_job", ADDRESS_NODE)
 
 
 def test_a_proof_of_another_epoch_network_or_root_is_refused_by_the_chain(world: World) -> None:
     source = world.source
-    claim = claim_proof(source, 7, "gamma")
+    claim = claim_proof(source, 7, "gamma").file
     for epoch in (8, 99):
-        assert not all_hold(world, replace(claim, epoch=epoch))
+        assert not all_hold(world, changed(claim, epoch=epoch))
     for node in (
         node_proof(source, EPOCH, "gamma"),
         absence_proof(source, EPOCH, "stranger"),
         absence_proof(source, EPOCH, "gamma", "job-7-1"),
     ):
-        assert not all_hold(world, replace(node, network="other"))
+        assert not all_hold(world, changed(node, network="other"))
         assert all_hold(world, node)
         chain = replace(world.chain, committed=[])
         assert not all_hold(replace(world, chain=chain), node)
@@ -207,10 +212,12 @@ def test_a_job_that_does_not_exist_is_not_found(pristine: World) -> None:
 
 
 def test_an_address_in_other_letters_proves_the_node_as_it_is_written(pristine: World) -> None:
-    for ask in (node_proof, claim_proof):
-        file = ask(pristine.source, EPOCH, ADDRESS_NODE.lower())
-        node_id = file.subject.node_id if isinstance(file, CountedFile) else file.node_id
-        assert node_id == ADDRESS_NODE
+    other = ADDRESS_NODE.lower()
+    for file in (
+        node_proof(pristine.source, EPOCH, other),
+        claim_proof(pristine.source, EPOCH, other).file,
+    ):
+        assert file.fields["node_id"].id == ADDRESS_NODE
         assert all_hold(pristine, file)
 
 
@@ -218,7 +225,7 @@ def test_claims_are_proved_from_any_publisher_that_has_them(world: World) -> Non
     record = world.record(EVALUATORS[0], EPOCH)
     for publication in EVALUATORS[:3]:
         world.path(publication, record.claims).write_bytes(b"broken")
-    assert all_hold(world, claim_proof(world.source, EPOCH, "gamma"))
+    assert all_hold(world, claim_proof(world.source, EPOCH, "gamma").file)
     world.path(EVALUATORS[3], record.claims).unlink()
     with pytest.raises(MeridianError, match="no publication"):
         claim_proof(world.source, EPOCH, "gamma")

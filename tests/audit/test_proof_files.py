@@ -4,148 +4,20 @@ import copy
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.audit_world import NETWORK
 from audit.memory_chain import MemoryChain
-from meridian.audit.proof_document import (
-    FILE_BYTES_MAX,
-    ClaimFile,
-    CountedFile,
-    decode_file,
-    encode_file,
-)
+from audit.proof_files import EPOCH, FILES, NAME, job_file
 from meridian.audit.proofs import Checked, chain_step, check_file
 from meridian.audit.source import Schedule
 from meridian.contracts.events import Committed, Reported
-from meridian.measure.proof import (
-    AbsentJobProof,
-    AbsentNodeProof,
-    JobProof,
-    Leaf,
-    NodeProof,
-    Proof,
-    Subject,
-)
-from meridian.primitives import hashing
-from meridian.primitives.hashing import tagged
-from meridian.primitives.ids import Address, job_key, node_key
-from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind, SumTree, leaf_node
-from meridian.reward.claims import ClaimsState
+from meridian.measure.proof_form import decode_file, document, encode_json
+from meridian.primitives.ids import Address
+from meridian.verifier import FILE_BYTES_MAX, ProofFile, root_of
 
-LANES = LaneKind.PAIR_U64
-EPOCH = 9
-NAME = NETWORK.name
-
-
-def tree_of(leaves: list[bytes], tag: int) -> SumTree:
-    matrix = np.frombuffer(b"".join(leaves), dtype=np.uint8).reshape(len(leaves), 56)
-    return SumTree(matrix, tag, LANES)
-
-
-def job_row(job_id: str, amount: int) -> bytes:
-    head = bytes((0, 1, 0, 0)) + job_key(job_id)
-    return head + bytes(16) + LANES.join([amount, 1]) + hashing.sha256(job_id.encode())
-
-
-class Epoch:
-    """One node with jobs, among others, built from the primitives alone."""
-
-    def __init__(self, jobs: int = 5, nodes: int = 6) -> None:
-        self.rows = sorted(
-            (job_row(f"job-{i}", 10 * i) for i in range(jobs)), key=lambda row: row[4:36]
-        )
-        self.jobs = tree_of(
-            [leaf_node(tagged(hashing.JOB_LEAF, row), 1, row[52:68]) for row in self.rows],
-            hashing.JOB_NODE,
-        )
-        self.ids = sorted((f"node-{i}" for i in range(nodes)), key=node_key)
-        self.node_rows = [
-            bytes(4) + EPOCH.to_bytes(4, "big") + node_key(name) + bytes(20) + self.jobs.root
-            for name in self.ids
-        ]
-        self.nodes = tree_of(
-            [tagged(hashing.NODE_LEAF, row) + row[92:116] for row in self.node_rows],
-            hashing.NODE_NODE,
-        )
-        self.root = committed(nodes, self.nodes.root)
-
-    def job(self, at: int) -> Leaf:
-        return Leaf(self.rows[at], at, len(self.rows), tuple(self.jobs.path(at)))
-
-    def node(self, at: int) -> Leaf:
-        return Leaf(self.node_rows[at], at, len(self.ids), tuple(self.nodes.path(at)))
-
-    @property
-    def own(self) -> Leaf:
-        return self.node(self.ids.index("node-1"))
-
-    def file(self, proof: Proof, node_id: str = "node-1", job_id: str | None = None) -> CountedFile:
-        return CountedFile(NAME, Subject(EPOCH, self.root, LANES, node_id, job_id), proof)
-
-
-def committed(size: int, top: bytes) -> bytes:
-    head = EPOCH.to_bytes(8, "big") + size.to_bytes(8, "big")
-    return tagged(hashing.COMMITTED_ROOT, head, top)
-
-
-WHOLE = Epoch()
-
-
-def job_file(number: int = 3, jobs: int = 5) -> CountedFile:
-    epoch = Epoch(jobs)
-    at = next(i for i, row in enumerate(epoch.rows) if row[4:36] == job_key(f"job-{number}"))
-    return epoch.file(JobProof(epoch.job(at), epoch.own), job_id=f"job-{number}")
-
-
-def key_at(place: int, keys: list[bytes], key_of, name: str) -> str:
-    """Return an id whose key stands in front of the given place."""
-    ids = (f"{name}-{i}" for i in range(1000))
-    return next(one for one in ids if sum(key < key_of(one) for key in keys) == place)
-
-
-def absent_job_file(place: int) -> CountedFile:
-    job_id = key_at(place, [row[4:36] for row in WHOLE.rows], job_key, "never")
-    left = WHOLE.job(place - 1) if place > 0 else None
-    right = WHOLE.job(place) if place < len(WHOLE.rows) else None
-    return WHOLE.file(AbsentJobProof(left, right, WHOLE.own), job_id=job_id)
-
-
-def absent_node_file(place: int) -> CountedFile:
-    node_id = key_at(place, [row[8:40] for row in WHOLE.node_rows], node_key, "stranger")
-    left = WHOLE.node(place - 1) if place > 0 else None
-    right = WHOLE.node(place) if place < len(WHOLE.ids) else None
-    return WHOLE.file(AbsentNodeProof(left, right), node_id)
-
-
-def empty_epoch_file() -> CountedFile:
-    subject = Subject(EPOCH, committed(0, EMPTY_ROOT), LANES, "node-1")
-    return CountedFile(NAME, subject, AbsentNodeProof(None, None))
-
-
-def claim_file() -> ClaimFile:
-    state = ClaimsState.empty().advance(
-        {node_key(f"node-{i}"): (Address(bytes([i]) * 20), 1000 + i) for i in range(7)}
-    )
-    proof = state.proof(node_key("node-1"))
-    return ClaimFile(NAME, EPOCH, "node-1", proof, state.reward_root, state.total)
-
-
-FILES = {
-    "job": job_file(),
-    "node": WHOLE.file(NodeProof(WHOLE.own)),
-    "absent job between": absent_job_file(2),
-    "absent job before the first": absent_job_file(0),
-    "absent job after the last": absent_job_file(5),
-    "absent node between": absent_node_file(3),
-    "absent node before the first": absent_node_file(0),
-    "absent node after the last": absent_node_file(6),
-    "absent node of an empty epoch": empty_epoch_file(),
-    "claim": claim_file(),
-}
 SAID = {
     "job": "job 'job-3' is number ",
     "node": "node 'node-1' has 5 jobs in epoch 9",
@@ -156,15 +28,16 @@ SAID = {
 every_file = pytest.mark.parametrize("file", FILES.values(), ids=FILES.keys())
 
 
-def chain_of(file: CountedFile | ClaimFile) -> MemoryChain:
+def chain_of(file: ProofFile) -> MemoryChain:
     """Return a chain that has the file's root, and other roots in other epochs."""
     chain = MemoryChain(NETWORK, (), Schedule(0, bytes(32), bytes(32)), {})
     to = Address(bytes(20))
-    if isinstance(file, ClaimFile):
-        for epoch, root in ((EPOCH, file.reward_root), (8, bytes(32))):
-            chain.reported.append(Reported(epoch, bytes(32), to, root, file.total, 0, bytes(32)))
+    if file.kind == "claim":
+        for epoch, root in ((EPOCH, file.fields["reward_root"]), (8, bytes(32))):
+            total = file.fields["total_atto"]
+            chain.reported.append(Reported(epoch, bytes(32), to, root, total, 0, bytes(32)))
         return chain
-    for epoch, root in ((EPOCH, file.subject.root), (8, bytes(32))):
+    for epoch, root in ((EPOCH, file.fields["committed_root"]), (8, bytes(32))):
         chain.committed.append(Committed(epoch, to, root, 0, bytes(24), bytes(32), bytes(32)))
     return chain
 
@@ -174,15 +47,15 @@ def anchored(checked: Checked, chain: MemoryChain) -> bool:
 
 
 @every_file
-def test_a_proof_is_valid_says_so_and_shows_every_level(file: CountedFile | ClaimFile) -> None:
-    data = encode_file(file)
+def test_a_proof_is_valid_says_so_and_shows_every_level(file: ProofFile) -> None:
+    data = encode_json(file)
     assert decode_file(data) == file
     checked = check_file(data)
     assert checked.failed is None
     assert (checked.kind, checked.epoch, checked.network) == (file.kind, EPOCH, NAME)
     assert SAID[file.kind] in checked.statement
     levels = [step for step in checked.steps if ", level " in step.name]
-    assert len(levels) == sum(map(len, paths_in(file.document())))
+    assert len(levels) == sum(map(len, paths_in(document(file))))
     assert anchored(checked, chain_of(file))
 
 
@@ -196,14 +69,14 @@ def paths_in(value: object) -> list[list[str]]:
 @pytest.mark.parametrize("jobs", [1, 2, 3, 4, 7])
 def test_job_proofs_of_every_position_are_valid(jobs: int) -> None:
     for number in range(jobs):
-        assert check_file(encode_file(job_file(number, jobs))).failed is None
+        assert check_file(encode_json(job_file(number, jobs))).failed is None
 
 
 @every_file
 def test_every_bit_flip_is_refused_or_changes_nothing_that_is_claimed(
-    file: CountedFile | ClaimFile,
+    file: ProofFile,
 ) -> None:
-    data = encode_file(file)
+    data = encode_json(file)
     chain, true = chain_of(file), claimed(check_file(data))
     for at in range(len(data)):
         for bit in range(8):
@@ -243,17 +116,17 @@ def changed(value: object) -> object:
     return text[:-1] + ("1" if last != "1" else "2")
 
 
-def with_value(file: CountedFile | ClaimFile, path: tuple, value: object) -> bytes:
-    document = copy.deepcopy(file.document())
-    holder = document
+def with_value(file: ProofFile, path: tuple, value: object) -> bytes:
+    whole = copy.deepcopy(document(file))
+    holder = whole
     for key in path[:-1]:
         holder = holder[key]
     holder[path[-1]] = value
-    return json.dumps(document).encode()
+    return json.dumps(whole).encode()
 
 
-def value_at(file: CountedFile | ClaimFile, path: tuple) -> object:
-    value = file.document()
+def value_at(file: ProofFile, path: tuple) -> object:
+    value = document(file)
     for key in path:
         value = value[key]
     return value
@@ -261,7 +134,7 @@ def value_at(file: CountedFile | ClaimFile, path: tuple) -> object:
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [(name, path) for name, file in FILES.items() for path in leaves_of(file.document())],
+    [(name, path) for name, file in FILES.items() for path in leaves_of(document(file))],
 )
 def test_a_change_of_any_field_fails_a_step(name: str, path: tuple) -> None:
     file = FILES[name]
@@ -292,29 +165,29 @@ def test_the_failing_step_is_named() -> None:
 def test_absence_next_to_another_root_is_not_believed() -> None:
     """What one aggregator lacks another may have; what one has is counted anyway."""
     for name, file in FILES.items():
-        if isinstance(file, CountedFile):
+        if file.kind != "claim":
             chain = chain_of(file)
             chain.committed.append(replace(chain.committed[0], root=bytes(32)))
-            checked = check_file(encode_file(file))
+            checked = check_file(encode_json(file))
             assert anchored(checked, chain) == (not name.startswith("absent")), name
 
 
 @every_file
-def test_missing_and_added_fields_fail_the_document(file: CountedFile | ClaimFile) -> None:
-    for key in file.document():
-        document = file.document()
-        del document[key]
-        assert check_file(json.dumps(document).encode()).failed.name == "document", key
+def test_missing_and_added_fields_fail_the_document(file: ProofFile) -> None:
+    for key in document(file):
+        whole = document(file)
+        del whole[key]
+        assert check_file(json.dumps(whole).encode()).failed.name == "document", key
     for more in ({"more": 1}, {"job": None}, {"payee": None}):
-        document = more | file.document()
-        if document != file.document():
-            assert check_file(json.dumps(document).encode()).failed.name == "document", more
+        whole = more | document(file)
+        if whole != document(file):
+            assert check_file(json.dumps(whole).encode()).failed.name == "document", more
 
 
 @every_file
-def test_a_value_has_one_spelling(file: CountedFile | ClaimFile) -> None:
-    text = encode_file(file).decode()
-    root = file.reward_root if isinstance(file, ClaimFile) else file.subject.root
+def test_a_value_has_one_spelling(file: ProofFile) -> None:
+    text = encode_json(file).decode()
+    root = root_of(file)
     others = [
         text.replace(root.hex(), root.hex().upper()),
         text.replace('"meridian_proof": 1', '"meridian_proof": true'),
@@ -327,7 +200,7 @@ def test_a_value_has_one_spelling(file: CountedFile | ClaimFile) -> None:
         assert other != text
         assert check_file(other.encode()).failed.name == "document"
     assert check_file(text.encode("utf-16")).failed.name == "document"
-    assert check_file(json.dumps(file.document(), sort_keys=True).encode()).failed is None
+    assert check_file(json.dumps(document(file), sort_keys=True).encode()).failed is None
 
 
 @pytest.mark.parametrize(
@@ -362,7 +235,7 @@ def test_text_that_is_not_unicode_is_refused() -> None:
 @given(data=st.data())
 def test_no_value_of_a_field_raises(data: st.DataObject) -> None:
     file = FILES[data.draw(st.sampled_from(sorted(FILES)))]
-    path = data.draw(st.sampled_from(list(leaves_of(file.document()))))
+    path = data.draw(st.sampled_from(list(leaves_of(document(file)))))
     value = data.draw(
         st.one_of(
             st.none(),

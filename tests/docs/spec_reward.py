@@ -8,8 +8,7 @@ import spec_agreement as agreed
 import spec_world as w
 from spec_layout import Cbor, Example, Json, Values, layout
 
-from meridian.audit.proof_document import ClaimFile, CountedFile, ProofFile, encode_file
-from meridian.audit.proofs import check_file
+from meridian.audit.proofs import ProvenClaim, check_file
 from meridian.audit.record import OutcomeRecord
 from meridian.contracts.calldata import path_words, signature_words
 from meridian.contracts.statements import (
@@ -28,7 +27,8 @@ from meridian.contracts.statements import (
 )
 from meridian.evaluate.verdict_document import verdict_document
 from meridian.measure.commitment import committed_root
-from meridian.measure.proof import AbsentNodeProof, ProofMaker, Subject
+from meridian.measure.proof import AbsentNodeProof, ProofMaker, Subject, proof_file
+from meridian.measure.proof_form import document, encode_json
 from meridian.primitives import dagcbor, hashing
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.codec import Writer
@@ -41,6 +41,7 @@ from meridian.reward.ledger import Ledger
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
 from meridian.reward.result import EpochFacts, seed_result
+from meridian.verifier import Name
 
 GAS = Path(__file__).resolve().parents[1] / "contracts" / "gas.json"
 
@@ -282,24 +283,26 @@ def contracts() -> dict[str, Example]:
 
 
 def files() -> dict[str, Example]:
-    maker = ProofMaker(w.SCHEMA, w.NODES, w.JOBS)
-    about = Subject(w.EPOCH, w.COMMITMENT.root, w.SCHEMA.lanes.kind, "node-a")
-    one, other = replace(about, job_id="abcdef"), replace(about, job_id="ghijkl")
-    nobody, empty = replace(about, node_id="node-c"), replace(about, epoch=w.EPOCH + 1)
-    empty = replace(empty, root=committed_root(w.EPOCH + 1, 0, EMPTY_ROOT))
-    proved: dict[str, ProofFile] = {
-        "job": CountedFile(w.NETWORK, one, maker.job("node-a", "abcdef")),
-        "node": CountedFile(w.NETWORK, about, maker.node("node-a")),
-        "absent-job": CountedFile(w.NETWORK, other, maker.job("node-a", "ghijkl")),
-        "absent-node": CountedFile(w.NETWORK, nobody, maker.node("node-c")),
-        "absent-node-empty": CountedFile(w.NETWORK, empty, AbsentNodeProof(None, None)),
-        "claim": ClaimFile(w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total),
+    maker = ProofMaker.of_table(w.SCHEMA, w.NODES, w.JOBS)
+    node, nobody = Name.of("node-a"), Name.of("node-c")
+    one, other = Name.of("abcdef"), Name.of("ghijkl")
+    about = Subject(w.EPOCH, w.COMMITMENT.root, w.SCHEMA.lanes.kind, node)
+    empty = replace(about, epoch=w.EPOCH + 1, root=committed_root(w.EPOCH + 1, 0, EMPTY_ROOT))
+    proved = {
+        "job": proof_file(w.NETWORK, replace(about, job=one), maker.prove(node, one)),
+        "node": proof_file(w.NETWORK, about, maker.prove(node)),
+        "absent-job": proof_file(w.NETWORK, replace(about, job=other), maker.prove(node, other)),
+        "absent-node": proof_file(w.NETWORK, replace(about, node=nobody), maker.prove(nobody)),
+        "absent-node-empty": proof_file(w.NETWORK, empty, AbsentNodeProof(None, None)),
+        "claim": ProvenClaim(
+            w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total
+        ).file,
     }
     examples: dict[str, Example] = {}
     for name, file in proved.items():
-        checked = check_file(encode_file(file))
+        checked = check_file(encode_json(file))
         assert checked.failed is None, checked.failed
-        examples[f"proof-{name}"] = Json(file.document())
+        examples[f"proof-{name}"] = Json(document(file))
         if name in {"job", "absent-job"}:
             steps = {f"{i}. {step.name}": step.value for i, step in enumerate(checked.steps, 1)}
             examples[f"proof-{name}-steps"] = Values({**steps, "says": checked.statement})

@@ -11,7 +11,8 @@ from spec_examples import BLOCK, PAGES, SPEC, blocks, examples, refreshed, rende
 from spec_layout import Cbor, Json, Layout, Values, layout
 from spec_world import MANIFEST, PARAMETERS, SCHEMA
 
-from meridian.audit import evidence, proof_document
+from meridian import verifier
+from meridian.audit import evidence
 from meridian.contracts import deployment
 from meridian.ephemera import journal, limits
 from meridian.ephemera.broadcast import broadcaster, seat, serving, slot
@@ -246,7 +247,7 @@ def test_keys_of_the_network_file():
 def test_keys_of_proof_files():
     shown = examples("09-publication-and-proofs.md")
     kinds_ = table(page(9), "Proof files", "kind").codes()
-    assert kinds_ == list(proof_document._READERS)
+    assert kinds_ == list(verifier.KINDS)
     written = {name: set(shown[f"proof-{name.replace('_', '-')}"].value) for name in kinds_}
     keys: dict[str, set[str]] = {name: set() for name in kinds_}
     for row_ in table(page(9), "Proof files", "key").rows:
@@ -403,7 +404,7 @@ LIMITS = [
     (7, f"at most 2^{CLAIMS_MAX.bit_length() - 1}"),
     (10, f"at most {limits.MEMBERS_MAX} in one document"),
     (10, f"at most 2^{address_hints.SEQUENCE_MAX.bit_length()} - 1; greater"),
-    (9, f"beyond {proof_document.FILE_BYTES_MAX >> 20} MiB"),
+    (9, f"beyond {verifier.FILE_BYTES_MAX >> 20} MiB"),
 ]
 
 

@@ -20,20 +20,32 @@ from meridian.measure.proof import (
     Subject,
     check_proof,
 )
-from meridian.measure.proof_steps import Climbed, Step, holds
 from meridian.primitives.ids import node_key
 from meridian.primitives.sumtree import EMPTY_ROOT
+from meridian.verifier import Name, Step, holds
 
 PUBLISHED = publish(SATURN, [saturn_record(at) for at in range(37)])
 NODES, JOBS = load_epoch(PUBLISHED.manifest, SATURN, PUBLISHED.fetch)
-MAKER = ProofMaker(SATURN, NODES, JOBS)
+MAKER = ProofMaker.of_table(SATURN, NODES, JOBS)
 STRANGERS = [f"stranger-{at}" for at in range(40)]
-SUBJECT = Subject(3, PUBLISHED.manifest.root, SATURN.lanes.kind, "")
+SUBJECT = Subject(3, PUBLISHED.manifest.root, SATURN.lanes.kind, Name.of(""))
 EMPTY = publish(SATURN, [])
 
 
-def check(proof: Proof, node_id: str, job_id: str | None = None) -> tuple[Step, ...]:
-    return check_proof(proof, replace(SUBJECT, node_id=node_id, job_id=job_id))
+def node_of(node_id: str, maker: ProofMaker = MAKER) -> Proof:
+    return maker.prove(Name.of(node_id))
+
+
+def job_of(node_id: str, job_id: str, maker: ProofMaker = MAKER) -> Proof:
+    return maker.prove(Name.of(node_id), Name.of(job_id))
+
+
+def about(node_id: str, job_id: str | None = None, base: Subject = SUBJECT) -> Subject:
+    return replace(base, node=Name.of(node_id), job=None if job_id is None else Name.of(job_id))
+
+
+def check(proof: Proof, node_id: str, job_id: str | None = None) -> list[Step]:
+    return check_proof(proof, about(node_id, job_id))
 
 
 def sides(proof: Proof) -> tuple[bool, bool]:
@@ -42,19 +54,19 @@ def sides(proof: Proof) -> tuple[bool, bool]:
 
 
 def absent_node(left: bool, right: bool) -> tuple[Proof, str, None]:
-    name = next(name for name in STRANGERS if sides(MAKER.node(name)) == (left, right))
-    return MAKER.node(name), name, None
+    name = next(name for name in STRANGERS if sides(node_of(name)) == (left, right))
+    return node_of(name), name, None
 
 
 def absent_job(left: bool, right: bool) -> tuple[Proof, str, str]:
     ids = (f"never-{at}" for at in range(60))
-    job_id = next(one for one in ids if sides(MAKER.job("node-2", one)) == (left, right))
-    return MAKER.job("node-2", job_id), "node-2", job_id
+    job_id = next(one for one in ids if sides(job_of("node-2", one)) == (left, right))
+    return job_of("node-2", job_id), "node-2", job_id
 
 
 CASES: dict[str, tuple[Proof, str, str | None]] = {
-    "job": (MAKER.job("node-2", "job-7"), "node-2", "job-7"),
-    "node": (MAKER.node("node-3"), "node-3", None),
+    "job": (job_of("node-2", "job-7"), "node-2", "job-7"),
+    "node": (node_of("node-3"), "node-3", None),
     "absent job between": absent_job(True, True),
     "absent job before the first": absent_job(False, True),
     "absent job after the last": absent_job(True, False),
@@ -74,38 +86,38 @@ def test_a_proof_of_each_kind_holds_and_shows_every_level(
     steps = check(proof, node_id, job_id)
     assert holds(steps), steps
     leaves = [leaf for leaf in leaves_of(proof).values() if leaf is not None]
-    assert sum(isinstance(s, Climbed) for s in steps) == sum(len(leaf.path) for leaf in leaves)
+    assert sum(s.how == "climb" for s in steps) == sum(len(leaf.path) for leaf in leaves)
 
 
 def test_every_job_is_proved_to_be_counted() -> None:
     for row in JOBS.select(["node_id", "job_id"]).to_pylist():
-        proof = MAKER.job(row["node_id"], row["job_id"])
+        proof = job_of(row["node_id"], row["job_id"])
         assert isinstance(proof, JobProof)
         assert holds(check(proof, row["node_id"], row["job_id"]))
 
 
 def test_every_node_is_proved_with_its_count_and_sums() -> None:
     for name in NODES.ids:
-        proof = MAKER.node(name)
+        proof = node_of(name)
         assert isinstance(proof, NodeProof)
         assert holds(check(proof, name))
 
 
 def test_absence_of_every_stranger_is_proved() -> None:
     for name in STRANGERS:
-        assert holds(check(MAKER.node(name), name)), name
-        proof = MAKER.job(name, "job-1")
+        assert holds(check(node_of(name), name)), name
+        proof = job_of(name, "job-1")
         assert isinstance(proof, AbsentNodeProof)
         assert holds(check(proof, name, "job-1"))
     for at in range(60):
-        assert holds(check(MAKER.job("node-1", f"never-{at}"), "node-1", f"never-{at}"))
+        assert holds(check(job_of("node-1", f"never-{at}"), "node-1", f"never-{at}"))
 
 
 def test_nothing_is_in_an_empty_epoch() -> None:
-    maker = ProofMaker(SATURN, *load_epoch(EMPTY.manifest, SATURN, EMPTY.fetch))
-    proof = maker.node("node-1")
-    subject = replace(SUBJECT, root=EMPTY.manifest.root, node_id="node-1")
-    assert proof == maker.job("node-1", "job-1") == AbsentNodeProof(None, None)
+    maker = ProofMaker.of_table(SATURN, *load_epoch(EMPTY.manifest, SATURN, EMPTY.fetch))
+    proof = node_of("node-1", maker)
+    subject = replace(about("node-1"), root=EMPTY.manifest.root)
+    assert proof == job_of("node-1", "job-1", maker) == AbsentNodeProof(None, None)
     assert holds(check_proof(proof, subject))
     assert not holds(check_proof(proof, replace(subject, epoch=4)))
     assert not holds(check(proof, "stranger-1"))
@@ -114,17 +126,17 @@ def test_nothing_is_in_an_empty_epoch() -> None:
 def test_an_epoch_of_one_job_has_both_edges() -> None:
     one = publish(SATURN, [saturn_record(0)])
     nodes, jobs = load_epoch(one.manifest, SATURN, one.fetch)
-    maker = ProofMaker(SATURN, nodes, jobs)
-    subject = replace(SUBJECT, root=one.manifest.root, node_id=nodes.ids[0])
+    maker = ProofMaker.of_table(SATURN, nodes, jobs)
+    subject = replace(about(nodes.ids[0]), root=one.manifest.root)
     seen = set()
     for at in range(20):
-        proof = maker.job(nodes.ids[0], f"never-{at}")
+        proof = job_of(nodes.ids[0], f"never-{at}", maker)
         seen.add(sides(proof))
-        assert holds(check_proof(proof, replace(subject, job_id=f"never-{at}")))
+        assert holds(check_proof(proof, about(nodes.ids[0], f"never-{at}", subject)))
     assert seen == {(True, False), (False, True)}
     for name in STRANGERS:
-        seen.add(sides(maker.node(name)))
-        assert holds(check_proof(maker.node(name), replace(subject, node_id=name)))
+        seen.add(sides(node_of(name, maker)))
+        assert holds(check_proof(node_of(name, maker), about(name, None, subject)))
     assert seen == {(True, False), (False, True)}
 
 
@@ -192,14 +204,14 @@ def test_a_proof_says_nothing_about_another_subject_epoch_or_root() -> None:
     assert not holds(check(absent, "node-2"))
     assert not holds(())
     for proof, node_id, job_id in CASES.values():
-        subject = replace(SUBJECT, node_id=node_id, job_id=job_id)
+        subject = about(node_id, job_id)
         for other in (replace(subject, epoch=4), replace(subject, root=bytes(32))):
             assert not holds(check_proof(proof, other))
 
 
 def test_a_present_node_cannot_be_proved_absent() -> None:
     """All pairs of leaves, adjacent or not, in front of each node."""
-    leaves = [MAKER.node(name).node for name in NODES.ids]
+    leaves = [node_of(name).node for name in NODES.ids]
     for name, left, right in product(NODES.ids, (None, *leaves), (None, *leaves)):
         assert not holds(check(AbsentNodeProof(left, right), name)), (left, right)
 
@@ -207,8 +219,8 @@ def test_a_present_node_cannot_be_proved_absent() -> None:
 def test_a_present_job_cannot_be_proved_absent() -> None:
     rows = JOBS.filter(np.array([name == "node-2" for name in JOBS["node_id"].to_pylist()]))
     ids = rows["job_id"].to_pylist()
-    node = MAKER.node("node-2").node
-    leaves = [MAKER.job("node-2", job_id).job for job_id in ids]
+    node = node_of("node-2").node
+    leaves = [job_of("node-2", job_id).job for job_id in ids]
     assert len(leaves) > 3
     for job_id, left, right in product(ids, (None, *leaves), (None, *leaves)):
         assert not holds(check(AbsentJobProof(left, right, node), "node-2", job_id))
@@ -219,13 +231,13 @@ def test_a_row_over_no_jobs_at_all_proves_any_job_absent() -> None:
     rows = NODES.rows.copy()
     place = NODES.ids.index("node-2")
     rows[place, 60:] = np.frombuffer(EMPTY_ROOT, dtype=np.uint8)
-    forged = ProofMaker(SATURN, replace(NODES, rows=rows), JOBS)
-    above = forged.node("node-2")
-    top = check(above, "node-2")[-2].digest
-    subject = replace(SUBJECT, root=top, node_id="node-2", job_id="job-7")
+    forged = ProofMaker.of_table(SATURN, replace(NODES, rows=rows), JOBS)
+    above = node_of("node-2", forged)
+    top = check(above, "node-2")[-2].parts[2]
+    subject = replace(about("node-2", "job-7"), root=top)
     assert holds(check_proof(AbsentJobProof(None, None, above.node), subject))
-    with_jobs = forged.node("node-1").node
-    other = replace(subject, node_id="node-1")
+    with_jobs = node_of("node-1", forged).node
+    other = about("node-1", "job-7", subject)
     assert not holds(check_proof(AbsentJobProof(None, None, with_jobs), other))
 
 
@@ -233,7 +245,7 @@ def test_a_step_that_does_not_hold_is_named_and_is_the_last() -> None:
     job = CASES["job"][0]
     other = replace(job, job=replace(job.job, path=(bytes(56), *job.job.path[1:])))
     steps = check(other, "node-2", "job-7")
-    assert [step.holds for step in steps] == [True] * (len(steps) - 1) + [False]
+    assert [step.ok for step in steps] == [True] * (len(steps) - 1) + [False]
     assert steps[-1].name == "job count"
 
 

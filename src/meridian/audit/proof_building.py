@@ -10,7 +10,7 @@ from meridian.audit.epoch import MEASURED_STEPS
 from meridian.audit.evidence import first_broken, run_steps
 from meridian.audit.measured import commitment_of
 from meridian.audit.node_account import GoodCopies, find_node
-from meridian.audit.proof_document import ClaimFile, CountedFile
+from meridian.audit.proofs import ProvenClaim
 from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import EvidenceSource
 from meridian.errors import InvalidInput, MeridianError, NotFound
@@ -22,9 +22,11 @@ from meridian.measure.proof import (
     Proof,
     ProofMaker,
     Subject,
+    proof_file,
 )
 from meridian.primitives.ids import NodeKey, node_key
 from meridian.reward.claims import ClaimsState
+from meridian.verifier import Name, ProofFile
 
 
 def _measured(source: EvidenceSource, epoch: int) -> Case:
@@ -39,7 +41,7 @@ def _measured(source: EvidenceSource, epoch: int) -> Case:
     return case
 
 
-def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> CountedFile:
+def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> ProofFile:
     """Return the proof that a job was counted.
 
     Raises:
@@ -47,13 +49,13 @@ def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> 
     """
     case = _measured(source, epoch)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
-    proof = _maker(case).job(node_id, job_id)
+    proof = _maker(case).prove(Name.of(node_id), Name.of(job_id))
     if not isinstance(proof, JobProof):
         raise NotFound(f"node {node_id!r} has no job {job_id!r} in epoch {epoch}")
     return _file(case, proof, node_id, job_id)
 
 
-def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> CountedFile:
+def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> ProofFile:
     """Return the proof of a node's row: job count, sums and job-tree root.
 
     Raises:
@@ -61,12 +63,12 @@ def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> CountedFile:
     """
     case = _measured(source, epoch)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
-    return _file(case, _maker(case).node(node_id), node_id)
+    return _file(case, _maker(case).prove(Name.of(node_id)), node_id)
 
 
 def absence_proof(
     source: EvidenceSource, epoch: int, node_id: str, job_id: str | None = None
-) -> CountedFile:
+) -> ProofFile:
     """Return the proof that a job, or every job of a node, was not counted in an epoch.
 
     Where the whole node is absent, that is what is proved, also for a job of it. An address that the epoch has in other
@@ -79,8 +81,8 @@ def absence_proof(
     case = _measured(source, epoch)
     with contextlib.suppress(NotFound):
         node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
-    maker = _maker(case)
-    proof = maker.node(node_id) if job_id is None else maker.job(node_id, job_id)
+    job = None if job_id is None else Name.of(job_id)
+    proof = _maker(case).prove(Name.of(node_id), job)
     if isinstance(proof, NodeProof):
         raise MeridianError(f"node {node_id!r} is not absent: it has jobs in epoch {epoch}")
     if isinstance(proof, JobProof):
@@ -91,21 +93,21 @@ def absence_proof(
 
 
 def _maker(case: Case) -> ProofMaker:
-    return ProofMaker(case.schema, case.nodes, case.jobs)
+    return ProofMaker.of_table(case.schema, case.nodes, case.jobs)
 
 
-def _file(case: Case, proof: Proof, node_id: str, job_id: str | None = None) -> CountedFile:
+def _file(case: Case, proof: Proof, node_id: str, job_id: str | None = None) -> ProofFile:
     subject = Subject(
         epoch=case.epoch,
         root=case.committed.root,
         lanes=case.schema.lanes.kind,
-        node_id=node_id,
-        job_id=job_id,
+        node=Name.of(node_id),
+        job=None if job_id is None else Name.of(job_id),
     )
-    return CountedFile(case.source.network.name, subject, proof)
+    return proof_file(case.source.network.name, subject, proof)
 
 
-def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> ClaimFile:
+def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> ProvenClaim:
     """Return the proof of what a node had earned in all by the report of an epoch.
 
     Raises:
@@ -124,7 +126,7 @@ def claim_proof(source: EvidenceSource, epoch: int, node_id: str) -> ClaimFile:
                     stored.total,
                 ):
                     key, node_id = _claiming_node(good, epoch, node_id, state)
-                    return ClaimFile(
+                    return ProvenClaim(
                         source.network.name,
                         epoch,
                         node_id,

@@ -1,11 +1,11 @@
-"""`meridian verify`, `meridian node show` and `meridian proof`: what anybody can check without asking anybody.
+"""`meridian verify` and `meridian node show`: what anybody can check without asking anybody.
 
 All of them read a data directory's publications and its chain (`node.audit_sources`) and print; they change nothing.
 Exit codes: 0 everything holds, 1 something is broken or invalid, 3 no such epoch, node or job.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +18,8 @@ from rich.table import Table
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State, first_broken
 from meridian.audit.node_account import NodeAccount, account_of
-from meridian.audit.proof_building import absence_proof, claim_proof, job_proof, node_proof
-from meridian.audit.proof_document import FILE_BYTES_MAX, ProofFile, encode_file
-from meridian.audit.proof_text import ProofStep
-from meridian.audit.proofs import chain_step, check_file
 from meridian.audit.source import EvidenceSource
-from meridian.errors import InvalidInput, StorageFailure
+from meridian.errors import InvalidInput
 from meridian.node.audit_sources import open_source
 from meridian.node.private_layers import load_private_layers
 from meridian.node.published_url import open_published
@@ -52,12 +48,6 @@ epoch_option = click.option(
 node_option = click.option("--node", "node_id", required=True, metavar="ID", help="The node's id.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object instead of text."
-)
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File; standard output without it.",
 )
 
 
@@ -271,116 +261,3 @@ def _claim_text(account: NodeAccount) -> str:
     if account.claim_status == "window open":
         return f"window open until {account.unlock_at_s} (Unix seconds of the chain's clock)"
     return account.claim_status
-
-
-@click.group()
-def proof() -> None:
-    """Write and check self-contained proof files."""
-
-
-def _write_proof(
-    data_dir: Path, output: Path | None, build: Callable[[EvidenceSource], ProofFile]
-) -> None:
-    with open_source(data_dir) as source:
-        data = encode_file(build(source))
-    if output is None:
-        click.echo(data, nl=False)
-        return
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise StorageFailure(f"{output}: {error.strerror or error}") from error
-    click.echo(f"{output}: check it with `meridian proof verify {output}`", err=True)
-
-
-@proof.command("job")
-@data_dir_option
-@node_option
-@click.option("--job", "job_id", required=True, metavar="JOBID", help="The job's id.")
-@epoch_option
-@output_option
-def write_job_proof(
-    data_dir: Path, node_id: str, job_id: str, epoch: int, output: Path | None
-) -> None:
-    """Prove that a job of a node was counted in an epoch."""
-    _write_proof(data_dir, output, lambda source: job_proof(source, epoch, node_id, job_id))
-
-
-@proof.command("node")
-@data_dir_option
-@node_option
-@epoch_option
-@output_option
-def write_node_proof(data_dir: Path, node_id: str, epoch: int, output: Path | None) -> None:
-    """Prove a node's number of jobs, sums and job-tree root in an epoch."""
-    _write_proof(data_dir, output, lambda source: node_proof(source, epoch, node_id))
-
-
-@proof.command("absent")
-@data_dir_option
-@node_option
-@click.option("--job", "job_id", metavar="JOBID", help="The job's id; without it, any job.")
-@epoch_option
-@output_option
-def write_absence_proof(
-    data_dir: Path, node_id: str, job_id: str | None, epoch: int, output: Path | None
-) -> None:
-    """Prove that a job of a node, or any job of it, was not counted in an epoch."""
-    _write_proof(data_dir, output, lambda source: absence_proof(source, epoch, node_id, job_id))
-
-
-@proof.command("claim")
-@data_dir_option
-@node_option
-@epoch_option
-@output_option
-def write_claim_proof(data_dir: Path, node_id: str, epoch: int, output: Path | None) -> None:
-    """Prove what a node had earned in all by an epoch's report; the chain pays against this proof."""
-    _write_proof(data_dir, output, lambda source: claim_proof(source, epoch, node_id))
-
-
-@proof.command("verify")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Also compare the root with this run's chain.",
-)
-@json_option
-def verify_proof(file: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    """Check a proof file, every hash step of it; exits with 0 if it is valid, else with 1."""
-    with file.open("rb") as opened:
-        checked = check_file(opened.read(FILE_BYTES_MAX + 1))
-    steps = list(checked.steps)
-    if data_dir is not None and checked.failed is None:
-        with open_source(data_dir) as source:
-            steps.append(chain_step(checked, source.chain, source.network.network_id))
-    failed = next((step for step in steps if not step.ok), None)
-    if as_json:
-        value = {
-            "valid": failed is None,
-            "failed": failed.name if failed else None,
-            "kind": checked.kind,
-            "epoch": checked.epoch,
-            "statement": "" if failed else checked.statement,
-            "root": checked.root.hex(),
-            "compared_with_chain": data_dir is not None and checked.failed is None,
-            "steps": [asdict(step) for step in steps],
-        }
-        click.echo(json.dumps(value))
-    else:
-        _print_steps(steps)
-        if failed:
-            click.echo(f"invalid: {failed.name}")
-        else:
-            click.echo(f"valid: {checked.statement}")
-            if data_dir is None:
-                click.echo("the root was not compared with a chain (--data-dir does that)")
-    if failed:
-        raise click.exceptions.Exit(BROKEN)
-
-
-def _print_steps(steps: Sequence[ProofStep]) -> None:
-    for number, step in enumerate(steps, 1):
-        click.echo(f"{number:3} {'ok  ' if step.ok else 'FAIL'} {step.name}: {step.rule}")
-        click.echo(f"         = {step.value}")

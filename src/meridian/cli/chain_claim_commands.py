@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from meridian.audit.proof_document import ClaimFile
+from meridian.audit.proofs import ProvenClaim
 from meridian.cli.chain_session import (
     ACCOUNT,
     COINS,
@@ -53,7 +53,7 @@ epoch_option = click.option(
 class _Due:
     """A node's proven claim, and what it would pay now."""
 
-    file: ClaimFile
+    file: ProvenClaim
     atto: int
     facts: dict[str, str]
 

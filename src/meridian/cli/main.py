@@ -39,7 +39,7 @@ COMMANDS: Final = {
     "submit": "submit_commands.submit",
     "scenario": "scenario_commands.scenario",
     "node": "audit_commands.node",
-    "proof": "audit_commands.proof",
+    "proof": "proof_commands.proof",
     "chain": "chain_commands.chain",
     "reward": "chain_money_commands.reward",
     "nym": "nym_commands.nym",

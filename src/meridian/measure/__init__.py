@@ -5,5 +5,5 @@ to columns, with a verdict for every record; compiled: `record_scan`, `record_ke
 (bodies of every form), `epoch` (the calendar), `admission` (which records are accepted into which
 epoch), `columns` (Arrow and Parquet), `row` (100-byte job rows), `order`, `forest` and `commitment` (two layers of trees
 and their committed root; loading and verifying a published epoch), `manifest` (what is published), `receipt`,
-`epoch_log` (the log of all epochs), `proof_steps` and `proof`.
+`epoch_log` (the log of all epochs), `stored_tree` (paths without building a tree), `proof` and `proof_form`.
 """

@@ -9,40 +9,26 @@ committed root fixes the number of nodes, and a node's row the number of its job
     absent job   the node as above, and the two job rows between which the job's key would stand
     absent node  the two node rows between which the node's key would stand
 
-Absence rests on the order of the leaves. Every evaluator checks it before it signs a report about the epoch.
+Absence rests on the order of the leaves. Every evaluator checks it before it signs a report about the epoch. What must
+hold is written once, in `meridian.verifier`, which can be copied alone; here proofs are made, and put into its form.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
-from meridian.errors import InvalidInput
-from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
-from meridian.measure.manifest import NodeRow, Nodes
-from meridian.measure.proof_steps import Refused, Step, Stopped, Trace
-from meridian.measure.row import JobRow, job_leaf, rebuild_rows, row_keys
+from meridian import verifier
+from meridian.measure.commitment import job_tree, node_tree
+from meridian.measure.manifest import Nodes
+from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
-from meridian.primitives.hashing import COMMITTED_ROOT, JOB_LEAF, JOB_NODE, NODE_LEAF, NODE_NODE
-from meridian.primitives.ids import job_key, node_key
-from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind
-
-_JOB_LAYOUT: Final = "job row 100"
-_NODE_LAYOUT: Final = "node row 116"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A row, its place in its tree, and its siblings up to the root."""
-
-    row: bytes
-    index: int
-    size: int
-    """Number of leaves in the tree."""
-    path: tuple[bytes, ...]
-    """Nodes of 56 bytes, from the leaf up."""
+from meridian.measure.stored_tree import JOB_ROWS, NODE_ROWS, RowForm
+from meridian.primitives.hashing import ByteMatrix
+from meridian.primitives.sumtree import LaneKind, SumTree
+from meridian.verifier import Leaf, Name, ProofFile, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,54 +72,109 @@ class AbsentNodeProof:
 Proof = JobProof | NodeProof | AbsentJobProof | AbsentNodeProof
 
 
+class Rows(Protocol):
+    """A tree of rows in the order of their keys: one in memory, or a `stored_tree.StoredTree`."""
+
+    size: int
+    """Its number of leaves."""
+
+    def row(self, index: int) -> bytes:
+        """Return a row."""
+        ...
+
+    def path(self, index: int) -> Sequence[bytes]:
+        """Return the sibling nodes from a leaf up to the root."""
+        ...
+
+    def find(self, key: bytes) -> tuple[int, bool]:
+        """Return the place of a key in the order, and whether the row there has it."""
+        ...
+
+
+class BuiltTree:
+    """Rows in memory with their whole tree."""
+
+    def __init__(self, rows: ByteMatrix, tree: SumTree, form: RowForm) -> None:
+        self._rows, self._tree, self.size = rows, tree, len(rows)
+        self._keys = [key.tobytes() for key in rows[:, form.key]]
+
+    def row(self, index: int) -> bytes:
+        """Return a row."""
+        row: bytes = self._rows[index].tobytes()
+        return row
+
+    def path(self, index: int) -> list[bytes]:
+        """Return the sibling nodes from a leaf up to the root."""
+        return self._tree.path(index)
+
+    def find(self, key: bytes) -> tuple[int, bool]:
+        """Return the place of a key in the order, and whether the row there has it."""
+        place = bisect_left(self._keys, key)
+        return place, self._keys[place : place + 1] == [key]
+
+
+def prove(
+    nodes: Rows, jobs: Callable[[int], Rows], node_key: bytes, job_key: bytes | None = None
+) -> Proof:
+    """Return the proof of a node or of one job of it; the proof of its absence if the epoch does not have it.
+
+    Args:
+        nodes: The epoch's nodes.
+        jobs: Gives the jobs of the node at a place.
+        node_key: The node.
+        job_key: The job; None: the question is about the node.
+    """
+    place, there = nodes.find(node_key)
+    if not there:
+        return AbsentNodeProof(*_around(nodes, place))
+    above = _leaf(nodes, place)
+    if job_key is None:
+        return NodeProof(above)
+    own = jobs(place)
+    at, there = own.find(job_key)
+    if there:
+        return JobProof(_leaf(own, at), above)
+    return AbsentJobProof(*_around(own, at), above)
+
+
+def _leaf(rows: Rows, at: int) -> Leaf:
+    return Leaf(rows.row(at), at, rows.size, tuple(rows.path(at)))
+
+
+def _around(rows: Rows, place: int) -> tuple[Leaf | None, Leaf | None]:
+    left = _leaf(rows, place - 1) if place > 0 else None
+    return left, _leaf(rows, place) if place < rows.size else None
+
+
 class ProofMaker:
     """Makes proofs about one loaded epoch.
 
     Args:
         schema: The network's schema.
         nodes: The epoch's nodes.
-        jobs: Its jobs, in order.
+        jobs_of: Gives the jobs of the node at a place, in order.
     """
 
-    def __init__(self, schema: NetworkSchema, nodes: Nodes, jobs: pa.Table) -> None:
-        self._schema, self._nodes, self._jobs = schema, nodes, jobs
+    def __init__(
+        self, schema: NetworkSchema, nodes: Nodes, jobs_of: Callable[[int], pa.Table]
+    ) -> None:
+        self._schema, self._jobs_of = schema, jobs_of
         self._lanes = schema.lanes.kind
-        self._tree = node_tree(nodes.rows, self._lanes)
+        self._nodes = BuiltTree(nodes.rows, node_tree(nodes.rows, self._lanes), NODE_ROWS)
 
-    def node(self, node_id: str) -> NodeProof | AbsentNodeProof:
-        """Return the proof of a node's row; the proof of its absence if it has none."""
-        keys = self._nodes.keys
-        place = bisect_left(keys, node_key(node_id))
-        if keys[place : place + 1] == (node_key(node_id),):
-            return NodeProof(self._node_leaf(place))
-        return AbsentNodeProof(*_around(place, len(keys), self._node_leaf))
+    @classmethod
+    def of_table(cls, schema: NetworkSchema, nodes: Nodes, jobs: pa.Table) -> "ProofMaker":
+        """Return the maker over all jobs of an epoch in one table, in order."""
+        counts = nodes.job_counts
+        return cls(schema, nodes, lambda place: jobs.slice(sum(counts[:place]), counts[place]))
 
-    def job(self, node_id: str, job_id: str) -> JobProof | AbsentJobProof | AbsentNodeProof:
-        """Return the proof of a job; the proof of its absence, or of its node's, if the epoch does not have it."""
-        above = self.node(node_id)
-        if isinstance(above, AbsentNodeProof):
-            return above
-        counts = self._nodes.job_counts
-        start = sum(counts[: above.node.index])
-        rows = rebuild_rows(self._schema, self._jobs.slice(start, counts[above.node.index]))
-        tree = job_tree(rows, self._lanes)
+    def prove(self, node: Name, job: Name | None = None) -> Proof:
+        """Return the proof of a node or of one job of it; the proof of its absence if the epoch does not have it."""
+        return prove(self._nodes, self._own, node.key, None if job is None else job.key)
 
-        def leaf(at: int) -> Leaf:
-            return Leaf(rows[at].tobytes(), at, len(rows), tuple(tree.path(at)))
-
-        keys = [key.tobytes() for key in row_keys(rows)]
-        place = bisect_left(keys, job_key(job_id))
-        if keys[place : place + 1] == [job_key(job_id)]:
-            return JobProof(leaf(place), above.node)
-        return AbsentJobProof(*_around(place, len(rows), leaf), above.node)
-
-    def _node_leaf(self, place: int) -> Leaf:
-        row, path = self._nodes.rows[place].tobytes(), self._tree.path(place)
-        return Leaf(row, place, self._tree.size, tuple(path))
-
-
-def _around(place: int, size: int, leaf: Callable[[int], Leaf]) -> tuple[Leaf | None, Leaf | None]:
-    return leaf(place - 1) if place > 0 else None, leaf(place) if place < size else None
+    def _own(self, place: int) -> Rows:
+        rows = rebuild_rows(self._schema, self._jobs_of(place))
+        return BuiltTree(rows, job_tree(rows, self._lanes), JOB_ROWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,129 +186,33 @@ class Subject:
     """The committed root, from the chain."""
     lanes: LaneKind
     """Those of the network's schema."""
-    node_id: str
-    job_id: str | None = None
+    node: Name
+    job: Name | None = None
     """For proofs of jobs and of their absence."""
 
 
-def check_proof(proof: Proof, subject: Subject) -> tuple[Step, ...]:
+def proof_file(network: str, subject: Subject, proof: Proof) -> ProofFile:
+    """Return a proof with all that it is about, as it is sent and checked.
+
+    A job of an absent node is absent with it: the file is the node's.
+    """
+    about: dict[str, Any] = {"network": network, "epoch": subject.epoch, "node_id": subject.node}
+    if isinstance(proof, JobProof | AbsentJobProof):
+        about["job_id"] = subject.job
+    leaves = {item.name: getattr(proof, item.name) for item in fields(proof)}
+    end = {"lanes": subject.lanes.value, "committed_root": subject.root}
+    return ProofFile(proof.kind, about | leaves | end)
+
+
+def check_proof(proof: Proof, subject: Subject) -> list[Step]:
     """Check a proof about a node, or about one job of a node.
 
     Returns:
-        The steps, up to the first that does not hold (`proof_steps.holds`). What a proof that holds says is its kind.
+        The steps, up to the first that does not hold (`verifier.holds`). What a proof that holds says is its kind.
     """
-    trace = Trace()
-    try:
-        _Check(trace, subject).run(proof)
-    except Stopped:
-        pass
-    except InvalidInput as error:
-        trace.steps.append(Refused(error.field, "has its form", error.reason))
-    return tuple(trace.steps)
-
-
-class _Check:
-    """The steps of all kinds of proof."""
-
-    def __init__(self, trace: Trace, subject: Subject) -> None:
-        self._trace, self._subject = trace, subject
-
-    def run(self, proof: Proof) -> None:
-        """Check a proof of any kind."""
-        if isinstance(proof, AbsentNodeProof):
-            self._absent_node(proof)
-            return
-        row = NodeRow.decode(proof.node.row)
-        if isinstance(proof, JobProof):
-            self._job(proof.job, row)
-        elif isinstance(proof, AbsentJobProof):
-            self._absent_job(proof, row)
-        elif self._subject.job_id is not None:
-            self._trace.refuse("subject", "a proof of a node", "the question is about a job")
-        key, node_id = node_key(self._subject.node_id), self._subject.node_id
-        rule = f"SHA-256 of the id {node_id!r}, in the node row"
-        self._trace.equal("node key", rule, key, row.node_key)
-        self._under_root("", proof.node, row)
-
-    def _job_key(self) -> tuple[str, bytes]:
-        job_id = self._subject.job_id
-        if job_id is None:
-            self._trace.refuse("subject", "a proof about a job", "the question is about a node")
-        return f"SHA-256 of the id {job_id!r}", job_key(job_id)
-
-    def _job(self, leaf: Leaf, above: NodeRow) -> None:
-        rule, key = self._job_key()
-        row = JobRow.decode(leaf.row)
-        self._trace.equal("job key", f"{rule}, in the job row", key, row.job_key)
-        self._under_node("", leaf, above)
-
-    def _under_node(self, prefix: str, leaf: Leaf, above: NodeRow) -> None:
-        """Lead a job row to the job tree of a node's row."""
-        trace, lanes = self._trace, self._subject.lanes
-        node = job_leaf(leaf.row)
-        trace.hashed(f"{prefix}job leaf", _JOB_LAYOUT, JOB_LEAF, node[:32])
-        name = f"{prefix}job tree"
-        top = trace.climb(name, node, leaf.index, leaf.size, leaf.path, JOB_NODE, lanes)
-        count = int.from_bytes(top[32:40], "big")
-        trace.equal(f"{prefix}job count", "the job tree counts its leaves", count, leaf.size)
-        trace.equal(f"{name} root", "stands in the node row", top, above.job_root)
-
-    def _under_root(self, prefix: str, leaf: Leaf, row: NodeRow) -> None:
-        """Lead a node row to the committed root."""
-        trace, subject = self._trace, self._subject
-        trace.equal(f"{prefix}epoch", "in the node row", row.epoch, subject.epoch)
-        node = node_leaf(leaf.row)
-        trace.hashed(f"{prefix}node leaf", _NODE_LAYOUT, NODE_LEAF, node[:32])
-        name = f"{prefix}node tree"
-        top = trace.climb(name, node, leaf.index, leaf.size, leaf.path, NODE_NODE, subject.lanes)
-        self._root(prefix, leaf.size, top)
-
-    def _root(self, prefix: str, size: int, top: bytes) -> None:
-        epoch = self._subject.epoch
-        layout = f"epoch {epoch} u64 | nodes {size} u64 | node tree root 56"
-        root = committed_root(epoch, size, top)
-        self._trace.hashed(f"{prefix}committed root", layout, COMMITTED_ROOT, root)
-        self._trace.equal(
-            f"{prefix}root", "is the one that is asked about", root, self._subject.root
-        )
-
-    def _absent_job(self, proof: AbsentJobProof, above: NodeRow) -> None:
-        rule, key = self._job_key()
-        self._trace.hashed("job key", rule, None, key)
-        self._between(proof.left, proof.right, key, lambda row: JobRow.decode(row).job_key)
-        for side, leaf in (("left ", proof.left), ("right ", proof.right)):
-            if leaf is not None:
-                self._under_node(side, leaf, above)
-        if proof.left is None and proof.right is None:
-            self._trace.equal("no jobs", "the node row is over no jobs", above.job_root, EMPTY_ROOT)
-
-    def _absent_node(self, proof: AbsentNodeProof) -> None:
-        node_id = self._subject.node_id
-        key = node_key(node_id)
-        self._trace.hashed("node key", f"SHA-256 of the id {node_id!r}", None, key)
-        self._between(proof.left, proof.right, key, lambda row: NodeRow.decode(row).node_key)
-        for side, leaf in (("left ", proof.left), ("right ", proof.right)):
-            if leaf is not None:
-                self._under_root(side, leaf, NodeRow.decode(leaf.row))
-        if proof.left is None and proof.right is None:
-            self._root("", 0, EMPTY_ROOT)
-
-    def _between(
-        self,
-        left: Leaf | None,
-        right: Leaf | None,
-        key: bytes,
-        key_of: Callable[[bytes], bytes],
-    ) -> None:
-        """Check that the key would stand between the neighbours, and that no leaf does."""
-        trace = self._trace
-        if left is not None:
-            trace.ascend("left key", "the key before is lower", key_of(left.row), key)
-        if right is not None:
-            trace.ascend("right key", "the key after is higher", key, key_of(right.row))
-        if right is not None:
-            before = -1 if left is None else left.index
-            rule = "is the first leaf" if left is None else "stands directly behind the left leaf"
-            trace.equal("neighbours", f"the right leaf {rule}", right.index, before + 1)
-        elif left is not None:
-            trace.equal("neighbours", "the left leaf is the last", left.index, left.size - 1)
+    of_job = isinstance(proof, JobProof | AbsentJobProof)
+    if of_job != (subject.job is not None) and not isinstance(proof, AbsentNodeProof):
+        asked = "a node" if of_job else "a job"
+        parts = (f"a proof of kind {proof.kind}", f"the question is about {asked}")
+        return [Step("subject", "form", parts, ok=False)]
+    return verifier.check(proof_file("", subject, proof), subject.root)

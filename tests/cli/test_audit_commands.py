@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from audit.audit_world import ADDRESS_NODE, BUDGET, EVALUATORS, World, make_world
 from meridian.audit.evidence import LINKS
-from meridian.cli import audit_commands
+from meridian.cli import audit_commands, proof_commands
 from meridian.cli.main import main
 
 
@@ -29,7 +29,8 @@ def world(pristine: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> W
         assert data_dir == copied.root
         yield copied.source
 
-    monkeypatch.setattr(audit_commands, "open_source", open_source)
+    for commands in (audit_commands, proof_commands):
+        monkeypatch.setattr(commands, "open_source", open_source)
     return copied
 
 
@@ -163,7 +164,8 @@ def test_a_changed_proof_file_is_invalid_and_the_step_is_named(
     path.write_text(json.dumps(document))
     result = meridian("proof", "verify", path, "--data-dir", world.root)
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[-1] == "invalid: node key"
+    last = "invalid: document" if kind == "claim" else "invalid: node key"
+    assert result.stdout.splitlines()[-1] == last
     path.write_bytes(b"\xff")
     assert meridian("proof", "verify", path).stdout.splitlines()[-1] == "invalid: document"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import spec_agreement as agreed
 import spec_world as w
-from spec_layout import Cbor, Example, Json, Values, layout
+from spec_layout import Cbor, Example, Json, Part, Values, layout
 
 from meridian.audit.proofs import ProvenClaim, check_file
 from meridian.audit.record import OutcomeRecord
@@ -27,9 +27,10 @@ from meridian.contracts.statements import (
 )
 from meridian.evaluate.verdict_document import verdict_document
 from meridian.measure.commitment import committed_root
+from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.proof import AbsentNodeProof, ProofMaker, Subject, proof_file
-from meridian.measure.proof_form import document, encode_json
-from meridian.primitives import dagcbor, hashing
+from meridian.measure.proof_form import document, encode_binary, encode_json
+from meridian.primitives import dagcbor, hashing, rfc6962
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.codec import Writer
 from meridian.primitives.eip712 import keccak
@@ -41,7 +42,7 @@ from meridian.reward.ledger import Ledger
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT, REPORT
 from meridian.reward.result import EpochFacts, seed_result
-from meridian.verifier import Name
+from meridian.verifier import Leaf, Name, ProofFile
 
 GAS = Path(__file__).resolve().parents[1] / "contracts" / "gas.json"
 
@@ -282,6 +283,69 @@ def contracts() -> dict[str, Example]:
     }
 
 
+def _log_files() -> dict[str, ProofFile]:
+    """Of a log whose second entry is the epoch's."""
+    record = EpochRecord(
+        w.NETWORK_ID,
+        w.EPOCH,
+        w.AGGREGATOR.address,
+        w.COMMITMENT.root,
+        2,
+        w.COMMITMENT.annotation,
+        w.MANIFEST.digest,
+    )
+    leaves = [rfc6962.leaf_hash(entry) for entry in (b"an earlier one", record.encode(), b"later")]
+    place = {
+        "index": 1,
+        "size": 3,
+        "entry": record.encode(),
+        "path": tuple(rfc6962.inclusion_path(leaves, 1)),
+    }
+    growth = {
+        "old_size": 2,
+        "size": 3,
+        "old_root": rfc6962.root(leaves[:2]),
+        "path": tuple(rfc6962.consistency_path(leaves, 2)),
+    }
+    root = {"network": w.NETWORK, "log_root": rfc6962.root(leaves)}
+    return {
+        "log-inclusion": ProofFile("log_inclusion", {**root, "epoch": w.EPOCH, **place}),
+        "log-consistency": ProofFile("log_consistency", {**root, **growth}),
+    }
+
+
+def _leaf_parts(name: str, leaf: Leaf) -> list[Part]:
+    return [
+        (f"{name} row", f"bytes{len(leaf.row)}", leaf.row),
+        (f"{name} index", "u64", leaf.index),
+        (f"{name} size", "u64", leaf.size),
+        (f"{name} path nodes", "u8", len(leaf.path)),
+        *((f"{name} path", "bytes56", node) for node in leaf.path),
+    ]
+
+
+def _binary_job(file: ProofFile) -> Example:
+    fields = file.fields
+    return layout(
+        encode_binary(file),
+        ("magic and version", "bytes4", b"MPF\x01"),
+        ("kind", "u8", 1),
+        ("network length", "u16", len(w.NETWORK)),
+        ("network", f"bytes{len(w.NETWORK)}", w.NETWORK.encode()),
+        ("epoch", "u64", w.EPOCH),
+        ("node by id", "u8", 1),
+        ("node_id length", "u16", 6),
+        ("node_id", "bytes6", b"node-a"),
+        ("job by id", "u8", 1),
+        ("job_id length", "u16", 6),
+        ("job_id", "bytes6", b"abcdef"),
+        ("lanes", "u8", 0),
+        *_leaf_parts("job", fields["job"]),
+        *_leaf_parts("node", fields["node"]),
+        ("committed_root", "bytes32", fields["committed_root"]),
+    )
+
+
 def files() -> dict[str, Example]:
     maker = ProofMaker.of_table(w.SCHEMA, w.NODES, w.JOBS)
     node, nobody = Name.of("node-a"), Name.of("node-c")
@@ -298,7 +362,8 @@ def files() -> dict[str, Example]:
             w.NETWORK, w.EPOCH, "node-a", CLAIM, OUTCOME.reward_root, OUTCOME.total
         ).file,
     }
-    examples: dict[str, Example] = {}
+    proved |= _log_files()
+    examples: dict[str, Example] = {"proof-job-binary": _binary_job(proved["job"])}
     for name, file in proved.items():
         checked = check_file(encode_json(file))
         assert checked.failed is None, checked.failed

@@ -12,12 +12,12 @@ from meridian.audit.source import ChainView, EvidenceSource, LogCopy
 from meridian.errors import InvalidInput
 from meridian.measure.epoch_log import (
     EpochRecord,
-    Verifier,
     checkpoint_of,
     open_checkpoint,
     verify_log,
 )
 from meridian.measure.proof import AbsentJobProof, AbsentNodeProof
+from meridian.measure.signed_note import Verifier
 from meridian.primitives.ids import network_id
 from meridian.reward.claims import ClaimProof
 from meridian.verifier import Malformed, Name, ProofFile, Step

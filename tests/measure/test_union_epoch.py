@@ -161,9 +161,11 @@ def test_everything_that_stands_is_one_epoch_with_one_leaf_per_node(
     assert (found.root, found.annotation) == (made.root, made.annotation)
     assert found.nodes.encode() == made.nodes.encode()
     assert found.left_out == {}
-    assert found.aggregators == tuple(
-        source.account for source, _ in sources if isinstance(source, FromAggregator)
-    )
+    assert found.counted == {
+        source.account: share[1]
+        for (source, _), share in zip(sources, shares, strict=True)
+        if isinstance(source, FromAggregator)
+    }
 
 
 ONE: list[Job] = sorted([("alpha", "1", 1), ("beta", "2", 2), ("beta", "3", 3)], key=order_of)
@@ -192,7 +194,7 @@ def test_a_commitment_that_is_wrong_does_not_count_and_says_why(other, reason) -
     assert reason in reasons(found)[0]
     assert found.kept.table.equals(table_of(ONE))
     assert found.root == good.manifest.root
-    assert found.aggregators == (ACCOUNTS[0],)
+    assert found.counted == {ACCOUNTS[0]: 3}
     with pytest.raises(NothingCounts, match="commitment") as nothing:
         shelf.gather([bad])
     assert all(isinstance(problem, Problem) for problem in nothing.value.problems)

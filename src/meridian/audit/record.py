@@ -12,7 +12,6 @@ from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address
 from meridian.reward.report import Report
 
-VERSION: Final = 1
 MEMBERS_MAX: Final = 128
 RECORD_BYTES_MAX: Final = 1 << 20
 
@@ -53,6 +52,8 @@ class OutcomeRecord:
     """(signer, 64 bytes), ascending, as they were accepted on chain."""
     transmitter: Address
     result: bytes
+    union: bytes | None = None
+    """Digest of `meridian.measure.union_document`, where several contributed: such a record is of version 2."""
 
     def encode(self) -> bytes:
         """Return the artefact."""
@@ -62,7 +63,8 @@ class OutcomeRecord:
         report |= {"epoch": self.report.epoch, "total": self.report.total.to_bytes(16, "big")}
         return dagcbor.encode(
             {
-                "v": VERSION,
+                "v": 1 if self.union is None else 2,
+                **({} if self.union is None else {"union": self.union}),
                 "network_id": self.network_id,
                 "epoch": self.epoch,
                 "members": list(self.members),
@@ -102,7 +104,7 @@ class OutcomeRecord:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidInput("outcome", f"it lacks or misuses {error}") from error
         if not same:
-            raise InvalidInput("outcome", f"it is not an outcome of version {VERSION}")
+            raise InvalidInput("outcome", "it is not an outcome of a known version")
         return record
 
     @classmethod
@@ -129,6 +131,7 @@ class OutcomeRecord:
             ),
             transmitter=_address(value["transmitter"], "transmitter"),
             result=_fixed(value["result"], "result"),
+            union=_fixed(value["union"], "union") if "union" in value else None,
         )
 
 

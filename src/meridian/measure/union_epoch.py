@@ -7,7 +7,7 @@ what fetches them decides how long to wait, and nothing is left out for that but
 A node stands once in what is evaluated, under the payee that its first contribution gives it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -24,7 +24,7 @@ from meridian.measure.own_jobs import own_jobs
 from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.union import Merge, Piece, Share
-from meridian.primitives.ids import Address, NodeKey, address_text, node_key
+from meridian.primitives.ids import Address, NodeKey, address_text, network_id, node_key
 
 PIECE_ROWS: Final = 125_000
 """Jobs of a contribution that are merged at a time."""
@@ -59,7 +59,41 @@ class FromNode:
         return f"node {self.node_key.hex()}"
 
 
-Source = FromAggregator | FromNode
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An aggregator's commitment whose published manifest is none, or says something else than the chain."""
+
+    account: Address
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """Who it is, for people."""
+        return f"aggregator {address_text(self.account)}"
+
+
+Source = FromAggregator | FromNode | Refused
+
+
+def source_of(data: bytes, account: Address, stated: Mapping[str, object]) -> Source:
+    """Return a commitment by its manifest.
+
+    Args:
+        data: The published manifest; it has the digest that the chain names.
+        account: Of the aggregator.
+        stated: Name of a field of `Manifest` -> what chain and schedule say of it.
+    """
+    try:
+        manifest = Manifest.decode(data)
+    except InvalidInput as error:
+        return Refused(account, str(error))
+    said = {"aggregator": account, **stated}
+    wrong = [name for name, value in said.items() if getattr(manifest, name) != value]
+    if network_id(manifest.network) != manifest.network_id:
+        wrong.append("network")
+    if wrong:
+        return Refused(account, f"it says another {', '.join(wrong)} than chain and schedule")
+    return FromAggregator(account, manifest)
 
 
 class Artefacts(Protocol):
@@ -107,21 +141,12 @@ class UnionEpoch(Generic[K]):
     kept: K
 
     @property
-    def aggregators(self) -> tuple[Address, ...]:
-        """Those whose commitment counts."""
-        return tuple(
-            source.account
+    def counted(self) -> dict[Address, int]:
+        """Account of each aggregator whose commitment counts -> how many of the jobs it contributed first."""
+        return {
+            source.account: self.shares[place].counted
             for place, source in enumerate(self.sources)
             if isinstance(source, FromAggregator) and place not in self.left_out
-        )
-
-    @property
-    def counted(self) -> dict[Address, int]:
-        """Aggregator -> how many of the jobs it contributed first."""
-        return {
-            source.account: share.counted
-            for source, share in zip(self.sources, self.shares, strict=True)
-            if isinstance(source, FromAggregator)
         }
 
     @property
@@ -136,7 +161,7 @@ class NothingCounts(InvalidInput):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("commitment", "; ".join(str(problem) for problem in problems[:3]))
         self.problems = tuple(problems)
-        """Of the commitment that was left out last."""
+        """Of all of them."""
 
 
 class _Wrong(Exception):
@@ -165,6 +190,28 @@ def unlisted(sources: Sequence[Source]) -> list[tuple[Address, NodeKey]]:
     return found
 
 
+def payee_faults(nodes: Nodes, registered: Mapping[NodeKey, Collection[Address]]) -> list[str]:
+    """Return the nodes that a commitment would have paid to another account than they ever registered.
+
+    The payee at the time of the seal may be an older one: a node may have left and registered again since.
+    """
+    return [
+        f"{address_text(payee)} is not what {name!r} registered on chain"
+        for name, key, payee in zip(nodes.ids, nodes.keys, nodes.payees, strict=True)
+        if payee not in registered.get(NodeKey(key), ())
+    ]
+
+
+def union_inputs(union: UnionEpoch[K]) -> dict[str, bytes]:
+    """Return the auxiliary inputs, name -> digest: of two under one name, the one that was committed first."""
+    found: dict[str, bytes] = {}
+    for place, source in enumerate(union.sources):
+        if isinstance(source, FromAggregator) and place not in union.left_out:
+            for entry in source.manifest.inputs:
+                found.setdefault(entry.name, entry.digest)
+    return found
+
+
 def gather_epoch(
     schema: NetworkSchema,
     calendar: Calendar,
@@ -188,15 +235,18 @@ def gather_epoch(
         Exception: What `artefacts` raises where something cannot be had.
     """
     gathering = _Gathering(schema, calendar, epoch, tuple(sources), artefacts)
-    left_out = gathering.check_own()
-    while True:
+    left_out = gathering.refused()
+    aggregators = {
+        place for place, source in enumerate(sources) if not isinstance(source, FromNode)
+    }
+    while aggregators - left_out.keys():
         try:
             return gathering.merged(left_out, keeper())
         except _Wrong as wrong:
             left_out[wrong.place] = wrong.problems
-            left = range(len(sources)) - left_out.keys()
-            if not any(isinstance(sources[place], FromAggregator) for place in left):
-                raise NothingCounts(wrong.problems) from None
+    raise NothingCounts(
+        [problem for place in aggregators & left_out.keys() for problem in left_out[place]]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +259,16 @@ class _Gathering:
     own_names: dict[int, str] = field(default_factory=dict)
     """Place of a node's own commitment -> the node's id, which only its segment says."""
 
-    def check_own(self) -> dict[int, tuple[Problem, ...]]:
-        """Return why the self-committed segments that do not count do not."""
+    def refused(self) -> dict[int, tuple[Problem, ...]]:
+        """Return why what does not count by its manifest, or by a node's own segment, does not."""
         left_out: dict[int, tuple[Problem, ...]] = {}
         for place, source in enumerate(self.sources):
-            reason = self._own_fault(place, source) if isinstance(source, FromNode) else None
-            if reason is not None:
-                left_out[place] = (Problem("self-commitment", reason),)
+            if isinstance(source, Refused):
+                left_out[place] = (Problem("manifest", source.reason),)
+            elif isinstance(source, FromNode):
+                reason = self._own_fault(place, source)
+                if reason is not None:
+                    left_out[place] = (Problem("self-commitment", reason),)
         return left_out
 
     def _own_fault(self, place: int, source: FromNode) -> str | None:
@@ -310,6 +363,8 @@ class _Gathering:
                 said = nodes[place]
                 for name, payee in zip(said.ids, said.payees, strict=True):
                     payees.setdefault(name, payee)
-            elif (paid := self.artefacts.payee(source.node_key)) is not None:
+            elif isinstance(source, FromNode):
+                paid = self.artefacts.payee(source.node_key)
+                assert paid is not None, "it was registered when its segment was checked"
                 payees.setdefault(self.own_names[place], paid)
         return payees

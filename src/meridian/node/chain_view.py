@@ -55,17 +55,38 @@ class PaidClaim(Claimed):
 
 
 @dataclass(frozen=True, slots=True)
-class EpochCommitments:
-    """What stands of an epoch's commitments."""
+class OwnCommitment(SelfCommitted):
+    """A node's commitment to its own jobs, and where it stands."""
 
-    standing: tuple[Commitment, ...] = ()
-    """Those that were not voided, oldest first."""
+    tx_hash: bytes
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCommitments:
+    """What stands committed for an epoch."""
+
+    contributions: tuple[Commitment | OwnCommitment, ...] = ()
+    """The aggregators' commitments that were not voided and the nodes' own, in the order of their events."""
     digest: bytes = bytes(32)
     """The epoch's digest after everything that happened: what a report must name."""
 
     @property
+    def standing(self) -> tuple[Commitment, ...]:
+        """The aggregators' commitments that were not voided, oldest first."""
+        return tuple(one for one in self.contributions if isinstance(one, Commitment))
+
+    @property
+    def own(self) -> tuple[OwnCommitment, ...]:
+        """The nodes' own commitments, oldest first."""
+        return tuple(one for one in self.contributions if isinstance(one, OwnCommitment))
+
+    @property
     def evaluated(self) -> Commitment | None:
-        """The commitment that evaluators work on, with the digest that their report names; None: the epoch waits."""
+        """The newest commitment, with the digest that reports name; None: the epoch waits.
+
+        It stands for the epoch; what is evaluated is all of `contributions`.
+        """
         return replace(self.standing[-1], digest=self.digest) if self.standing else None
 
 
@@ -154,14 +175,22 @@ class ChainView:
         names = ("Committed", "Voided", "SelfCommitted")
         for event in self._in_order(self.commitments, names, from_block):
             number, digest = event.args["epoch"], bytes(event.args["digest"])
-            standing = known.get(number, EpochCommitments()).standing
-            if event.name == "Committed":
-                commitment = event_value(Commitment, event)
-                if commitment not in standing:
-                    standing = (*standing, commitment)
-            elif event.name == "Voided":
+            standing = known.get(number, EpochCommitments()).contributions
+            if event.name == "Voided":
                 gone = _address(event.args["aggregator"]), bytes(event.args["root"])
-                standing = tuple(one for one in standing if (one.aggregator, one.root) != gone)
+                standing = tuple(
+                    one
+                    for one in standing
+                    if isinstance(one, OwnCommitment) or (one.aggregator, one.root) != gone
+                )
+            else:
+                made: Commitment | OwnCommitment = (
+                    event_value(Commitment, event)
+                    if event.name == "Committed"
+                    else event_value(OwnCommitment, event)
+                )
+                if made not in standing:
+                    standing = (*standing, made)
             known[number] = EpochCommitments(standing, digest)
 
     def standing(self, from_block: int | None = None) -> dict[int, Commitment]:

@@ -18,7 +18,7 @@ from meridian.ephemera.collection import row_root
 from meridian.ephemera.context import Kind
 from meridian.ephemera.message import Row
 from meridian.ephemera.opening import NO_TRACE, Opening, commitment_of
-from meridian.node.chain_view import Commitment
+from meridian.node.chain_view import Commitment, EpochCommitments
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import EvaluatorService
 from meridian.node.evaluator.work import EpochWork
@@ -39,8 +39,10 @@ class LyingEvaluator(EvaluatorService):
         self._lie = lie
         super().__init__(config)
 
-    def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
-        work = super()._prepare_once(commitment)
+    def _prepare_once(
+        self, commitment: Commitment, known: EpochCommitments, *, gives_up: bool
+    ) -> EpochWork | None:
+        work = super()._prepare_once(commitment, known, gives_up=gives_up)
         if work is None:
             return None
         if self._lie == "shift":

@@ -23,8 +23,8 @@ from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.networks.definition import JobSource, NetworkDefinition
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import ChainView, Commitment
-from meridian.node.evaluator.work import EpochWork, prepare
+from meridian.node.chain_view import ChainView, Commitment, OwnCommitment
+from meridian.node.evaluator.work import Access, EpochWork, prepare
 from meridian.node.network_file import EvaluatorEntry, NetworkFile
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address, job_key, network_id, node_key
@@ -203,9 +203,15 @@ class Net:
             block=int(self.endpoint.call("eth_blockNumber"), 16),
         )
 
-    def prepare(self, commitment: Commitment) -> EpochWork:
+    def prepare(
+        self,
+        commitment: Commitment,
+        contributions: Sequence[Commitment | OwnCommitment] = (),
+        **other: Any,
+    ) -> EpochWork:
         network = self.network
-        return prepare(commitment, self.view, network.network_id, network.calendar, self.fetch)
+        access = Access(self.view, network.network_id, network.calendar, self.fetch, **other)
+        return prepare(commitment, access, contributions)
 
     def copied_to(self, root: Path) -> "Net":
         """Return the same network with a chain and directories of its own."""

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 import msgspec
 
 from meridian.errors import InvalidInput
+from meridian.node.job_store import MEMORY_MIB, MEMORY_MIB_MIN
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 _Retained = Annotated[int, msgspec.Meta(ge=64, le=1_000_000)]
@@ -31,6 +32,10 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a member waits for the one before it to transmit."""
     unavailable_after_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3_600
     """How long we look for what was committed before we sign that nobody publishes it."""
+    self_commit_wait_s: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 60
+    """How long we look for the segment of a node that committed itself, before it does not count."""
+    memory_mib: Annotated[int, msgspec.Meta(ge=MEMORY_MIB_MIN, le=1 << 20)] = MEMORY_MIB
+    """How much memory the work of an epoch may need: beyond an eighth of it, its jobs lie in files while they are evaluated."""
     private_layers_dir: Path | None = None
     """Directory with the private bundles (`*.cbor`) of sealed fraud layers; nobody else may read it."""
     retained_epochs: _Retained = 4_096

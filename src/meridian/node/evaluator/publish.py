@@ -45,6 +45,8 @@ class Evidence:
     signatures: list[tuple[Address, bytes]]
     """Those that the chain accepted, ascending by signer."""
     node_ids: dict[NodeKey, str]
+    union: bytes | None = None
+    """What is published of the contributions, where there are several."""
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Evidence:
             accepted=accepted,
             signatures=signatures,
             node_ids=state.work.node_ids,
+            union=state.work.union,
         )
 
 
@@ -93,6 +96,7 @@ def publish_outcome(publication: Publication, evidence: Evidence) -> bytes:
         signatures=tuple(evidence.signatures),
         transmitter=accepted.transmitter,
         result=publication.put(_result(evidence)),
+        union=None if evidence.union is None else publication.put(evidence.union),
     )
     digest = publication.put(record.encode())
     index = {"epoch": epoch, "outcome": cid_text(digest), "report_hash": accepted.report_hash.hex()}

@@ -18,31 +18,23 @@ from meridian.committee.rules import CommitteeRules
 from meridian.committee.settlement import Settled, Settlement
 from meridian.contracts.statements import Unavailable
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
-from meridian.errors import (
-    InvalidInput,
-    MeridianError,
-    NotFound,
-    RemoteFault,
-    Reverted,
-)
+from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault, Reverted
 from meridian.node.chain_news import ChainNews
-from meridian.node.chain_view import AcceptedReport, Commitment
+from meridian.node.chain_view import AcceptedReport, Commitment, EpochCommitments
 from meridian.node.evaluator.accepted import AcceptedReports
-from meridian.node.evaluator.artefacts import ArtefactClient, Unpublished
+from meridian.node.evaluator.artefacts import ArtefactClient, OwnUnpublished, Unpublished
 from meridian.node.evaluator.chain_access import ChainAccess
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
 from meridian.node.evaluator.publish import Evidence, publish_evidence, publish_outcome
 from meridian.node.evaluator.reporting import RETRY_S, Reporter
-from meridian.node.evaluator.resume import (
-    PublishedEpoch,
-    resumable,
-)
+from meridian.node.evaluator.resume import PublishedEpoch, resumable
 from meridian.node.evaluator.state import EpochState, check_not_slashed
 from meridian.node.evaluator.term import Term, TermEnded
 from meridian.node.evaluator.unavailable import publish_statement
-from meridian.node.evaluator.work import EpochWork, prepare
+from meridian.node.evaluator.work import Access, EpochWork, prepare
+from meridian.node.job_store import JobStore
 from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
@@ -289,24 +281,30 @@ class EvaluatorService:
         event_line(
             "evaluated", epoch=epoch, jobs=len(work.observation.evaluation.verdicts),
             nodes=len(work.node_ids), seconds=round(loop.time() - started, 2),
+            contributions=list(work.contributions),
         )  # fmt: skip
         self._settlement.prepare(work.terms)
         self._go_on()
 
     async def _prepare(self, state: EpochState) -> EpochWork | None:
         """Fetch, check and evaluate, again and again until it works; what is wrong is said once. None: not ours."""
-        said = ""
+        said, loop = "", asyncio.get_running_loop()
         while True:
             try:
                 async with self._work_turn:  # one at a time; a failing one lets the others pass
-                    epoch = state.commitment.epoch  # more may have been committed since
-                    state.commitment = self._news.commitments.get(epoch, state.commitment)
-                    return await asyncio.to_thread(self._prepare_once, state.commitment)
+                    known = self._news.epochs[state.commitment.epoch]  # more may stand since
+                    state.commitment = known.evaluated or state.commitment
+                    gives_up = state.gives_up_own(loop.time(), self._config.self_commit_wait_s)
+                    return await asyncio.to_thread(
+                        self._prepare_once, state.commitment, known, gives_up=gives_up
+                    )
             except (InvalidInput, NotFound, RemoteFault, Reverted) as problem:
                 if str(problem) != said:
                     said = str(problem)
                     log.warning("epoch %d: no row from us: %s", state.commitment.epoch, problem)
                     event_line("refused", epoch=state.commitment.epoch, reason=said)
+                if isinstance(problem, OwnUnpublished):
+                    state.miss_own(loop.time())
                 if isinstance(problem, Unpublished):
                     await self._miss(state)
             await asyncio.sleep(RETRY_S)
@@ -327,7 +325,9 @@ class EvaluatorService:
         if what is not None:
             event_line("unavailable", epoch=commitment.epoch, result=what)
 
-    def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
+    def _prepare_once(
+        self, commitment: Commitment, known: EpochCommitments, *, gives_up: bool
+    ) -> EpochWork | None:
         """In a thread, beside the chain's own calls: it may take long.
 
         Raises:
@@ -339,14 +339,18 @@ class EvaluatorService:
         members = self._chain.view.committee(commitment.epoch)
         if members and self._key.address not in members:
             return None
-        return prepare(
-            commitment,
-            self._chain.view,
-            self._network.network_id,
-            self._network.calendar,
-            self._artefacts.fetch,
-            load_private_layers(self._config.private_layers_dir),
+        config = self._config
+        access = Access(
+            view=self._chain.view,
+            network=self._network.network_id,
+            calendar=self._network.calendar,
+            fetch=self._artefacts.fetch,
+            private=load_private_layers(config.private_layers_dir),
+            keeper=lambda columns: JobStore(columns, config.memory_mib, config.data_dir / "jobs"),
+            mirror=self._publication.put,
+            gives_up=gives_up,
         )
+        return prepare(commitment, access, known.contributions)
 
     def _resume(self) -> list[PublishedEpoch]:
         """Take up what we had published before, so that only the rest is worked again."""
@@ -395,11 +399,7 @@ class EvaluatorService:
         evidence = Evidence.of(state, report, settled, signatures)
         await asyncio.to_thread(publish_outcome, self._publication, evidence)
         state.published = True
-        state.work, state.decided, state.settled = (
-            None,
-            None,
-            None,
-        )  # large, and not needed any more
+        state.forget_work()
         state.attested.clear()
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
         self._term.open_epochs.look_again()

@@ -52,6 +52,8 @@ class EpochState:
     """When a report of the epoch was attested first, on the loop's clock."""
     missed_since_s: float | None = None
     """Since when artefacts of the epoch cannot be fetched, on the loop's clock."""
+    own_missed_since_s: float | None = None
+    """The same of the segment of a node that committed itself."""
     barred: str | None = None
     """Why the contract refuses the epoch's report, if it does for good."""
     wrong: str | None = None
@@ -60,6 +62,20 @@ class EpochState:
     """Report digest -> signatures."""
     signed: set[bytes] = field(default_factory=set)
     transmissions: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
+
+    def forget_work(self) -> None:
+        """The epoch is published: what is large is not needed any more."""
+        self.work = self.decided = self.settled = None
+
+    def miss_own(self, now_s: float) -> None:
+        """The segment of a node that committed itself cannot be fetched."""
+        if self.own_missed_since_s is None:
+            self.own_missed_since_s = now_s
+
+    def gives_up_own(self, now_s: float, wait_s: float) -> bool:
+        """Whether we have looked for such a segment for `wait_s` seconds."""
+        missed_s = 0.0 if self.own_missed_since_s is None else now_s - self.own_missed_since_s
+        return missed_s >= wait_s
 
     @property
     def is_ready(self) -> bool:

@@ -1,17 +1,19 @@
-"""One epoch's work, alone: from the commitment on chain to our own row.
+"""One epoch's work, alone: from the commitments on chain to our own row.
 
-The law: nothing is believed. The manifest must be the one that the chain names; every artefact must hash to its
-digest; the jobs must give the committed root; and the function must be exactly the code that the schedule names.
-Only then is it evaluated.
+The law: nothing is believed. A manifest must be the one that the chain names; every artefact must hash to its digest;
+the jobs must give the committed root; and the function must be exactly the code that the schedule names. Only then is
+it evaluated. What counts of several commitments, and of nodes' own, is `meridian.measure.union_epoch`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import pyarrow as pa
 
 from meridian.committee.observation import Observation, observe
 from meridian.committee.settlement import EpochTerms
-from meridian.errors import InvalidInput, NotFound
+from meridian.errors import NotFound
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.parameters import EvaluationParameters
@@ -19,18 +21,27 @@ from meridian.evaluate.registry import resolve
 from meridian.evaluate.row import RowHeader
 from meridian.evaluate.sealed_layer import PrivateLayer
 from meridian.evaluate.shipped_layers import active_layers
-from meridian.measure.commitment import load_epoch, verify_epoch
+from meridian.measure.columns import segment_columns
 from meridian.measure.epoch import Calendar
-from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
-from meridian.node.chain_view import ChainView, Commitment
+from meridian.measure.union_document import union_document, union_lines
+from meridian.measure.union_epoch import (
+    FromNode,
+    Source,
+    UnionEpoch,
+    gather_epoch,
+    source_of,
+    union_inputs,
+)
+from meridian.node.chain_view import ChainView, Commitment, OwnCommitment
+from meridian.node.evaluator.artefacts import Fetch, PublishedArtefacts, checked
+from meridian.node.job_store import JobStore
 from meridian.node.sandbox.runner import PythonSandbox
-from meridian.primitives.cid import digest_of
-from meridian.primitives.ids import Address, NodeKey, address_text, network_id
+from meridian.primitives.ids import NodeKey
 from meridian.reward.members import PayTerms
 
-Fetch = Callable[[bytes], bytes]
-"""Digest -> the bytes that hash to it."""
+Keeper = Callable[[pa.Schema], JobStore]
+"""The columns of a segment -> what keeps an epoch's jobs while they are evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,60 +52,71 @@ class EpochWork:
     terms: EpochTerms
     observation: Observation
     node_ids: dict[NodeKey, str]
+    union: bytes | None = None
+    """What is published of the contributions; None where there is one alone."""
+    contributions: tuple[str, ...] = field(default=())
+    """The same for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What an epoch is worked from.
+
+    Args:
+        view: The chain.
+        network: The 32 bytes of the network.
+        calendar: The network's epochs: every job must belong to its own.
+        fetch: The published artefacts; what it returns is checked here.
+        private: Commitment -> private bundle, of sealed fraud layers.
+        keeper: Where jobs are kept while they are evaluated.
+        mirror: Takes the segments of nodes that committed themselves, so that others find them with us.
+        gives_up: Whether a node's own segment that nobody publishes now does not count; else it is waited for.
+    """
+
+    view: ChainView
+    network: bytes
+    calendar: Calendar
+    fetch: Fetch
+    private: Mapping[bytes, PrivateLayer] = field(default_factory=dict)
+    keeper: Keeper = JobStore
+    mirror: Callable[[bytes], object] = bytes
+    gives_up: bool = True
 
 
 def prepare(
     commitment: Commitment,
-    view: ChainView,
-    network: bytes,
-    calendar: Calendar,
-    fetch: Fetch,
-    private: Mapping[bytes, PrivateLayer] = MappingProxyType({}),
+    access: Access,
+    contributions: Sequence[Commitment | OwnCommitment] = (),
 ) -> EpochWork:
     """Fetch, check and evaluate a committed epoch.
 
     Args:
-        commitment: What the chain says.
-        view: For committee, schedule and budget.
-        network: The 32 bytes of the network.
-        calendar: The network's epochs: every job must belong to this one.
-        fetch: The published artefacts; what it returns is checked here.
-        private: Commitment -> private bundle, of sealed fraud layers.
+        commitment: What the chain says; its digest is what a report names.
+        access: What it is worked from.
+        contributions: All that stands, in the order of events; without any, this commitment alone.
 
     Raises:
         InvalidInput: If the published artefacts do not give what was committed: no row may be signed.
         NotFound: If the schedule names code that this version does not have, or the epoch is not open yet.
         RemoteFault: If an artefact or the chain cannot be reached now.
     """
-    epoch = commitment.epoch
-    manifest = Manifest.decode(_checked(fetch, commitment.manifest, "manifest"))
-    if (manifest.epoch, manifest.network_id) != (epoch, network):
-        raise InvalidInput("manifest", "it belongs to another epoch or network")
-    if (manifest.aggregator, network_id(manifest.network)) != (commitment.aggregator, network):
-        raise InvalidInput("manifest", "it names another aggregator or network")
-    stated = (manifest.root, manifest.n_nodes, manifest.annotation)
-    if stated != (commitment.root, commitment.n_nodes, commitment.annotation):
-        raise InvalidInput(
-            "manifest", "root, nodes or annotation differ from the commitment on chain"
-        )
+    view, epoch = access.view, commitment.epoch
+    standing = tuple(contributions) or (commitment,)
     function_digest, parameters_digest = view.schedule(epoch)
-    function = resolve(function_digest, fetch, PythonSandbox())
-    parameters = EvaluationParameters.decode(_checked(fetch, parameters_digest, "parameters"))
-    if manifest.schema != parameters.schema:
-        raise InvalidInput("schema", "it is not the one that the scheduled parameters name")
-    schema = NetworkSchema.decode(_checked(fetch, manifest.schema, "schema"))
-
-    def checked(digest: bytes) -> bytes:
-        return _checked(fetch, digest, "artefact")
-
-    nodes, jobs = load_epoch(manifest, schema, checked)
-    problems = verify_epoch(manifest, schema, nodes, jobs, calendar)
-    if problems:
-        raise InvalidInput("commitment", "; ".join(str(problem) for problem in problems[:3]))
-    _check_payees(nodes, view)
-    digests = {entry.name: entry.digest for entry in manifest.inputs}
+    function = resolve(function_digest, access.fetch, PythonSandbox())
+    parameters = EvaluationParameters.decode(checked(access.fetch, parameters_digest, "parameters"))
+    schema = NetworkSchema.decode(checked(access.fetch, parameters.schema, "schema"))
+    union = gather_epoch(
+        schema,
+        access.calendar,
+        epoch,
+        [_source(one, access, parameters.schema) for one in standing],
+        PublishedArtefacts(access.fetch, view, standing, access.mirror, gives_up=access.gives_up),
+        partial(access.keeper, segment_columns(schema)),
+    )
+    digests = union_inputs(union)
     header = RowHeader(
-        network=network,
+        network=access.network,
         epoch=epoch,
         commitment=commitment.digest,
         function=function_digest,
@@ -103,27 +125,52 @@ def prepare(
     )
     epoch_input = EpochInput(
         epoch=epoch,
-        node_ids=nodes.ids,
-        node_keys=nodes.keys,
-        payees=nodes.payees,
-        jobs=jobs,
-        inputs={name: checked(digest) for name, digest in digests.items()},
+        node_ids=union.nodes.ids,
+        node_keys=union.nodes.keys,
+        payees=union.nodes.payees,
+        jobs=union.kept.jobs(union.jobs_by_node),
+        inputs={
+            name: checked(access.fetch, digest, "artefact") for name, digest in digests.items()
+        },
     )
-    terms = _terms(header, commitment, parameters, nodes, view)
-    names = {NodeKey(key): name for key, name in zip(nodes.keys, nodes.ids, strict=True)}
-    layers = active_layers(parameters.layers, checked, private)
+    terms = _terms(header, commitment, parameters, union, view)
+    names = {
+        NodeKey(key): name for key, name in zip(union.nodes.keys, union.nodes.ids, strict=True)
+    }
+    layers = active_layers(
+        parameters.layers,
+        lambda digest: checked(access.fetch, digest, "artefact"),
+        access.private,
+    )
     observation = observe(header, epoch_input, function, parameters, layers)
-    return EpochWork(commitment, terms, observation, names)
+    document = union_document(epoch, union)
+    lines = () if document is None else union_lines(union)
+    return EpochWork(commitment, terms, observation, names, document, lines)
+
+
+def _source(one: Commitment | OwnCommitment, access: Access, schema: bytes) -> Source:
+    """Return what was committed, with its manifest."""
+    if isinstance(one, OwnCommitment):
+        return FromNode(NodeKey(one.node_key), one.tree_hash + one.annotation, one.segment)
+    stated = {
+        "epoch": one.epoch,
+        "network_id": access.network,
+        "root": one.root,
+        "n_nodes": one.n_nodes,
+        "annotation": one.annotation,
+        "schema": schema,
+    }
+    return source_of(checked(access.fetch, one.manifest, "manifest"), one.aggregator, stated)
 
 
 def _terms(
     header: RowHeader,
     commitment: Commitment,
     parameters: EvaluationParameters,
-    nodes: Nodes,
+    union: UnionEpoch[JobStore],
     view: ChainView,
 ) -> EpochTerms:
-    epoch = commitment.epoch
+    epoch, nodes = commitment.epoch, union.nodes
     members = view.committee(epoch)
     if not members:
         raise NotFound(f"epoch {epoch} is not open: its members are not fixed")
@@ -135,28 +182,6 @@ def _terms(
         payees={NodeKey(key): payee for key, payee in zip(nodes.keys, nodes.payees, strict=True)},
         rule=view.rule(epoch),
         pay=PayTerms(*view.pay_terms(epoch)[1:]),
-        aggregators={commitment.aggregator: 1},
-        annotation=commitment.annotation,
+        aggregators=union.counted,
+        annotation=union.annotation,
     )
-
-
-def _check_payees(nodes: Nodes, view: ChainView) -> None:
-    """Refuse an epoch that would pay somebody else than its nodes registered.
-
-    The payee at the time of the seal may be an older one: a node may have left and registered again since.
-    """
-    registered: dict[NodeKey, set[Address]] = {}
-    for node in view.registrations():
-        registered.setdefault(node.key, set()).add(node.payee)
-    for name, key, payee in zip(nodes.ids, nodes.keys, nodes.payees, strict=True):
-        if payee not in registered.get(key, ()):
-            raise InvalidInput(
-                "payee", f"{address_text(payee)} is not what {name!r} registered on chain"
-            )
-
-
-def _checked(fetch: Fetch, digest: bytes, what: str) -> bytes:
-    data = fetch(digest)
-    if digest_of(data) != digest:
-        raise InvalidInput(what, f"the published bytes do not hash to {digest.hex()}")
-    return data

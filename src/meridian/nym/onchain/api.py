@@ -18,7 +18,7 @@ from meridian.evaluate.inputs import inputs_root
 from meridian.evaluate.row import RowHeader
 from meridian.measure.epoch import Calendar
 from meridian.node.chain.rpc import Rpc
-from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
+from meridian.node.chain_view import AcceptedReport, ChainView, Commitment, EpochCommitments
 from meridian.node.durable_file import read_whole, write_durably
 from meridian.node.evaluator.config import EvaluatorConfig
 from meridian.node.evaluator.service import EvaluatorService
@@ -85,13 +85,18 @@ class ChainNymApi(EvaluatorService):
 
     # -- our row ----------------------------------------------------------------------------------
 
-    def _prepare_once(self, commitment: Commitment) -> EpochWork | None:
+    def _prepare_once(
+        self, commitment: Commitment, known: EpochCommitments, *, gives_up: bool
+    ) -> EpochWork | None:
         """Return the epoch's terms and our own row, in a thread; None if we are no member.
+
+        There is one commitment of the list of mixnodes: what else stands has no meaning here.
 
         Raises:
             InvalidInput: If the committed list is not what the chain says, or the rules are not ours.
             NotFound: If the epoch is not open, or a mixnode is not registered.
         """
+        del known, gives_up
         view, mixnodes = self._chain.view, self._system.mixnodes
         epoch = commitment.epoch
         listed = self._listed(epoch, commitment.manifest)

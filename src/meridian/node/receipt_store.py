@@ -219,6 +219,17 @@ class ReceiptStore:
         write_durably(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         return path
 
+    def complete(self, number: int, first_epoch: int, jobs: bytes) -> None:
+        """Keep the promised jobs of a batch (`Form.PROMISED`) in the place of its body."""
+
+        def work(run: Any) -> None:
+            (held,) = run("SELECT length(data) FROM jobs WHERE id = ?", (number,)).fetchone()
+            run("UPDATE jobs SET form = ?, data = ? WHERE id = ?", (Form.PROMISED, jobs, number))
+            run("UPDATE batch SET first_epoch = ? WHERE id = ?", (first_epoch, number))
+            run("UPDATE kept SET bytes = bytes + ?", (len(jobs) - held,))
+
+        self._write(work)
+
     def settle(self, number: int, verdict: Verdict, found: dict[int, int]) -> None:
         """Note what became of a batch's promise, and in which epochs its jobs were found."""
         words = msgspec.json.encode({str(epoch): count for epoch, count in found.items()})

@@ -12,26 +12,16 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
-from meridian.errors import InvalidInput, RemoteFault
+from meridian.errors import RemoteFault
 from meridian.measure.batch_signature import batch_name
-from meridian.measure.columns import column_values
 from meridian.measure.epoch import Calendar
 from meridian.measure.explain import Rejection
-from meridian.measure.promised import (
-    BrokenReceipt,
-    Expected,
-    accepted_jobs,
-    check_count,
-    check_statement,
-    promised_jobs,
-    write_promised,
-)
-from meridian.measure.record import Decoded, decode_json, decode_ndjson
+from meridian.measure.promised import BrokenReceipt, Expected, check_statement
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.client import JSON, NDJSON, Answer, MeasureClient
+from meridian.node.measure.client import NDJSON, Answer, MeasureClient
+from meridian.node.measure.own_records import rebuilt_jobs
 from meridian.node.receipt_store import Form, KeptBatch, ReceiptStore, Verdict
 from meridian.node.record_files import RecordBatch
 
@@ -197,26 +187,8 @@ class Submission:
             raise BrokenReceipt("signature", "the aggregator that it names did not sign it")
         if rules.schema is None or rules.calendar is None:
             return kept, Form.BODY, batch.body
-        decoded = decoded_body(batch.body, batch.content_type, rules.schema)
-        refused = np.array([one.index for one in answer.rejected], dtype=np.int64)
-        accepted = accepted_jobs(decoded.table, refused)
-        check_count(accepted, answer.accepted)
-        promised = promised_jobs(accepted, answer.seed, rules.schema, rules.calendar, signed)
-        own = rules.calendar.epochs_of(column_values(accepted, "ended_us"))
-        return (
-            replace(kept, first_epoch=int(own.min())),
-            Form.PROMISED,
-            write_promised(promised),
-        )
-
-
-def decoded_body(body: bytes, content_type: str, schema: NetworkSchema) -> Decoded:
-    """Return what a batch holds; raises `InvalidInput` if it cannot be read."""
-    if content_type == NDJSON:
-        return decode_ndjson(body, schema)
-    if content_type == JSON:
-        return decode_json(body, schema)
-    raise InvalidInput("content_type", f"{content_type} cannot be read here")
+        first, promised = rebuilt_jobs(batch.body, kept, rules.schema, rules.calendar)
+        return replace(kept, first_epoch=first), Form.PROMISED, promised
 
 
 def _placed(one: Rejection, first: int, *, lines: bool) -> Rejection:

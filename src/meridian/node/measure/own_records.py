@@ -1,0 +1,51 @@
+"""A sender's own records once more: decoded as the service decodes them, and turned into the rows under a receipt."""
+
+import numpy as np
+
+from meridian.errors import InvalidInput
+from meridian.measure.batch_decode import BodyKind, decode_batch
+from meridian.measure.columns import column_values
+from meridian.measure.epoch import Calendar
+from meridian.measure.promised import accepted_jobs, check_count, promised_jobs, write_promised
+from meridian.measure.record import Decoded
+from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.client import JSON, NDJSON
+from meridian.node.receipt_store import KeptBatch
+
+_KINDS = {NDJSON: BodyKind.NDJSON, JSON: BodyKind.JSON}
+
+
+def decoded_body(body: bytes, content_type: str, schema: NetworkSchema) -> Decoded:
+    """Return what a batch holds.
+
+    Raises:
+        InvalidInput: If it cannot be read at all.
+    """
+    if content_type not in _KINDS:
+        raise InvalidInput("content_type", f"{content_type!r} is not read here")
+    return decode_batch(body, _KINDS[content_type], schema)
+
+
+def rebuilt_jobs(
+    body: bytes, batch: KeptBatch, schema: NetworkSchema, calendar: Calendar
+) -> tuple[int, bytes]:
+    """Return the first epoch of a batch's accepted jobs, and what its receipt promises of them (`write_promised`).
+
+    Args:
+        body: The batch's bytes.
+        batch: Its answer; it has a receipt.
+        schema: The network's.
+        calendar: The network's.
+
+    Raises:
+        BrokenReceipt: If the receipt is not one over exactly these jobs.
+        InvalidInput: If the body cannot be read.
+    """
+    assert batch.receipt is not None, "nothing is promised"
+    decoded = decoded_body(body, batch.content_type, schema)
+    refused = np.array([one.index for one in batch.rejected], dtype=np.int64)
+    accepted = accepted_jobs(decoded.table, refused)
+    check_count(accepted, batch.accepted)
+    promised = promised_jobs(accepted, batch.seed, schema, calendar, batch.receipt)
+    first = calendar.epochs_of(column_values(accepted, "ended_us")).min()
+    return int(first), write_promised(promised)

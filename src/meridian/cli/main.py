@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "verify": "audit_commands.verify",
     "watch": "watch_commands.watch",
     "submit": "submit_commands.submit",
+    "receipt": "receipt_commands.receipt",
     "scenario": "scenario_commands.scenario",
     "node": "audit_commands.node",
     "proof": "proof_commands.proof",

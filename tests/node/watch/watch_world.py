@@ -29,7 +29,7 @@ from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
-from meridian.node.measure.frames import digest_column, log_columns
+from meridian.node.measure.frames import digest_column, log_columns, seed_column
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.seal import gather
 from meridian.node.network_file import NetworkFile
@@ -236,6 +236,8 @@ class WatchWorld:
         private = private_commitments(SCHEMA, table, [SEED] * table.num_rows)
         table = table.append_column("job_key", digest_column(keys))
         table = table.append_column("private", digest_column(private))
+        seeds = seed_column([SEED], np.array([table.num_rows]))
+        table = table.append_column("batch_seed", seeds)
         columns = log_columns(SCHEMA)
         return Liar(lie, epoch if lie else -1, VICTIM).publish_epoch(
             self.measured,
@@ -243,7 +245,7 @@ class WatchWorld:
             network=NAME,
             epoch=epoch,
             aggregator=AGGREGATOR.address,
-            jobs=gather(SCHEMA, [(SEED, table.select(columns.names).cast(columns))]),
+            jobs=gather(SCHEMA, [table.select(columns.names).cast(columns)]),
             duplicates=0,
             payees={name: payee_of(name) for name in NODES},
             inputs={},

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "watch": "watch_commands.watch",
     "submit": "submit_commands.submit",
     "receipt": "receipt_commands.receipt",
+    "witness": "witness_commands.witness",
     "scenario": "scenario_commands.scenario",
     "node": "audit_commands.node",
     "proof": "proof_commands.proof",

@@ -26,6 +26,15 @@ class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How long the service waits for that; None: the chain's usual."""
 
 
+class WitnessAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A witness of the epoch log."""
+
+    url: str
+    """Its submission prefix (C2SP tlog-witness)."""
+    vkey: str
+    """Its verifier key, of a cosigner."""
+
+
 class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a measure service needs to start. Paths are absolute or relative to the working directory."""
 
@@ -52,6 +61,14 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Bearer token of those who seal."""
     log_origin: str = ""
     """Name of the epoch log; by default ``meridian/<network>``."""
+    witnesses: tuple[WitnessAccess, ...] = ()
+    """Who is asked to cosign each checkpoint of the epoch log."""
+    witness_quorum: int | None = None
+    """How many must have cosigned; None: all of them."""
+    witnesses_required: bool = False
+    """Whether an epoch waits until the quorum has cosigned; else its checkpoint is published after `witness_wait_s`, and
+    the witnesses are asked again."""
+    witness_wait_s: float = 5.0
     chain_id: int
     commitments: str
     """The contract `Commitments`: receipts are signed for it."""
@@ -78,6 +95,10 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if (self.chain is None) == (self.nodes_file is None):
             raise InvalidInput("chain", "either a chain or a nodes_file is needed")
+        if not 0 <= self.quorum <= len(self.witnesses) or not 0 < self.witness_wait_s <= 600:
+            raise InvalidInput(
+                "witness_quorum", "at most the number of witnesses, who have 0 to 600 s"
+            )
         if min(self.late_epochs, self.skew_ms, self.remembered_epochs) < 0:
             raise InvalidInput("late_epochs", "late_epochs, skew_ms, remembered_epochs: 0 or more")
         if self.remembered_epochs < self.late_epochs:
@@ -87,6 +108,11 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def origin(self) -> str:
         """The name of the epoch log."""
         return self.log_origin or f"meridian/{self.network}"
+
+    @property
+    def quorum(self) -> int:
+        """How many witnesses must have cosigned."""
+        return len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
 
     @property
     def signed_state_file(self) -> Path:

@@ -18,6 +18,7 @@ from aiohttp import web
 from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, StorageFailure
 from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
 from meridian.node.measure.answering import Answering
+from meridian.node.measure.cosigning import Cosigning
 from meridian.node.measure.grouping import Submitted
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
@@ -55,12 +56,14 @@ class Face:
     first_epoch: int
     answering: Answering | None = None
     """None: there is no chain on which anybody could be challenged."""
+    cosigning: Cosigning | None = None
 
     @property
     def failure(self) -> BaseException | None:
         """Why a thread has stopped by itself, if one has: nothing more may be promised then."""
         answering = None if self.answering is None else self.answering.failure
-        return self.intake.failure or self.settling.failure or answering
+        cosigning = None if self.cosigning is None else self.cosigning.failure
+        return self.intake.failure or self.settling.failure or answering or cosigning
 
 
 class MeasureHttp:
@@ -252,6 +255,7 @@ class MeasureHttp:
                 "open_epoch": face.journal.open_epoch,
                 "settled_before": face.settling.settled_before,
                 "problem": face.settling.problem,
+                "witnesses": None if face.cosigning is None else face.cosigning.document(),
             },
             status=503 if failed else 200,
         )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from meridian.errors import InvalidInput, NotFound, StorageFailure
+from meridian.errors import InvalidInput, NotFound, RemoteFault, StorageFailure
 from meridian.measure.epoch_log import Checkpoint, checkpoint_of
 from meridian.measure.signed_note import NOTE_BYTES_MAX, Note, sign_text, verifier_of
 from meridian.measure.tiles import (
@@ -30,6 +30,7 @@ from meridian.measure.tiles import (
     tiles_of,
 )
 from meridian.node.durable_file import read_whole, sync_directory, write_durably
+from meridian.node.witness.client import Witnesses
 from meridian.primitives import rfc6962
 
 ENTRIES_MAX: Final = 1_000_000
@@ -97,11 +98,20 @@ class PublishedLog:
         state: What was signed last.
         origin: The log's name.
         seed: Its Ed25519 secret.
+        witnesses: Who is asked to cosign each checkpoint before it is published.
     """
 
-    def __init__(self, directory: Path, state: SignedState, origin: str, seed: bytes) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        state: SignedState,
+        origin: str,
+        seed: bytes,
+        witnesses: Witnesses | None = None,
+    ) -> None:
         self._directory, self._state = directory, state
         self._origin, self._seed = origin, seed
+        self.witnesses = witnesses
         self._lock = threading.Lock()
         self._entries: list[bytes] = []
         self._tree = TiledTree()
@@ -109,13 +119,16 @@ class PublishedLog:
         self._loaded = False
 
     def open(self) -> None:
-        """Read the log and compare it with what was signed; done by itself before the first entry.
+        """Read the log and compare it with what was signed, and with what witnesses have seen.
 
         Raises:
-            StorageFailure: If what is on the disk does not lead to the last signed checkpoint.
+            StorageFailure: If what is on the disk does not lead to the last signed checkpoint, or a witness has cosigned
+                a later one.
         """
         with self._lock:
             self._open()
+            if self.witnesses is not None:
+                self._compare(self.witnesses)
 
     def append(self, index: int, entry: bytes) -> Checkpoint:
         """Put an entry at a place of the log, sign and publish the log up to it; doing it again changes nothing.
@@ -174,11 +187,49 @@ class PublishedLog:
         if checkpoint != self._signed:
             self._state.swap(self._signed, checkpoint)
             self._signed = checkpoint
-        if self._published_text() != checkpoint.text:
-            note = Note(checkpoint.text, (sign_text(checkpoint.text, self._origin, self._seed),))
-            write_durably(self._directory / "checkpoint", note.encode())
+        published = self._published()
+        if published is None or published.text != checkpoint.text:
+            self._write_note(self._sign(checkpoint))
         self._drop_partial(before)
         return checkpoint
+
+    def cosign_again(self) -> None:
+        """Ask the witnesses once more, if the published checkpoint lacks the quorum.
+
+        Raises:
+            RemoteFault: If the quorum is required, and was not reached again.
+            StorageFailure: If a witness has cosigned a later checkpoint, or the disk refuses.
+        """
+        with self._lock:
+            note = self._published()
+            if self.witnesses is None or self.witnesses.satisfied or note is None:
+                return
+            again = self.witnesses.cosign(note, self._tree.reader())
+            if again != note:
+                self._write_note(again)
+
+    def _compare(self, witnesses: Witnesses) -> None:
+        """Show the witnesses what was signed last, again: a second signature over it is no second history."""
+        latest = self._signed or Checkpoint(self._origin, 0, self._tree.reader().root())
+        published = self._published()
+        known = published is not None and published.text == latest.text
+        note = published if published and known else self._signed_note(latest)
+        with contextlib.suppress(RemoteFault):  # it is asked for again with the next checkpoint
+            again = witnesses.cosign(note, self._tree.reader())
+            if known and again != note:
+                self._write_note(again)
+
+    def _sign(self, checkpoint: Checkpoint) -> Note:
+        note = self._signed_note(checkpoint)
+        if self.witnesses is None:
+            return note
+        return self.witnesses.cosign(note, self._tree.reader())
+
+    def _signed_note(self, checkpoint: Checkpoint) -> Note:
+        return Note(checkpoint.text, (sign_text(checkpoint.text, self._origin, self._seed),))
+
+    def _write_note(self, note: Note) -> None:
+        write_durably(self._directory / "checkpoint", note.encode())
 
     def _write(self, tile: Tile) -> None:
         path = self._directory / tile.path
@@ -190,15 +241,15 @@ class PublishedLog:
             data = self._tree.tile(tile)
         write_durably(path, data)
 
-    def _published_text(self) -> str | None:
-        """Return the text of the published checkpoint, if our signature is on it."""
+    def _published(self) -> Note | None:
+        """Return the published checkpoint, if our signature is on it."""
         path = self._directory / "checkpoint"
         try:
             note = Note.parse(read_whole(path, NOTE_BYTES_MAX))
             signed = note.signed_by(verifier_of(self._origin, self._seed))
         except (NotFound, InvalidInput):
             return None
-        return note.text if signed else None
+        return note if signed else None
 
     def _drop_partial(self, before: int) -> None:
         """Remove the partial forms of tiles that are full since this checkpoint."""

@@ -18,7 +18,7 @@ from meridian.contracts.deployment import Addresses
 from meridian.errors import MeridianError, StorageFailure
 from meridian.measure.admission import SeenJobs
 from meridian.measure.schema import NetworkSchema
-from meridian.measure.signed_note import verifier_of
+from meridian.measure.signed_note import COSIGNATURE, Verifier, verifier_of
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.finality import finality
 from meridian.node.chain.rpc import Rpc
@@ -28,6 +28,7 @@ from meridian.node.durable_file import read_whole
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.measure.answering import Answering
 from meridian.node.measure.config import MeasureConfig
+from meridian.node.measure.cosigning import Cosigning
 from meridian.node.measure.grouping import Aggregator
 from meridian.node.measure.http import Face, MeasureHttp
 from meridian.node.measure.intake import Intake
@@ -44,6 +45,7 @@ from meridian.node.process import (
     serve_until_stopped,
     start_logging,
 )
+from meridian.node.witness.client import WitnessClient, Witnesses
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import address_text, network_id, parse_address
@@ -115,6 +117,22 @@ def _outside(
     )
 
 
+def _epoch_log(config: MeasureConfig) -> PublishedLog:
+    clients = [
+        WitnessClient(one.url, Verifier.parse(one.vkey, COSIGNATURE), config.witness_wait_s)
+        for one in config.witnesses
+    ]
+    return PublishedLog(
+        config.public_dir / "log",
+        SignedState(config.signed_state_file),
+        config.origin,
+        load_or_create_secret(config.log_key_file),
+        Witnesses(clients, config.quorum, config.witnesses_required, config.witness_wait_s)
+        if clients
+        else None,
+    )
+
+
 def _tell(event: str, fields: dict[str, Any]) -> None:
     event_line(event, **fields)
 
@@ -142,12 +160,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         remembered_epochs=config.remembered_epochs,
     )
     stack.callback(journal.close)
-    epoch_log = PublishedLog(
-        config.public_dir / "log",
-        SignedState(config.signed_state_file),
-        config.origin,
-        load_or_create_secret(config.log_key_file),
-    )
+    epoch_log = _epoch_log(config)
     await asyncio.to_thread(epoch_log.open)
     settling = Settling(
         network=config.network,
@@ -176,6 +189,9 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     settling.start()
     stack.callback(intake.stop)
     intake.start()
+    cosigning = Cosigning(epoch_log)
+    stack.callback(cosigning.stop)
+    cosigning.start()
     if outside.answering is not None:
         stack.callback(outside.answering.stop)
         outside.answering.start()
@@ -190,6 +206,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         network=config.network,
         first_epoch=config.first_epoch,
         answering=outside.answering,
+        cosigning=cosigning,
     )
 
 

@@ -1,0 +1,68 @@
+"""A witness's configuration: one JSON file in its directory, beside its key and its memory."""
+
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from meridian.errors import InvalidInput
+from meridian.measure.signed_note import Verifier
+from meridian.node.durable_file import write_durably
+
+LOGS_MAX: Final = 1_000
+
+
+class WitnessedLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A log that is witnessed."""
+
+    keys: tuple[str, ...]
+    """Its verifier keys; one signature is enough."""
+    origin: str = ""
+    """The first line of its checkpoints; by default the first key's name."""
+
+
+class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a witness needs to start."""
+
+    name: str
+    """Name of its key: a URL without scheme."""
+    logs: tuple[WitnessedLog, ...] = ()
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 7380
+
+    def trusted(self) -> dict[str, tuple[Verifier, ...]]:
+        """Return the keys of each log, by its origin.
+
+        Raises:
+            InvalidInput: If a key is none, a log has none, or two logs have one origin.
+        """
+        logs: dict[str, tuple[Verifier, ...]] = {}
+        for log in self.logs:
+            keys = tuple(map(Verifier.parse, log.keys))
+            if not keys:
+                raise InvalidInput("logs", "a log needs a key")
+            origin = log.origin or keys[0].name
+            if origin in logs:
+                raise InvalidInput("logs", f"{origin} stands there twice")
+            logs[origin] = keys
+        if len(logs) > LOGS_MAX:
+            raise InvalidInput("logs", f"at most {LOGS_MAX} are witnessed")
+        return logs
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a configuration file.
+
+        Raises:
+            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
+        """
+        try:
+            config = msgspec.json.decode(path.read_bytes(), type=cls)
+        except (msgspec.DecodeError, OSError) as error:
+            raise InvalidInput(str(path), str(error)) from error
+        config.trusted()
+        return config
+
+    def save(self, path: Path) -> None:
+        """Write the configuration file."""
+        write_durably(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")

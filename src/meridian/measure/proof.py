@@ -82,6 +82,10 @@ class Rows(Protocol):
         """Return a row."""
         ...
 
+    def rows(self, first: int, count: int) -> bytes:
+        """Return the bytes of some rows, one behind the other."""
+        ...
+
     def path(self, index: int) -> Sequence[bytes]:
         """Return the sibling nodes from a leaf up to the root."""
         ...
@@ -102,6 +106,11 @@ class BuiltTree:
         """Return a row."""
         row: bytes = self._rows[index].tobytes()
         return row
+
+    def rows(self, first: int, count: int) -> bytes:
+        """Return the bytes of some rows, one behind the other."""
+        rows: bytes = self._rows[first : first + count].tobytes()
+        return rows
 
     def path(self, index: int) -> list[bytes]:
         """Return the sibling nodes from a leaf up to the root."""
@@ -170,9 +179,10 @@ class ProofMaker:
 
     def prove(self, node: Name, job: Name | None = None) -> Proof:
         """Return the proof of a node or of one job of it; the proof of its absence if the epoch does not have it."""
-        return prove(self._nodes, self._own, node.key, None if job is None else job.key)
+        return prove(self._nodes, self.jobs, node.key, None if job is None else job.key)
 
-    def _own(self, place: int) -> Rows:
+    def jobs(self, place: int) -> Rows:
+        """Return the jobs of the node at a place."""
         rows = rebuild_rows(self._schema, self._jobs_of(place))
         return BuiltTree(rows, job_tree(rows, self._lanes), JOB_ROWS)
 

@@ -94,6 +94,10 @@ class StoredTree:
             raise InvalidInput("index", f"{index} is outside a tree of {self.size} leaves")
         return self._shelf.rows(index, 1).tobytes()
 
+    def rows(self, first: int, count: int) -> bytes:
+        """Return the bytes of some rows, one behind the other."""
+        return self._shelf.rows(first, count).tobytes()
+
     def path(self, index: int) -> list[bytes]:
         """Return the sibling nodes from the leaf at `index` up to the root."""
         if not 0 <= index < self.size:

@@ -343,6 +343,7 @@ def test_every_route_is_described(process: Process) -> None:
             journal=nothing,
             settling=nothing,
             publication=nothing,
+            proving=nothing,
             gateway_token="",
             admin_token="",
             requests_max=1,

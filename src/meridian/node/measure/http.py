@@ -23,6 +23,8 @@ from meridian.node.measure.grouping import Submitted
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.openapi import document
+from meridian.node.measure.proof_routes import ProofRoutes
+from meridian.node.measure.proving import Proving
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.settling import Settling
 from meridian.primitives.cid import parse_cid
@@ -49,6 +51,7 @@ class Face:
     journal: Journal
     settling: Settling
     publication: Publication
+    proving: Proving
     gateway_token: str
     admin_token: str
     requests_max: int
@@ -90,6 +93,7 @@ class MeasureHttp:
                 web.get("/v1/openapi.json", self.get_openapi),
             ]
         )
+        ProofRoutes(self._face.proving).add_to(app)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from typing import Any
 
 from meridian.measure.record import RECORDS_MAX
+from meridian.node.measure import proof_routes
 
 _EPOCH = {"name": "epoch", "in": "path", "required": True, "schema": {"type": "integer"}}
 
@@ -151,6 +152,7 @@ def document() -> dict[str, Any]:
                     parameters=(_path("batch"),),
                 )
             },
+            **proof_routes.operations(_operation, _path, _EPOCH),
             "/healthz": {
                 "get": _operation("Whether jobs are admitted", {"200": "Yes", "503": "No"})
             },

@@ -109,6 +109,7 @@ class SealedEpoch:
         except (InvalidInput, ValueError) as error:
             raise StorageFailure(f"{directory}: {error}") from error
         self._files = _Files(directory, self.header)
+        self._identity = _identity(directory)
         self.nodes = self._node_tree()
         """The node tree."""
         self._check_root()
@@ -142,6 +143,10 @@ class SealedEpoch:
         shelf = _Shelf(self._files, "rows", first * width, width, "subtrees", offsets)
         return StoredTree(shelf, count, JOB_ROWS, header.lanes)
 
+    def stands(self) -> bool:
+        """Tell whether this very store still is the one in the directory: it may be deleted or written anew."""
+        return _identity(self._directory) == self._identity
+
     def check(self) -> None:
         """Read every file and compare its CRC.
 
@@ -158,6 +163,14 @@ class SealedEpoch:
                 )
             if found != crc:
                 raise StorageFailure(f"{self._directory / name}: its CRC is wrong")
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    try:
+        found = (directory / "header").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 class SealedStore:
@@ -182,7 +195,7 @@ class SealedStore:
         """
         with self._lock:
             found = self._open.pop(epoch, None)
-            if found is None or found.header.root != root:
+            if found is None or found.header.root != root or not found.stands():
                 found = SealedEpoch(epoch_directory(self._directory, epoch))
             if found.header.root != root or found.header.epoch != epoch:
                 raise NotFound(f"epoch {epoch} is sealed under another root")

@@ -35,8 +35,10 @@ from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import open_journal
 from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
 from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
+from meridian.node.measure.proving import Proving
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog, SignedState
+from meridian.node.measure.sealed_epoch import SealedStore
 from meridian.node.measure.settling import Settling
 from meridian.node.process import (
     bound_recursion,
@@ -200,6 +202,13 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         journal=journal,
         settling=settling,
         publication=publication,
+        proving=Proving(
+            config.network,
+            schema,
+            config.first_epoch,
+            publication,
+            SealedStore(config.data_dir / "sealed"),
+        ),
         gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
         admin_token=load_or_create_secret(config.admin_token_file).hex(),
         requests_max=config.requests_max,

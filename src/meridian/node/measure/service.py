@@ -139,6 +139,11 @@ def _tell(event: str, fields: dict[str, Any]) -> None:
     event_line(event, **fields)
 
 
+def _proving(config: MeasureConfig, schema: NetworkSchema, publication: Publication) -> Proving:
+    store = SealedStore(config.data_dir / "sealed")
+    return Proving(config.network, schema, config.first_epoch, publication, store)
+
+
 async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     """Open the data directory and start the threads; `stack` ends them."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -202,13 +207,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         journal=journal,
         settling=settling,
         publication=publication,
-        proving=Proving(
-            config.network,
-            schema,
-            config.first_epoch,
-            publication,
-            SealedStore(config.data_dir / "sealed"),
-        ),
+        proving=_proving(config, schema, publication),
         gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
         admin_token=load_or_create_secret(config.admin_token_file).hex(),
         requests_max=config.requests_max,

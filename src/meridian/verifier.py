@@ -511,7 +511,11 @@ class _Reader:
         row = self.data(width)
         return Leaf(row, self.uint(8, NUMBER_END), self.uint(8, NUMBER_END), self.path(NODE))
 
-    both = name
+    def both(self, _: int) -> Name:
+        name = self.name(0)
+        if name.id is not None and self.data(HASH) != name.key:
+            self.refuse("its key is not the SHA-256 of the id")
+        return name
 
     def maybe(self, width: int) -> Leaf | None:
         return self.leaf(width) if self.uint(1, 2) else None
@@ -631,13 +635,8 @@ class _Packer:
         key_field = field.replace("_id", "_key")
         if field not in self.rest:
             return b"\0" + self.data(self.take(key_field), HASH)
-        text = self.text(self.take(field))
-        if (
-            form == "both"
-            and self.data(self.take(key_field), HASH) != Name.of(text[2:].decode()).key
-        ):
-            self.refuse("is not the SHA-256 of the id")
-        return b"\1" + text
+        text = b"\1" + self.text(self.take(field))
+        return text if form == "name" else text + self.data(self.take(key_field), HASH)
 
 
 def pack(document: Mapping[str, Any]) -> bytes:

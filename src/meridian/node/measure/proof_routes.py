@@ -175,8 +175,9 @@ def operations(operation: Callable[..., Any], path: Callable[[str], Any], epoch:
     }
     answers = {
         "200": "A proof; also of absence",
-        "404": "The epoch is not sealed",
+        "404": "The epoch is not sealed, or not in the log",
         "429": "Too many ask",
+        "503": "Neither the store nor the segments can be read now",
     }
 
     def get(summary: str, *parameters: Any) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from meridian.errors import InvalidInput
-from meridian.measure.builder_standin import EpochBuilder
 from meridian.measure.columns import column_values, read_segment
 from meridian.measure.commitment import Problem, committed_root, node_tree
 from meridian.measure.epoch import LATE_FLAG, Calendar
+from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import node_indices
 from meridian.measure.row import rebuild_rows

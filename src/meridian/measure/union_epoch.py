@@ -14,11 +14,11 @@ from typing import Final, Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from meridian.errors import InvalidInput
-from meridian.measure.builder_standin import EpochBuilder
 from meridian.measure.columns import read_segment
 from meridian.measure.commitment import Problem
 from meridian.measure.commitment_check import CommitmentCheck
 from meridian.measure.epoch import Calendar
+from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.own_jobs import own_jobs
 from meridian.measure.row import rebuild_rows

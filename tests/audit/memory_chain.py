@@ -13,7 +13,7 @@ from meridian.contracts.events import (
     SelfCommitted,
     Voided,
 )
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.members import NO_PAY, PayTerms
 
 
@@ -82,8 +82,11 @@ class MemoryChain:
     def voided_reports(self, epoch: int) -> list[bytes]:
         return self.void_reports.get(epoch, [])
 
-    def registrations(self) -> list[NodeRegistered]:
-        return self.registered
+    def payees(self, epoch: int) -> dict[NodeKey, list[Address]]:
+        found: dict[NodeKey, list[Address]] = {}
+        for event in self.registered:
+            found.setdefault(NodeKey(event.node_key), []).append(event.payee)
+        return found
 
     def commitments(self, epoch: int) -> list[Committed]:
         return [event for event in self.committed if event.epoch == epoch]

@@ -6,21 +6,22 @@ read too early is a bug of ours and not a finding.
 
 from collections.abc import Mapping
 
-import pyarrow as pa
-
+from meridian.audit.evidence import Broken
 from meridian.audit.record import OutcomeRecord
-from meridian.audit.source import EvidenceSource, Schedule, StoredReport
-from meridian.contracts.events import Committed, Reported
+from meridian.audit.source import EvidenceSource, JobStore, Schedule, StoredReport
+from meridian.contracts.events import Committed, Reported, SelfCommitted
 from meridian.ephemera.block import Block
 from meridian.ephemera.context import Context
 from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.function import EpochInput, Evaluation, EvaluationFunction
+from meridian.evaluate.jobs import Jobs
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.evaluate.row import RowHeader
 from meridian.evaluate.sealed_layer import PrivateLayer, SealedLayer
 from meridian.evaluate.trace import Traces
-from meridian.measure.manifest import Manifest, Nodes
+from meridian.measure.manifest import Nodes
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.union_epoch import Source, UnionEpoch
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.outcome import MemberRow, Outcome
@@ -30,12 +31,15 @@ from meridian.reward.report import Report
 class Case:
     """The state of one audit."""
 
-    committed: Committed  # commitment
-    manifest: Manifest  # manifest
+    committed: Committed  # commitment: the newest that stands, with the epoch's digest
+    contributions: tuple[Committed | SelfCommitted, ...]  # commitment
+    sources: tuple[Source, ...]  # manifest: of `contributions`
     schema: NetworkSchema  # manifest
-    segments: tuple[pa.Table, ...]  # segments
+    union: UnionEpoch[JobStore] | None  # segments
+    fault: Broken | None  # segments: what is wrong with `jobs`, where nothing counts
+    union_document: bytes | None  # jobs: what must be published of it
     nodes: Nodes  # jobs
-    jobs: pa.Table  # jobs
+    jobs: Jobs  # jobs
     payees: Mapping[NodeKey, Address]  # jobs
     schedule: Schedule  # function
     function: EvaluationFunction  # function

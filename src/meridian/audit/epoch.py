@@ -7,6 +7,7 @@ from typing import Final
 
 from meridian.audit.agreed import check_block, check_certificate, check_rows, load_records
 from meridian.audit.case import Case
+from meridian.audit.counted import check_jobs, check_segments
 from meridian.audit.deployment import check_contracts
 from meridian.audit.evaluated import (
     check_evaluation,
@@ -15,13 +16,8 @@ from meridian.audit.evaluated import (
     check_parameters,
 )
 from meridian.audit.evidence import LINKS, Link, State, Step, run_steps
-from meridian.audit.measured import (
-    check_commitment,
-    check_epoch_log,
-    check_jobs,
-    check_manifest,
-    check_segments,
-)
+from meridian.audit.logged import check_epoch_log
+from meridian.audit.measured import check_commitment, check_manifest
 from meridian.audit.paid import check_claims
 from meridian.audit.rewarded import (
     check_aggregation,

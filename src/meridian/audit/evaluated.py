@@ -26,6 +26,7 @@ from meridian.evaluate.trace import Traces, work_root
 from meridian.evaluate.verdict_document import verdict_document
 from meridian.evaluate.verdicts import evaluation_leaves, evaluation_root
 from meridian.measure.columns import segment_columns
+from meridian.measure.union_epoch import union_inputs
 from meridian.primitives import dagcbor
 from meridian.primitives.ids import NodeKey, address_text
 
@@ -70,7 +71,7 @@ def check_parameters(case: Case) -> Finding:
     """
     data = fetch(case.source, case.schedule.parameters, "the parameters")
     parameters = EvaluationParameters.decode(data)
-    if parameters.schema != case.manifest.schema:
+    if parameters.schema != case.source.network.schema_digest:
         raise Broken("the manifest has another schema than the scheduled parameters name")
     case.function.check(parameters.function)
     case.parameters = parameters
@@ -95,14 +96,15 @@ def _layer_note(layer: ActiveLayer | SealedLayer) -> str:
 
 
 def check_inputs(case: Case) -> Finding:
-    """Check the auxiliary inputs that the manifest names, and compute their root.
+    """Check the auxiliary inputs that the manifests name, and compute their root.
 
     Raises:
         Broken: If a copy of an input is another.
     """
+    counting = case.sources if case.union is None else case.union.counting
     inputs = {
-        entry.name: fetch(case.source, entry.digest, f"input {entry.name!r}")
-        for entry in case.manifest.inputs
+        name: fetch(case.source, digest, f"input {name!r}")
+        for name, digest in union_inputs(counting).items()
     }
     root = inputs_root_of(inputs)
     case.header = RowHeader(

@@ -10,12 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
+
 from meridian.audit.case import Case
 from meridian.audit.epoch import audit_epoch
 from meridian.audit.evidence import Link, State
 from meridian.audit.measured import commitment_of
 from meridian.audit.record import OutcomeRecord
-from meridian.audit.source import ChainView, Copy, EvidenceSource, LogCopy, Network, Pointer
+from meridian.audit.source import (
+    ChainView,
+    Copy,
+    EvidenceSource,
+    JobStore,
+    LogCopy,
+    Network,
+    Pointer,
+)
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.evaluate.function import OK
 from meridian.evaluate.own_functions import RunPython
@@ -59,6 +69,10 @@ class GoodCopies:
     def object(self, digest: bytes) -> list[Copy]:
         """Return the copies with the right bytes."""
         return [copy for copy in self._source.object(digest) if digest_of(copy.data) == digest]
+
+    def job_store(self, columns: pa.Schema) -> JobStore:
+        """Return an empty store for jobs."""
+        return self._source.job_store(columns)
 
     def manifests(self, epoch: int) -> list[Pointer]:
         """Return the pointers to the manifest that the chain names."""

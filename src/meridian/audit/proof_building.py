@@ -4,16 +4,21 @@ Only what the chain anchors is used: the manifest that was committed, and the cl
 """
 
 import contextlib
+from dataclasses import replace
+
+import pyarrow as pa
 
 from meridian.audit.case import Case
 from meridian.audit.epoch import MEASURED_STEPS
 from meridian.audit.evidence import first_broken, run_steps
 from meridian.audit.measured import commitment_of
 from meridian.audit.node_account import GoodCopies, find_node
+from meridian.audit.objects import fetch
 from meridian.audit.proofs import ProvenClaim
 from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import EvidenceSource
 from meridian.errors import InvalidInput, MeridianError, NotFound
+from meridian.measure.commitment import load_epoch
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.proof import (
     AbsentJobProof,
@@ -24,13 +29,17 @@ from meridian.measure.proof import (
     Subject,
     proof_file,
 )
+from meridian.measure.union_epoch import FromAggregator
 from meridian.primitives.ids import NodeKey, node_key
 from meridian.reward.claims import ClaimsState
 from meridian.verifier import Name, ProofFile
 
 
-def _measured(source: EvidenceSource, epoch: int) -> Case:
-    """Return the epoch with its jobs, rebuilt up to the committed root."""
+def _measured(source: EvidenceSource, epoch: int, node_id: str) -> Case:
+    """Return the epoch with its jobs, rebuilt up to the committed root.
+
+    A proof is under the root of one commitment: of several, the first that has the node, else the first that counts.
+    """
     commitment_of(source, epoch)
     case = Case(GoodCopies(source), epoch)
     broken = first_broken(run_steps(case, MEASURED_STEPS))
@@ -38,7 +47,29 @@ def _measured(source: EvidenceSource, epoch: int) -> Case:
         raise MeridianError(
             f"nothing can be proved about epoch {epoch}: {broken.name}: {broken.detail}"
         )
+    _choose(case, node_id)
     return case
+
+
+def _choose(case: Case, node_id: str) -> None:
+    """Let nodes, jobs and root be those of one commitment."""
+    union = case.union
+    assert union is not None, "the link `jobs` holds"
+    if len(union.sources) == 1 and isinstance(case.jobs, pa.Table):
+        return
+    counting = [one for one in union.counting if isinstance(one, FromAggregator)]
+    having = [one for one in counting if _has_node(union.nodes_of[one.account], node_id)]
+    manifest = (having or counting)[0].manifest
+    case.nodes, case.jobs = load_epoch(
+        manifest, case.schema, lambda digest: fetch(case.source, digest, "an artefact")
+    )
+    case.committed = replace(case.committed, aggregator=manifest.aggregator, root=manifest.root)
+
+
+def _has_node(nodes: Nodes, node_id: str) -> bool:
+    with contextlib.suppress(NotFound):
+        return find_node(nodes.ids, node_id) >= 0
+    return False
 
 
 def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> ProofFile:
@@ -47,7 +78,7 @@ def job_proof(source: EvidenceSource, epoch: int, node_id: str, job_id: str) -> 
     Raises:
         NotFound: If the epoch, the node or the job does not exist.
     """
-    case = _measured(source, epoch)
+    case = _measured(source, epoch, node_id)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
     proof = _maker(case).prove(Name.of(node_id), Name.of(job_id))
     if not isinstance(proof, JobProof):
@@ -61,7 +92,7 @@ def node_proof(source: EvidenceSource, epoch: int, node_id: str) -> ProofFile:
     Raises:
         NotFound: If the epoch or the node does not exist.
     """
-    case = _measured(source, epoch)
+    case = _measured(source, epoch, node_id)
     node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
     return _file(case, _maker(case).prove(Name.of(node_id)), node_id)
 
@@ -78,7 +109,7 @@ def absence_proof(
         NotFound: If the epoch is not committed.
         MeridianError: If what is asked about was counted.
     """
-    case = _measured(source, epoch)
+    case = _measured(source, epoch, node_id)
     with contextlib.suppress(NotFound):
         node_id = case.nodes.ids[find_node(case.nodes.ids, node_id)]
     job = None if job_id is None else Name.of(job_id)

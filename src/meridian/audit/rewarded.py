@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from meridian.audit.case import Case
+from meridian.audit.counted import union_digest
 from meridian.audit.evidence import Broken, Finding, require
 from meridian.audit.objects import fetch
 from meridian.contracts.events import Reported
@@ -47,7 +48,8 @@ def check_aggregation(case: Case) -> Finding:
 
 
 def _outcome(case: Case, previous: Ledger) -> Outcome:
-    chain = case.source.chain
+    chain, union = case.source.chain, case.union
+    assert union is not None, "the link `jobs` holds"
     return compute_outcome(
         case.rows,
         members=case.context.members,
@@ -57,8 +59,8 @@ def _outcome(case: Case, previous: Ledger) -> Outcome:
         expected=case.header,
         payees=case.payees,
         pay=chain.pay(case.epoch),
-        aggregators={case.committed.aggregator: 1},
-        annotation=case.committed.annotation,
+        aggregators=union.counted,
+        annotation=union.annotation,
         traces=case.traces,
     )
 
@@ -195,10 +197,13 @@ def check_report(case: Case) -> Finding:
         facts = (
             ("report_hash", record.report_hash, digest),
             ("manifest", record.manifest, case.committed.manifest),
+            ("union", record.union, union_digest(case)),
             ("network_id", record.network_id, case.source.network.network_id),
             ("epoch", record.epoch, case.epoch),
         )
         problems += [f"{file}: {name} is another" for name, said, true in facts if said != true]
+        if record.union is not None:
+            fetch(case.source, record.union, f"the union that {file} names")
     for pointer in case.source.outcomes(case.epoch):
         if pointer.report_hash != digest:
             problems.append(f"{pointer.file}: report_hash is another")

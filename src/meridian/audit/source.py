@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from meridian.contracts.events import (
     Claimed,
     Committed,
     EpochOpened,
-    NodeRegistered,
     Reported,
     SelfCommitted,
     Voided,
 )
+from meridian.evaluate.jobs import Jobs
 from meridian.evaluate.own_functions import RunPython
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import Address, NodeKey
 from meridian.reward.members import PayTerms
 
 
@@ -113,18 +115,39 @@ class StoredReport:
     transmitter: Address
 
 
+def contributions(
+    history: Sequence[Committed | Voided | SelfCommitted],
+) -> list[Committed | SelfCommitted]:
+    """Return the aggregators' commitments that were not voided and the nodes' own, in the order of their events."""
+    standing: list[Committed | SelfCommitted] = []
+    for event in history:
+        if isinstance(event, Voided):
+            gone = event.aggregator, event.root
+            standing = [
+                one
+                for one in standing
+                if isinstance(one, SelfCommitted) or (one.aggregator, one.root) != gone
+            ]
+        else:
+            standing.append(event)
+    return standing
+
+
 def standing_commitments(
     history: Sequence[Committed | Voided | SelfCommitted],
 ) -> list[Committed]:
     """Return the aggregators' commitments that were not voided, oldest first."""
-    standing: list[Committed] = []
-    for event in history:
-        if isinstance(event, Committed):
-            standing.append(event)
-        elif isinstance(event, Voided):
-            gone = event.aggregator, event.root
-            standing = [one for one in standing if (one.aggregator, one.root) != gone]
-    return standing
+    return [one for one in contributions(history) if isinstance(one, Committed)]
+
+
+class JobStore(Protocol):
+    """Keeps the jobs of an epoch while it is looked at."""
+
+    def add(self, jobs: pa.Table) -> None:
+        """Take the next jobs, segment columns."""
+
+    def jobs(self, jobs_by_node: Mapping[str, int]) -> Jobs:
+        """Return all of them with the column ``node``; the argument is the number of jobs of each node in order."""
 
 
 class ChainView(Protocol):
@@ -142,8 +165,8 @@ class ChainView(Protocol):
     def term(self, epoch: int) -> int:
         """Return the term of the agreement in which the epoch's report was accepted; the present one without a report."""
 
-    def registrations(self) -> Sequence[NodeRegistered]:
-        """Return all registrations of nodes."""
+    def payees(self, epoch: int) -> Mapping[NodeKey, Sequence[Address]]:
+        """Return the accounts that each node had registered when last anything was committed to the epoch, oldest first."""
 
     def commitments(self, epoch: int) -> Sequence[Committed]:
         """Return the epoch's commitments, also those that were voided."""
@@ -202,6 +225,9 @@ class EvidenceSource(Protocol):
     @property
     def run_python(self) -> RunPython | None:
         """The sandbox for functions in Python; None: such an epoch cannot be evaluated here."""
+
+    def job_store(self, columns: pa.Schema) -> JobStore:
+        """Return an empty store for jobs with the columns of a segment."""
 
     def object(self, digest: bytes) -> Sequence[Copy]:
         """Return the copies of an object, one for each publication that has it; they may be anything."""

@@ -16,6 +16,7 @@ from meridian.measure.order import node_indices
 from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.hashing import ByteMatrix
+from meridian.primitives.ids import Address
 from meridian.primitives.sumtree import HASH_BYTES
 
 
@@ -36,6 +37,11 @@ class CommitmentCheck:
         self._names: list[str] = []
         self._late = self._strange = 0
         self._unknown_flags = False
+
+    @property
+    def account(self) -> Address:
+        """Whose commitment it is."""
+        return self._manifest.aggregator
 
     def take(self, at: int, data: bytes) -> tuple[pa.Table, ByteMatrix]:
         """Take segment `at`; return its columns and its rows.

@@ -138,7 +138,16 @@ class UnionEpoch(Generic[K]):
     """For each source."""
     left_out: Mapping[int, tuple[Problem, ...]]
     """Place of a source that does not count -> why."""
+    nodes_of: Mapping[Address, Nodes]
+    """Account of each aggregator whose commitment counts -> its nodes."""
     kept: K
+
+    @property
+    def counting(self) -> tuple[Source, ...]:
+        """The sources that count."""
+        return tuple(
+            source for place, source in enumerate(self.sources) if place not in self.left_out
+        )
 
     @property
     def counted(self) -> dict[Address, int]:
@@ -202,11 +211,15 @@ def payee_faults(nodes: Nodes, registered: Mapping[NodeKey, Collection[Address]]
     ]
 
 
-def union_inputs(union: UnionEpoch[K]) -> dict[str, bytes]:
-    """Return the auxiliary inputs, name -> digest: of two under one name, the one that was committed first."""
+def union_inputs(sources: Sequence[Source]) -> dict[str, bytes]:
+    """Return the auxiliary inputs, name -> digest: of two under one name, the one that was committed first.
+
+    Args:
+        sources: Those that count.
+    """
     found: dict[str, bytes] = {}
-    for place, source in enumerate(union.sources):
-        if isinstance(source, FromAggregator) and place not in union.left_out:
+    for source in sources:
+        if isinstance(source, FromAggregator):
             for entry in source.manifest.inputs:
                 found.setdefault(entry.name, entry.digest)
     return found
@@ -305,14 +318,17 @@ class _Gathering:
                 builder.add(table.column("node_id"), rows)
         nodes = self._checked_nodes(checks)
         if builder is None:
-            [said] = nodes.values()
+            [union_nodes] = nodes.values()
             source = self.sources[places[0]]
             assert isinstance(source, FromAggregator), "one aggregator at least"
             root, annotation = source.manifest.root, source.manifest.annotation
         else:
             made = builder.finish(self._payees(places, nodes))
-            said, root, annotation = made.nodes, made.root, made.annotation
-        return UnionEpoch(said, root, annotation, self.sources, merge.shares, dict(left_out), kept)
+            union_nodes, root, annotation = made.nodes, made.root, made.annotation
+        of = {check.account: nodes[place] for place, check in checks.items()}
+        return UnionEpoch(
+            union_nodes, root, annotation, self.sources, merge.shares, dict(left_out), of, kept
+        )
 
     def _pieces(self, place: int, check: CommitmentCheck) -> Iterator[Piece]:
         source = self.sources[place]

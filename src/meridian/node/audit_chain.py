@@ -9,7 +9,6 @@ from meridian.contracts.events import (
     Claimed,
     Committed,
     EpochOpened,
-    NodeRegistered,
     Reported,
     SelfCommitted,
     Voided,
@@ -19,7 +18,7 @@ from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain_view import ChainView, event_value
 from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import ZERO_ADDRESS, Address
+from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey
 from meridian.reward.members import PayTerms
 
 CHANGES: Final[Mapping[str, type[Committed | Voided | SelfCommitted]]] = {
@@ -106,10 +105,27 @@ class ContractChain:
         """Return the hashes of reports of the epoch that were accepted and voided."""
         return self._view.voided_reports(epoch)
 
-    def registrations(self) -> list[NodeRegistered]:
-        """Return all registrations of nodes."""
-        found = self._view.registry.events("NodeRegistered", self._network.deploy_block)
-        return [event_value(NodeRegistered, event) for event in found]
+    def payees(self, epoch: int) -> dict[NodeKey, list[Address]]:
+        """Return the accounts that each node had registered when last anything was committed to the epoch."""
+        history = self._view.history(epoch)
+        gone = {
+            (event.args["aggregator"], event.args["root"])
+            for event in history
+            if event.name == "Voided"
+        }
+        blocks = [
+            event.block
+            for event in history
+            if event.name == "SelfCommitted"
+            or (
+                event.name == "Committed"
+                and (event.args["aggregator"], event.args["root"]) not in gone
+            )
+        ]
+        found: dict[NodeKey, list[Address]] = {}
+        for node in self._view.until(max(blocks, default=0)).registrations():
+            found.setdefault(node.key, []).append(node.payee)
+        return found
 
     def commitments(self, epoch: int) -> list[Committed]:
         """Return the epoch's commitments."""

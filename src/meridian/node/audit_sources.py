@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pyarrow as pa
 
 from meridian.audit import source as plain
 from meridian.audit.source import Copy, LogCopy, Pointer, standing_commitments
@@ -23,6 +24,7 @@ from meridian.measure.epoch_log import stated_size
 from meridian.measure.signed_note import NOTE_BYTES_MAX
 from meridian.node.audit_chain import ContractChain
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
+from meridian.node.job_store import MEMORY_MIB, JobStore
 from meridian.node.measure.published_log import read_log_entries
 from meridian.node.network_file import NetworkFile
 from meridian.node.sandbox.runner import PythonSandbox
@@ -44,6 +46,7 @@ class PublishedSource:
         publications: The publication directories, relative to it.
         network: What the network file says.
         chain: The chain.
+        memory_mib: How much memory an audit may need: the jobs of greater epochs lie in files meanwhile.
     """
 
     def __init__(
@@ -52,8 +55,9 @@ class PublishedSource:
         publications: Sequence[str],
         network: plain.Network,
         chain: plain.ChainView,
+        memory_mib: int = MEMORY_MIB,
     ) -> None:
-        self._root = root
+        self._root, self._memory_mib = root, memory_mib
         self._publications = [root / path for path in publications]
         self._network = network
         self._chain = chain
@@ -72,6 +76,10 @@ class PublishedSource:
     def run_python(self) -> RunPython | None:
         """The sandbox for functions in Python."""
         return PythonSandbox()
+
+    def job_store(self, columns: pa.Schema) -> JobStore:
+        """Return an empty store for jobs."""
+        return JobStore(columns, self._memory_mib)
 
     def object(self, digest: bytes) -> list[Copy]:
         """Return the copies of an object, one for each publication that has it."""

@@ -114,7 +114,7 @@ def prepare(
         PublishedArtefacts(access.fetch, view, standing, access.mirror, gives_up=access.gives_up),
         partial(access.keeper, segment_columns(schema)),
     )
-    digests = union_inputs(union)
+    digests = union_inputs(union.counting)
     header = RowHeader(
         network=access.network,
         epoch=epoch,

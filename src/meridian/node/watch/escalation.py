@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pyarrow as pa
 
 from meridian.audit.case import Case
 from meridian.audit.epoch import audit_epoch
 from meridian.audit.evidence import Link, State
 from meridian.audit.source import ChainView as PlainChain
-from meridian.audit.source import Copy, LogCopy, Network, Pointer
+from meridian.audit.source import Copy, LogCopy, Network, Pointer, standing_commitments
 from meridian.disputes.accusation import Accusation
 from meridian.errors import InvalidInput, RemoteFault
 from meridian.evaluate.own_functions import RunPython
@@ -30,6 +31,7 @@ from meridian.node.chain.rpc import ChainClient
 from meridian.node.chain_news import ChainNews
 from meridian.node.chain_view import AcceptedReport, ChainView
 from meridian.node.durable_file import read_whole, write_durably
+from meridian.node.job_store import JobStore
 from meridian.node.network_file import NetworkFile
 from meridian.node.publications import INDEX_BYTES_MAX, Place
 from meridian.node.sandbox.runner import PythonSandbox
@@ -77,7 +79,7 @@ class OneOutcome:
         network: What the network file says.
         chain: The chain.
         fetch: Digest -> bytes, unchecked.
-        manifest: The committed one.
+        manifests: The committed ones.
         outcome: The outcome's digest; None: nobody publishes one.
         report_hash: Of the accepted report.
     """
@@ -87,12 +89,12 @@ class OneOutcome:
         network: Network,
         chain: PlainChain,
         fetch: Fetch,
-        manifest: bytes,
+        manifests: Sequence[bytes],
         outcome: bytes | None,
         report_hash: bytes,
     ) -> None:
         self._network, self._chain, self._fetch = network, chain, fetch
-        self._manifest, self._outcome, self._report_hash = manifest, outcome, report_hash
+        self._manifests, self._outcome, self._report_hash = manifests, outcome, report_hash
 
     @property
     def network(self) -> Network:
@@ -118,8 +120,12 @@ class OneOutcome:
         return [Copy(cid_text(digest), data)] if digest_of(data) == digest else []
 
     def manifests(self, epoch: int) -> Sequence[Pointer]:  # noqa: ARG002 - of the protocol
-        """Return the manifest that the chain names."""
-        return [Pointer("the chain", self._manifest)]
+        """Return the manifests that the chain names."""
+        return [Pointer("the chain", manifest) for manifest in self._manifests]
+
+    def job_store(self, columns: pa.Schema) -> JobStore:
+        """Return an empty store for jobs."""
+        return JobStore(columns)
 
     def outcomes(self, epoch: int) -> Sequence[Pointer]:  # noqa: ARG002 - of the protocol
         """Return the one outcome."""
@@ -253,10 +259,14 @@ class Escalation:
     def audit(self, report: AcceptedReport, outcome: bytes | None) -> tuple[Case, list[Link]]:
         """Return what was recomputed and the evidence of a report's epoch, with one outcome; None: without any."""
         chain = ContractChain(self._client, self._network)
-        standing = self._view.standing().get(report.epoch)
-        manifest = bytes(32) if standing is None else standing.manifest
+        manifests = [one.manifest for one in standing_commitments(chain.history(report.epoch))]
         source = OneOutcome(
-            network_values(self._network), chain, self._fetch, manifest, outcome, report.report_hash
+            network_values(self._network),
+            chain,
+            self._fetch,
+            manifests,
+            outcome,
+            report.report_hash,
         )
         return audit_epoch(source, report.epoch)
 

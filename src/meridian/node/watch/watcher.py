@@ -289,8 +289,10 @@ class Watcher:
         if self._view.is_unlocked(report.epoch):
             self._judged.add(report.report_hash)  # paid out: nothing can be undone
             return
-        standing = news.epochs[report.epoch].standing
-        if len(standing) != 1:
+        known = news.epochs[report.epoch]
+        standing = known.standing
+        # Of several commitments, or with nodes' own, a reward follows from no single row: the contracts judge none.
+        if len(known.contributions) != 1 or len(standing) != 1:
             self._judged.add(report.report_hash)
             return
         epoch = self._published.get((report.epoch, standing[0].aggregator))

@@ -104,7 +104,8 @@ def check_rules(case: ChainCase) -> Finding:
         raise Broken("the schedule names code that this installation does not run")
     if case.schedule.parameters != case.parameters.digest:
         raise Broken(f"the schedule names other parameters than {case.system.aggregate}")
-    payees = {node.node_key: node.payee for node in case.source.chain.registrations()}
+    known = case.source.chain.payees(case.epoch)
+    payees = {key: accounts[-1] for key, accounts in known.items()}
     lacking = [name for key, name in case.names.items() if key not in payees]
     require(lacking, "mixnodes are not registered on chain")
     case.payees = {key: payees[key] for key in case.names}

@@ -7,10 +7,12 @@ its own verdicts: a body that is refused as a whole, or is full of bad records, 
 import bisect
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from meridian.errors import InvalidInput
+from meridian.measure.arrow_batch import decode_arrow, decode_parquet
 from meridian.measure.explain import Rejection
 from meridian.measure.record import (
     Decoded,
@@ -28,6 +30,9 @@ class BodyKind(enum.Enum):
 
     NDJSON = "ndjson"
     JSON = "json"
+    ARROW = "arrow"
+    """An Arrow IPC stream."""
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,12 @@ def decode_batch(data: bytes, kind: BodyKind, schema: NetworkSchema) -> Decoded:
     return _DECODERS[kind](data, schema)
 
 
-_DECODERS = {BodyKind.NDJSON: decode_ndjson, BodyKind.JSON: decode_json}
+_DECODERS: Final[dict[BodyKind, Callable[[bytes, NetworkSchema], Decoded]]] = {
+    BodyKind.NDJSON: decode_ndjson,
+    BodyKind.JSON: decode_json,
+    BodyKind.ARROW: decode_arrow,
+    BodyKind.PARQUET: decode_parquet,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,9 @@ class Decoded:
 def prepare() -> bool:
     """Load the compiled reader, and return whether it serves: it takes half a second, or ten where nothing is cached.
 
-    It must first agree with `explain` on a few records; where it does not, or cannot be loaded, everything goes on
-    without it, with a warning.
+    The measure service calls it at its start, in a thread; so should whoever reads many records. The reader must first
+    agree with `explain` on a few records; where it does not, or cannot be loaded, everything goes on without it, with a
+    warning.
     """
     global _fast  # noqa: PLW0603 - code is loaded once in a process
     if _fast is None:

@@ -30,6 +30,8 @@ def zstd(data: bytes, level: int = 1) -> bytes:
         ("application/x-ndjson", BodyKind.NDJSON),
         ("application/ndjson; charset=utf-8", BodyKind.NDJSON),
         ("Application/JSON", BodyKind.JSON),
+        ("application/vnd.apache.arrow.stream", BodyKind.ARROW),
+        ("application/vnd.apache.parquet", BodyKind.PARQUET),
     ],
 )
 def test_the_content_type_names_the_form(content_type: str, kind: BodyKind) -> None:

@@ -20,6 +20,8 @@ CONTENT_TYPES: Final = {
     "application/x-ndjson": BodyKind.NDJSON,
     "application/ndjson": BodyKind.NDJSON,
     "application/json": BodyKind.JSON,
+    "application/vnd.apache.arrow.stream": BodyKind.ARROW,
+    "application/vnd.apache.parquet": BodyKind.PARQUET,
 }
 CONTENT_ENCODINGS: Final = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 

@@ -6,16 +6,19 @@ something else is an error that no repetition can cure.
 
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from meridian.errors import InvalidInput, MeridianError, StorageFailure
+from meridian.errors import InvalidInput, MeridianError, RemoteFault, StorageFailure
 from meridian.measure.epoch_log import EpochRecord
+from meridian.measure.manifest import SelfCommittedRef
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.sender import Sender
 from meridian.node.durable_file import sync_directory
-from meridian.primitives.ids import address_text
+from meridian.primitives.ids import NodeKey, address_text
 
 
 class Conflict(MeridianError):
@@ -47,14 +50,60 @@ class Ledger(Protocol):
             tree_hash: The hash of the node tree's root node, from which the chain makes the root.
         """
 
+    def self_committed(self, epoch: int) -> tuple[SelfCommittedRef, ...]:
+        """Return the nodes that committed themselves to an epoch, sorted by key; raises `RemoteFault` while more may."""
+
 
 class ChainLedger:
-    """The contract `Commitments`."""
+    """The contract `Commitments`.
 
-    def __init__(self, sender: Sender, commitments: Contract, from_block: int = 0) -> None:
+    Args:
+        sender: Pays for commitments.
+        commitments: The contract.
+        from_block: Where it begins.
+        now_s: The clock, seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        commitments: Contract,
+        from_block: int = 0,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._sender = sender
         self._contract = commitments
         self._from_block = from_block
+        self._now_s = now_s
+        self._sealing_s: int | None = None
+
+    def self_committed(self, epoch: int) -> tuple[SelfCommittedRef, ...]:
+        """Wait for the cut-off, and return the nodes that had committed themselves by then.
+
+        A chain without transactions may have no newer block; our clock stands in for it, half of the rest of the sealing
+        time later.
+        """
+        if self._sealing_s is None:
+            self._sealing_s = int(self._contract.read("sealing_seconds"))
+        if not self._sealing_s:
+            return ()
+        end_s = int(self._contract.read("ready_at", epoch)) - self._sealing_s
+        cut_off_s = end_s + self._sealing_s * 2 // 3
+        head_s = int(
+            self._contract.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16
+        )
+        if head_s < cut_off_s and self._now_s() < cut_off_s + self._sealing_s // 6:
+            raise RemoteFault(f"nodes may commit themselves until {cut_off_s}")
+        events = self._contract.events("SelfCommitted", self._from_block, where={"epoch": epoch})
+        found = [
+            SelfCommittedRef(
+                NodeKey(bytes(event.args["node_key"])),
+                bytes(event.args["tree_hash"]) + bytes(event.args["annotation"]),
+                bytes(event.args["segment"]),
+            )
+            for event in events
+        ]
+        return tuple(sorted(found, key=lambda ref: ref.node_key))
 
     def commit(self, record: EpochRecord, tree_hash: bytes) -> Committed:
         """Send the commitment once, whatever crashed before."""
@@ -100,6 +149,10 @@ class FileLedger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def self_committed(self, epoch: int) -> tuple[SelfCommittedRef, ...]:  # noqa: ARG002
+        """Return nothing: a node has nowhere to commit itself."""
+        return ()
 
     def commit(self, record: EpochRecord, tree_hash: bytes) -> Committed:  # noqa: ARG002
         """Append the commitment if it is not there."""

@@ -3,7 +3,8 @@
 Each step can be done again without harm, and each is finished before the next begins, so after a crash the thread simply
 starts from what it finds: no index -> publish; index without commitment -> log and commit.
 
-Law: what stands in an index never changes but from ``sealed`` to ``committed``. A failing step is tried again after a
+Law: what stands in an index never changes but from ``sealed`` to ``committed``, and before that to the manifest that
+lists the nodes which committed themselves, once no more can. A failing step is tried again after a
 pause; ingest goes on meanwhile.
 """
 
@@ -11,6 +12,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from meridian.errors import MeridianError, NotFound, StorageFailure
@@ -164,12 +166,24 @@ class Settling:
         self._publication.write_index(epoch, index)
         self._on_event("sealed", {"epoch": epoch, "jobs": manifest.jobs})
 
+    def _listing(self, epoch: int, index: dict[str, Any]) -> Manifest:
+        """Return the epoch's manifest with the nodes that committed themselves; the list is final at their cut-off."""
+        manifest = Manifest.decode(self._publication.get(parse_cid(index["manifest"])[1]))
+        if index["state"] == "committed":
+            return manifest
+        listed = self._ledger.self_committed(epoch)
+        if listed == manifest.self_committed:
+            return manifest
+        manifest = replace(manifest, self_committed=listed)
+        index["manifest"] = cid_text(self._publication.put(manifest.encode()))
+        self._publication.write_index(epoch, index)
+        return manifest
+
     def _commit(self, epoch: int) -> None:
         index = self._publication.read_index(epoch)
         if index is None:
             raise NotFound(f"epoch {epoch} has lost its index")
-        digest = parse_cid(index["manifest"])[1]
-        manifest = Manifest.decode(self._publication.get(digest))
+        manifest = self._listing(epoch, index)
         nodes = Nodes.decode(self._publication.get(manifest.nodes))
         record = record_of(manifest)
         tree_hash = node_tree_hash(nodes, self._schema.lanes.kind)

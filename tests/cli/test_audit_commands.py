@@ -225,3 +225,20 @@ def test_importing_the_commands_does_not_import_the_virtual_machine() -> None:
 
     code = "import sys, meridian.cli.audit_commands; sys.exit('eth' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "more"), [("log", ()), ("consistency", ("--old-epoch", 7))])
+def test_the_epoch_log_is_proved_and_compared_with_its_signed_checkpoint(
+    world: World, tmp_path: Path, name: str, more: tuple[object, ...]
+) -> None:
+    path = tmp_path / "proof"
+    made = meridian("proof", name, *of(world), *more, "-o", path, "--form", "binary")
+    assert made.exit_code == 0, made.output
+    checked = meridian("proof", "verify", path, "--data-dir", world.root)
+    assert checked.exit_code == 0, checked.output
+    assert "signed log" in checked.stdout
+    assert ("ok   chain" in checked.stdout) == (name == "log")
+    assert meridian("proof", name, *of(world)[:2], "--epoch", 99, *more).exit_code == 3
+    world.chain.committed.clear()
+    again = meridian("proof", "verify", path, "--data-dir", world.root)
+    assert again.exit_code == (1 if name == "log" else 0)

@@ -19,6 +19,7 @@ from meridian.audit.record import OutcomeRecord
 from meridian.audit.source import EvidenceSource
 from meridian.errors import InvalidInput, MeridianError, NotFound
 from meridian.measure.commitment import load_epoch
+from meridian.measure.epoch_log import open_checkpoint, verify_log
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.proof import (
     AbsentJobProof,
@@ -29,7 +30,9 @@ from meridian.measure.proof import (
     Subject,
     proof_file,
 )
+from meridian.measure.signed_note import Verifier
 from meridian.measure.union_epoch import FromAggregator
+from meridian.primitives import rfc6962
 from meridian.primitives.ids import NodeKey, node_key
 from meridian.reward.claims import ClaimsState
 from meridian.verifier import Name, ProofFile
@@ -194,3 +197,57 @@ def _epoch_ids(source: EvidenceSource, epoch: int) -> tuple[str, ...]:
         for published in source.object(Manifest.decode(copy.data).nodes):
             return Nodes.decode(published.data).ids
     return ()
+
+
+def log_inclusion_proof(source: EvidenceSource, epoch: int) -> ProofFile:
+    """Return the proof that an epoch is in the epoch log as it is signed now.
+
+    Raises:
+        NotFound: If it is not.
+    """
+    index = epoch - source.network.first_epoch
+    entries = _signed_entries(source, index + 1)
+    leaves = [rfc6962.leaf_hash(entry) for entry in entries]
+    fields = {
+        "network": source.network.name,
+        "epoch": epoch,
+        "index": index,
+        "size": len(entries),
+        "entry": entries[index],
+        "path": tuple(rfc6962.inclusion_path(leaves, index)),
+        "log_root": rfc6962.root(leaves),
+    }
+    return ProofFile("log_inclusion", fields)
+
+
+def log_consistency_proof(source: EvidenceSource, old_epoch: int, epoch: int) -> ProofFile:
+    """Return the proof that the log that ends with an epoch extends the one that ends with an older one.
+
+    Raises:
+        NotFound: If one of them is not in the signed log, or they stand the other way round.
+    """
+    old_size, size = (one - source.network.first_epoch + 1 for one in (old_epoch, epoch))
+    if not 0 < old_size <= size:
+        raise NotFound(f"epochs {old_epoch} and {epoch} are not, in this order, in the epoch log")
+    leaves = [rfc6962.leaf_hash(entry) for entry in _signed_entries(source, size)[:size]]
+    fields = {
+        "network": source.network.name,
+        "old_size": old_size,
+        "size": size,
+        "old_root": rfc6962.root(leaves[:old_size]),
+        "path": tuple(rfc6962.consistency_path(leaves, old_size)),
+        "log_root": rfc6962.root(leaves),
+    }
+    return ProofFile("log_consistency", fields)
+
+
+def _signed_entries(source: EvidenceSource, at_least: int) -> tuple[bytes, ...]:
+    """Return the entries of a published log whose checkpoint is signed."""
+    signer = Verifier.parse(source.network.log_vkey)
+    for log in source.logs():
+        with contextlib.suppress(InvalidInput):
+            size = open_checkpoint(log.checkpoint, signer).size
+            verify_log(log.checkpoint, log.entries[:size], signer)
+            if 0 < at_least <= size:
+                return tuple(log.entries[:size])
+    raise NotFound(f"no signed log with {at_least} entries is published")

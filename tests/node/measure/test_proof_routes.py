@@ -10,9 +10,12 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from measure_world import CALENDAR, NODES, SCHEMA, Process, lines, make_config, record
 
 from meridian import verifier
+from meridian.cli.main import main
+from meridian.errors import RemoteFault
 from meridian.measure.commitment import EpochCommitment, job_tree, load_epoch
 from meridian.measure.manifest import Manifest
 from meridian.measure.proof_form import MEDIA_TYPE, document, encode_binary
@@ -20,6 +23,7 @@ from meridian.measure.row import rebuild_rows
 from meridian.measure.stored_tree import JOB_ROWS, level_above
 from meridian.node.measure import proof_routes
 from meridian.node.measure.http import _answer_errors as _errors
+from meridian.node.measure.proof_client import proof_client
 from meridian.node.measure.proving import Proving
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.sealed_epoch import SealedStore
@@ -240,3 +244,52 @@ def test_too_many_questions_are_refused(served: Served, monkeypatch: pytest.Monk
     statuses = asyncio.run(ask())
     assert statuses[0] == 200
     assert statuses[-1] == 429
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["proof", *map(str, arguments)])
+
+
+def test_the_command_asks_the_service_and_checks_what_it_says(
+    served: Served, tmp_path: Path
+) -> None:
+    path, root = tmp_path / "proof", served.root(5).hex()
+    here = ("--from", served.process.url, "--epoch", 5, "-o", path)
+    for arguments, said in (
+        (("job", *here, "--node", ODD, "--job", f"{ODD_JOB}7"), "is number"),
+        (("job", *here, "--node", ODD, "--job", f"{ODD_JOB}7", "--form", "binary"), "is number"),
+        (("node", *here, "--node", NODES[3]), "has 86 jobs"),
+        (("absent", *here, "--node", ODD, "--job", "never"), "is none of the 300 jobs"),
+        (("absent", *here, "--node", "stranger"), "has no job"),
+    ):
+        made = run(*arguments)
+        assert made.exit_code == 0, made.output
+        assert path.read_bytes().startswith(verifier.MAGIC) == ("binary" in arguments)
+        checked = run("verify", path, "--root", root)
+        assert checked.exit_code == 0
+        assert said in checked.stdout
+        assert run("verify", path, "--root", "00" * 32).exit_code == 1
+    assert run("job", *here, "--node", ODD, "--job", "never").exit_code == 3
+    assert run("absent", *here, "--node", ODD).exit_code == 1
+    assert run("node", *here[:2], "--epoch", 99, "--node", ODD).exit_code == 3
+    assert run("node", "--epoch", 5, "--node", ODD).exit_code == 2
+    for name, more in (("log", ()), ("consistency", ("--old-epoch", 5))):
+        made = run(name, "--from", served.process.url, "--epoch", 6, *more, "-o", path)
+        assert made.exit_code == 0, made.output
+        assert run("verify", path).exit_code == 0
+    consistency = verifier.decode(path.read_bytes())
+    assert (consistency.fields["old_size"], consistency.fields["size"]) == (1, 2)
+
+
+def test_a_service_that_answers_about_something_else_is_not_believed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proof_client(served.process.url) as client:
+        other = encode_binary(client.prove(5, NODES[3]))
+        flipped = bytearray(encode_binary(client.prove(5, ODD)))
+        flipped[-1] ^= 1
+        for sent in (other, bytes(flipped), other[:-1], b"{}"):
+            monkeypatch.setattr(client._connection, "request", lambda *_, s=sent, **__: s)
+            for ask in (lambda: client.prove(5, ODD), lambda: client.log_inclusion(5)):
+                with pytest.raises(RemoteFault):
+                    ask()

@@ -8,9 +8,9 @@ import pyarrow as pa
 from published_epochs import batch, published
 
 from meridian.disputes.promises import Promise, SortedEpoch
-from meridian.measure.admission import SeenJobs
 from meridian.measure.epoch import LATE_FLAG, Calendar, Placement, PlacementRules, place
 from meridian.measure.row import JobRow
+from meridian.measure.seen_jobs import SeenJobs
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import node_key
 from meridian.primitives.keys import PrivateKey
@@ -49,8 +49,8 @@ class Aggregator:
         ids = pa.chunked_array([[name for name, _ in rows]])
         hashes = self.seen.hashes(ids, keys.reshape(-1, 32))
         good = np.flatnonzero(placed.outcomes == Placement.PLACED).tolist()
-        repeated = set(self.seen.repeated([hashes[at] for at in good]))
-        taken = [at for place_, at in enumerate(good) if place_ not in repeated]
+        repeated = self.seen.repeated(hashes[good])
+        taken = [at for at, again in zip(good, repeated.tolist(), strict=True) if not again]
         if not taken:
             return
         accepted: dict[str, list[bytes]] = {}
@@ -61,7 +61,7 @@ class Aggregator:
             accepted.setdefault(name, []).append(final)
             nodes = self.waiting.setdefault(int(placed.epochs[at]), {})
             nodes.setdefault(name, []).append(final)
-        self.seen.add(placed.epochs[taken], [hashes[at] for at in taken])
+        self.seen.add(placed.epochs[taken], hashes[taken])
         deadline = int(placed.epochs[taken].max())
         made = batch(accepted, self.key, self.domain, self.network, deadline, self.batches)
         self.batches += 1

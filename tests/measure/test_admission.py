@@ -9,12 +9,13 @@ import pytest
 from measure_schemas import SATURN, lines, saturn_record
 
 from meridian.errors import InvalidInput, Overloaded
-from meridian.measure.admission import LANE_MAX, Admitted, LaneSums, Records, SeenJobs, admit
+from meridian.measure.admission import LANE_MAX, Admitted, LaneSums, Records, admit
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import Calendar, Placement, PlacementRules, place
 from meridian.measure.order import Integers
 from meridian.measure.record import decode_ndjson
 from meridian.measure.schema import INT64_MAX
+from meridian.measure.seen_jobs import SeenJobs
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.ids import node_key
 
@@ -54,7 +55,9 @@ class Ingest:
 
     def admit_batches(self, *batches: tuple[bytes, str | None]) -> Admitted:
         admitted = admit(
-            Records.gather([(decode_ndjson(body, SATURN), signer) for body, signer in batches]),
+            Records.gather(
+                [Records.of(decode_ndjson(body, SATURN), signer) for body, signer in batches]
+            ),
             rules=RULES,
             open_epoch=self.open_epoch,
             now_us=self.now_us,
@@ -165,8 +168,10 @@ def test_more_jobs_than_memory_allows_are_refused_for_now() -> None:
 def test_the_same_job_id_does_not_collide_between_nodes_or_secrets() -> None:
     names = pa.chunked_array([["a", "b", "a"]])
     keys = np.frombuffer(bytes(32) * 3, dtype=np.uint8).reshape(3, 32)
-    first = SeenJobs(bytes(32), 9).hashes(names, keys)
-    second = SeenJobs(b"x" * 32, 9).hashes(names, keys)
+    first, second = (
+        [row.tobytes() for row in SeenJobs(secret, 9).hashes(names, keys)]
+        for secret in (bytes(32), b"x" * 32)
+    )
     assert first[0] == first[2]
     assert len({*first, *second}) == 4
     assert all(len(item) == 16 for item in first)

@@ -5,8 +5,8 @@ the first accepted one stands. Whatever is refused has its reason; whatever is a
 Batches that wait together are admitted in one pass over columns, with the same outcome as one after the other.
 """
 
-import functools
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,96 +15,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meridian.errors import Overloaded
+from meridian.measure.batch_decode import Many
 from meridian.measure.columns import column_values, one_chunk
 from meridian.measure.epoch import Placement, PlacementRules, place
 from meridian.measure.explain import Rejection
-from meridian.measure.order import KEYS_KEPT, Integers, node_indices
+from meridian.measure.order import Integers, node_indices
 from meridian.measure.record import Decoded, with_lines
 from meridian.measure.row import job_keys
 from meridian.measure.schema import NetworkSchema
-from meridian.primitives.hashing import ByteMatrix, sha256
-from meridian.primitives.ids import node_key
+from meridian.measure.seen_jobs import Hashes, SeenJobs
+from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import LaneKind
-
-HASH_BYTES: Final = 16
 
 LANE_MAX: Final = (1 << 64) - 1
 """The most that a u64 lane can hold."""
-
-_FULL_RETRY_S: Final = 30.0
-
-
-class SeenJobs:
-    """The exact set of jobs that were accepted, by epoch, as 16-byte keyed hashes.
-
-    About 100 bytes of memory for each job; `limit` bounds their number. The key is the service's own secret, so nobody
-    can choose a node id whose jobs collide with another node's; inside one node a collision takes 2^64 work and harms
-    only that node.
-
-    Args:
-        secret: 32 secret bytes.
-        limit: Most jobs that are remembered at a time.
-    """
-
-    def __init__(self, secret: bytes, limit: int) -> None:
-        self._limit = limit
-        self._mask = functools.lru_cache(KEYS_KEPT)(
-            lambda node_id: sha256(secret, node_key(node_id))[:HASH_BYTES]
-        )
-        self._by_epoch: dict[int, set[bytes]] = {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_epoch.values()))
-
-    def hashes(self, node_ids: pa.ChunkedArray, keys: ByteMatrix) -> list[bytes]:
-        """Return the hash of each job: the first half of its key, masked with a secret of its node."""
-        ids, at = node_indices(node_ids)
-        if not ids:
-            return []
-        masks = b"".join([self._mask(name) for name in ids])
-        mask_rows = np.frombuffer(masks, dtype=np.uint8).reshape(len(ids), HASH_BYTES)
-        mixed = np.ascontiguousarray(keys[:, :HASH_BYTES] ^ mask_rows[at])
-        hashes: list[bytes] = mixed.view(f"V{HASH_BYTES}").ravel().tolist()
-        return hashes
-
-    def repeated(self, hashes: Sequence[bytes]) -> list[int]:
-        """Return the positions of jobs that were accepted before, or stand earlier in the same list."""
-        unique = set(hashes)
-        known = [seen for seen in self._by_epoch.values() if not seen.isdisjoint(unique)]
-        if not known and len(unique) == len(hashes):
-            return []
-        earlier: set[bytes] = set()
-        positions = []
-        for at, item in enumerate(hashes):
-            if item in earlier or any(item in seen for seen in known):
-                positions.append(at)
-            earlier.add(item)
-        return positions
-
-    def require_room(self, count: int) -> None:
-        """Refuse what would pass the limit.
-
-        Raises:
-            Overloaded: Until epochs are sealed and forgotten.
-        """
-        if len(self) + count > self._limit:
-            raise Overloaded(_FULL_RETRY_S, f"more than {self._limit} jobs wait for their seal")
-
-    def add(self, epochs: npt.NDArray[np.int64], hashes: Sequence[bytes]) -> None:
-        """Remember accepted jobs."""
-        for epoch in np.unique(epochs).tolist():
-            seen = self._by_epoch.setdefault(epoch, set())
-            seen.update(hashes[at] for at in np.flatnonzero(epochs == epoch).tolist())
-
-    def forget_before(self, epoch: int) -> None:
-        """Forget the jobs of all epochs before `epoch`."""
-        for old in [known for known in self._by_epoch if known < epoch]:
-            del self._by_epoch[old]
-
-    def epochs(self) -> Iterable[int]:
-        """Return the epochs that are remembered."""
-        return self._by_epoch.keys()
 
 
 class KnownNodes(Protocol):
@@ -187,9 +111,11 @@ class Records:
     """Decoded batches that are admitted together."""
 
     table: pa.Table
-    """The good records, batch behind batch: ``index`` (in their batch) and the columns of `columns.job_columns`."""
+    """The good records, batch behind batch: ``index`` and the columns of `columns.job_columns`."""
     batch_of: Integers
     """The batch of each row, ascending."""
+    first: tuple[int, ...]
+    """The ``index`` of the first record of each batch."""
     lines: tuple[Sequence[int] | None, ...]
     """For NDJSON: the line of each record of a batch."""
     rejections: tuple[tuple[Rejection, ...], ...]
@@ -198,17 +124,43 @@ class Records:
     """The node that signed a batch, which then may hold no other's jobs; None: a gateway's."""
 
     @classmethod
-    def gather(cls, batches: Sequence[tuple[Decoded, str | None]]) -> "Records":
-        """Put decoded batches (and their signers) one behind the other."""
-        tables = [decoded.table for decoded, _ in batches]
-        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
-        rows = np.array([one.num_rows for one in tables], dtype=np.int64)
+    def of(cls, decoded: Decoded, signer: str | None = None) -> "Records":
+        """Return one batch as records."""
+        batch_of = np.zeros(decoded.table.num_rows, dtype=np.int64)
+        rejections = (decoded.rejections,)
+        return cls(decoded.table, batch_of, (0,), (decoded.lines,), rejections, (signer,))
+
+    @classmethod
+    def of_many(cls, many: Many, signers: Sequence[str | None]) -> "Records":
+        """Return the batches of bodies that were decoded together; those that were refused as a whole are left out."""
+        bodies = [at for at in range(len(signers)) if at not in many.errors]
+        first = tuple(many.offsets[at] for at in bodies)
+        index = column_values(many.decoded.table, "index")
+        all_lines, all_rejections = many.decoded.lines or (), many.decoded.rejections
+        lines = [all_lines[many.offsets[at] : many.offsets[at + 1]] for at in bodies]
         return cls(
-            table=table,
-            batch_of=np.repeat(np.arange(len(tables), dtype=np.int64), rows),
-            lines=tuple(decoded.lines for decoded, _ in batches),
-            rejections=tuple(decoded.rejections for decoded, _ in batches),
-            signers=tuple(signer for _, signer in batches),
+            table=many.decoded.table,
+            batch_of=np.searchsorted(np.array(first, dtype=np.int64), index, "right") - 1,
+            first=first,
+            lines=tuple(own if own and own[0] else None for own in lines),
+            rejections=tuple(many.rejections_of(at, all_rejections) for at in bodies),
+            signers=tuple(signers[at] for at in bodies),
+        )
+
+    @classmethod
+    def gather(cls, parts: Sequence["Records"]) -> "Records":
+        """Put records one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *(len(part.signers) for part in parts)])
+        numbered = [part.batch_of + start for part, start in zip(parts, starts, strict=False)]
+        return cls(
+            table=pa.concat_tables([part.table for part in parts]).combine_chunks(),
+            batch_of=np.concatenate(numbered),
+            first=tuple(itertools.chain.from_iterable(part.first for part in parts)),
+            lines=tuple(itertools.chain.from_iterable(part.lines for part in parts)),
+            rejections=tuple(itertools.chain.from_iterable(part.rejections for part in parts)),
+            signers=tuple(itertools.chain.from_iterable(part.signers for part in parts)),
         )
 
 
@@ -239,7 +191,7 @@ class Admitted:
     """The node keys that are met, and perhaps more, each once; shape (n, 32)."""
     keys: ByteMatrix
     """Their job keys."""
-    hashes: Sequence[bytes]
+    hashes: Hashes
     """Their hashes in `SeenJobs`."""
     outcomes: tuple[Outcome, ...]
 
@@ -268,21 +220,22 @@ def admit(
     refused = _Refused(records)
     jobs = _placed(records, refused, rules, open_epoch, now_us, nodes)
     keys = job_keys(jobs.table.column("job_id"))
-    hashes: Sequence[bytes] = seen.hashes(jobs.table.column("node_id"), keys)
+    hashes = seen.hashes(jobs.table.column("node_id"), keys)
     repeated = seen.repeated(hashes)
     duplicates: dict[tuple[int, int], int] = {}
-    if repeated:
+    if repeated.any():
         duplicates = _count(jobs.batch_of[repeated], jobs.epochs[repeated])
-        refused.note(jobs, repeated, "job_id", "duplicate", "the job was accepted before")
-        jobs, keys, hashes = _without(jobs, keys, hashes, repeated)
+        refused.where(jobs, repeated, "job_id", "duplicate", "the job was accepted before")
+        jobs, keys, hashes = jobs.only(~repeated), keys[~repeated], hashes[~repeated]
     overflowing = sums.overflowing(jobs.epochs, jobs.table)
     if overflowing:
-        out: set[int] = set()
+        keep = np.ones(len(keys), dtype=np.bool_)
         for name, positions in overflowing.items():
-            new = [at for at in positions if at not in out]
-            refused.note(jobs, new, name, "out_of_range", "the epoch's sum is full")
-            out.update(new)
-        jobs, keys, hashes = _without(jobs, keys, hashes, sorted(out))
+            full = np.zeros(len(keys), dtype=np.bool_)
+            full[positions] = True
+            refused.where(jobs, full & keep, name, "out_of_range", "the epoch's sum is full")
+            keep &= ~full
+        jobs, keys, hashes = jobs.only(keep), keys[keep], hashes[keep]
     table = jobs.table.append_column("epoch", pa.array(jobs.epochs))
     accepted = _count(jobs.batch_of, jobs.epochs)
     return Admitted(
@@ -358,15 +311,6 @@ def _own_jobs(records: Records, names: Sequence[str], node_of: Integers) -> npt.
     return own
 
 
-def _without(
-    jobs: _Jobs, keys: ByteMatrix, hashes: Sequence[bytes], positions: list[int]
-) -> tuple[_Jobs, ByteMatrix, Sequence[bytes]]:
-    keep = np.ones(len(keys), dtype=np.bool_)
-    keep[positions] = False
-    kept = [hashes[at] for at in np.flatnonzero(keep).tolist()]
-    return jobs.only(keep), keys[keep], kept
-
-
 def _count(batch_of: Integers, epochs: Integers) -> dict[tuple[int, int], int]:
     """Return how many rows there are of each (batch, epoch), ascending."""
     if len(epochs) == 0:
@@ -391,6 +335,7 @@ class _Refused:
 
     def __init__(self, records: Records) -> None:
         self._lines = records.lines
+        self._first = records.first
         self._by_batch = [list(rejections) for rejections in records.rejections]
 
     def where(
@@ -402,18 +347,14 @@ class _Refused:
         message: str,
     ) -> None:
         """Refuse the rows that a mask names."""
-        if where.any():
-            self.note(jobs, np.flatnonzero(where).tolist(), field, reason, message)
-
-    def note(
-        self, jobs: _Jobs, positions: list[int], field: str, reason: str, message: str
-    ) -> None:
-        """Refuse the rows at some positions."""
-        chosen = jobs.table.select(["index", "job_id"]).take(pa.array(positions, pa.int64()))
+        if not where.any():
+            return
+        chosen = jobs.table.select(["index", "job_id"]).filter(pa.array(where))
         indices, job_ids = (chosen.column(name).to_pylist() for name in ("index", "job_id"))
-        batches = jobs.batch_of[positions].tolist()
+        batches = jobs.batch_of[where].tolist()
         for batch, index, job_id in zip(batches, indices, job_ids, strict=True):
-            self._by_batch[batch].append(Rejection(index, job_id, field, reason, message))
+            own = index - self._first[batch]
+            self._by_batch[batch].append(Rejection(own, job_id, field, reason, message))
 
     def outcomes(
         self, accepted: dict[tuple[int, int], int], duplicates: dict[tuple[int, int], int]

@@ -239,8 +239,8 @@ def batch_roots(
     parts = forest_roots(leaves[order], sizes, JOB_NODE, lanes)
     batches, ranks = np.divmod(part_of[starts], len(by_key))
     tops = parts.copy()
-    tagged_parts = tag_rows(BATCH_LEAF, node_keys[by_key[ranks]], parts)
-    tops[:, :HASH_BYTES] = sha256_rows(tagged_parts)
+    bound = np.concatenate([node_keys[by_key[ranks]], parts], axis=1)
+    sha256_rows(bound, BATCH_LEAF, tops)
     counts = np.unique(batches, return_counts=True)[1]
     return forest_roots(tops, counts, BATCH_NODE, lanes)[:, :HASH_BYTES]
 

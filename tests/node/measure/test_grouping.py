@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from measure_world import CALENDAR, NODES, SCHEMA, lines, make_config, operator_key, record
 
 from meridian.errors import MeridianError, Overloaded
-from meridian.measure.admission import LaneSums, SeenJobs
+from meridian.measure.admission import LaneSums
+from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.batch_signature import BatchSignature, batch_name
 from meridian.measure.epoch import PlacementRules
 from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch
 from meridian.measure.row import rebuild_rows, row_keys
+from meridian.measure.seen_jobs import SeenJobs
 from meridian.node.measure.batch_index import BatchIndex
 from meridian.node.measure.frames import GroupFrame
 from meridian.node.measure.grouping import Aggregator, Grouping, NotAuthenticated, Submitted
@@ -34,6 +36,10 @@ WALL_US = 1_700_000_000_000_000
 DOMAIN = Domain(1, Address(bytes(20)))
 KEY = PrivateKey(bytes(31) + b"\x05")
 SEED = bytes(range(32))
+
+
+def ndjson(data: bytes, seed: bytes | None = None, signature: Any = None) -> Submitted:
+    return Submitted(Body(BodyKind.NDJSON, data), seed, signature)
 
 
 class World:
@@ -113,7 +119,7 @@ batches = st.lists(
 @given(batches)
 @settings(max_examples=40, deadline=None)
 def test_a_group_is_admitted_as_its_batches_one_by_one(bodies: list[bytes]) -> None:
-    waiting = [Submitted(body) for body in [*bodies, bodies[0], b"[", bodies[-1]]]
+    waiting = [ndjson(body) for body in [*bodies, bodies[0], b"\n", bodies[-1]]]
     with world() as together, world() as alone:
         found = together.admit(*waiting)
         expected = [alone.admit(one)[0] for one in waiting]
@@ -130,7 +136,7 @@ def test_every_receipt_of_a_group_has_the_root_over_its_own_jobs() -> None:
         for start, size in ((0, 1), (10, 90), (50, 100), (200, 2), (300, 1))
     ]
     with world() as one:
-        answers = one.admit(*[Submitted(body, seed=SEED) for body in bodies])
+        answers = one.admit(*[ndjson(body, seed=SEED) for body in bodies])
         (ref,) = one.journal.frames_of(5)
         assert one.journal.frames_of(6) == (ref,)
         both = [one.journal.read_jobs(ref, epoch) for epoch in (5, 6)]
@@ -161,8 +167,8 @@ def test_a_node_may_sign_for_its_own_jobs_and_no_other() -> None:
     body = lines([record(0), record(1), record(2, node=NODES[0]), record(3, node="stranger")])
     with world() as one:
         gateway, node = one.admit(
-            Submitted(lines([record(1, job_id="gateway's")])),
-            Submitted(body, seed=SEED, signature=signed(body)),
+            ndjson(lines([record(1, job_id="gateway's")])),
+            ndjson(body, seed=SEED, signature=signed(body)),
         )
         assert (gateway["accepted"], node["accepted"]) == (1, 2)
         refused = [(r["index"], r["field"], r["reason"]) for r in node["rejected"]]
@@ -187,9 +193,7 @@ def test_a_signature_that_does_not_hold_is_refused(
     made = signed(body, key_of, sent_us)
     with world() as one:
         signature = BatchSignature(node, sent_us, made.signature)
-        group = one.grouping.group(
-            [Submitted(body, seed=seed, signature=signature)], NOW_US, WALL_US
-        )
+        group = one.grouping.group([ndjson(body, seed=seed, signature=signature)], NOW_US, WALL_US)
         (answer,) = group.answers
         assert reason in str(answer)
         assert isinstance(answer, NotAuthenticated) == (seed is not None)
@@ -197,15 +201,15 @@ def test_a_signature_that_does_not_hold_is_refused(
 
 
 def test_what_does_not_fit_is_put_off_and_what_was_promised_stays() -> None:
-    first = Submitted(lines(record(at) for at in range(8)))
+    first = ndjson(lines(record(at) for at in range(8)))
     with world(seen_max=10) as one:
         (before,) = one.admit(first)
-        again, more = one.admit(first, Submitted(lines(record(at) for at in range(8, 12))))
+        again, more = one.admit(first, ndjson(lines(record(at) for at in range(8, 12))))
         assert again == before
         assert "jobs wait for their seal" in more
     with world(bytes_max=8000) as one:
         (before,) = one.admit(first)
-        waiting = [first, Submitted(lines(record(at) for at in range(8, 40)))]
+        waiting = [first, ndjson(lines(record(at) for at in range(8, 40)))]
         group = one.grouping.group(waiting, NOW_US, WALL_US)
         assert group.frame is not None
         with pytest.raises(Overloaded) as refusal:

@@ -13,11 +13,12 @@ import pytest
 from measure_world import CALENDAR, NODES, SCHEMA, Process, lines, make_config, record, write_nodes
 
 from meridian.errors import Overloaded, RemoteFault, StorageFailure
-from meridian.measure.admission import SeenJobs
+from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import PlacementRules
 from meridian.measure.epoch_log import EpochRecord, verify_log
 from meridian.measure.manifest import Manifest
+from meridian.measure.seen_jobs import SeenJobs
 from meridian.measure.signed_note import verifier_of
 from meridian.measure.tiles import decode_bundle, encode_bundle
 from meridian.node import durable_file
@@ -179,7 +180,7 @@ class Service:
 
     def waiting(self, body: bytes) -> "Future[bytes]":
         reply: Future[bytes] = Future()
-        self.intake.submit(Submitted(body), reply)
+        self.intake.submit(Submitted(Body(BodyKind.NDJSON, body)), reply)
         return reply
 
     def settle(self, through: int) -> None:

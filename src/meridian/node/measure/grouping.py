@@ -5,16 +5,17 @@ its answer) is done batch by batch. The outcome is that of the batches taken one
 Nothing here changes the journal: a group that is dropped has left no trace.
 """
 
-import logging
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from meridian.errors import InvalidInput, MeridianError
 from meridian.measure.admission import Admitted, Outcome, Records, admit
+from meridian.measure.batch_decode import Body, BodyKind, decode_batch, decode_many
 from meridian.measure.batch_signature import (
     SEED_HEADER,
     SIGNATURE_HEADER,
@@ -24,9 +25,9 @@ from meridian.measure.batch_signature import (
 from meridian.measure.epoch import PlacementRules
 from meridian.measure.explain import Rejection
 from meridian.measure.receipt import Receipt, SignedReceipt, batch_roots
-from meridian.measure.record import Decoded, decode_json, decode_ndjson
 from meridian.measure.row import job_leaves, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.seen_jobs import Hashes
 from meridian.node.measure.frames import (
     BatchEntry,
     GroupFrame,
@@ -40,7 +41,9 @@ from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import sha256
 from meridian.primitives.keys import PrivateKey
 
-_log = logging.getLogger(__name__)
+SMALL_BYTES: Final = 64 << 10
+_TEXTS: Final = frozenset({BodyKind.NDJSON, BodyKind.JSON})
+_NO_HASHES: Final = np.zeros((0, 2), dtype=np.uint64)
 
 
 class NotAuthenticated(InvalidInput):
@@ -67,13 +70,22 @@ class Aggregator:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A batch as it came."""
+    """A batch as it came, decompressed."""
 
-    body: bytes
-    ndjson: bool = True
+    body: Body
     seed: bytes | None = None
     signature: BatchSignature | None = None
     """None: the sender had a gateway's token."""
+
+    @property
+    def signer(self) -> str | None:
+        """The node that signed it."""
+        return None if self.signature is None else self.signature.node_id
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is decoded together with its small neighbours."""
+        return len(self.body.data) <= SMALL_BYTES and self.body.kind in _TEXTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,7 @@ class Group:
     """For each submitted batch; JSON, or why it is refused."""
     frame: GroupFrame | None
     """None: there is nothing to be promised."""
-    hashes: Sequence[bytes] = ()
+    hashes: Hashes
     """The hashes in `SeenJobs` of the frame's jobs."""
 
     def without_promises(self, refusal: MeridianError) -> tuple[bytes | MeridianError, ...]:
@@ -120,37 +132,59 @@ class Grouping:
         answers: list[bytes | MeridianError] = [b""] * len(waiting)
         first_of: dict[bytes, int] = {}
         same_as: dict[int, int] = {}
-        decoded: list[tuple[Decoded, str | None]] = []
-        named: list[_Named] = []
-        places: list[int] = []
+        new: list[tuple[int, _Named]] = []
         for at, submitted in enumerate(waiting):
             try:
-                one = self._named(submitted, wall_us)
-                known = self._journal.response(one.batch)
-                if known is not None:
-                    answers[at] = known
-                    continue
-                first = first_of.setdefault(one.batch, at)
-                if first != at:
-                    same_as[at] = first
-                    continue
-                records = self._decoded(submitted)
+                named = self._named(submitted, wall_us)
+                known = self._journal.response(named.batch)
             except MeridianError as refusal:
                 answers[at] = refusal
                 continue
-            signature = submitted.signature
-            decoded.append((records, None if signature is None else signature.node_id))
-            named.append(one)
-            places.append(at)
+            if known is not None:
+                answers[at] = known
+            elif (first := first_of.setdefault(named.batch, at)) != at:
+                same_as[at] = first
+            else:
+                new.append((at, named))
+        parts, good = self._decoded(new, answers)
         frame: GroupFrame | None = None
-        hashes: Sequence[bytes] = ()
-        if named:
-            made, frame, hashes = self._admitted(named, Records.gather(decoded), now_us)
-            for at, answer in zip(places, made, strict=True):
+        hashes = _NO_HASHES
+        if good:
+            named_batches = [named for _, named in good]
+            made, frame, hashes = self._admitted(named_batches, Records.gather(parts), now_us)
+            for (at, _), answer in zip(good, made, strict=True):
                 answers[at] = answer
         for at, first in same_as.items():
             answers[at] = answers[first]
         return Group(tuple(answers), frame, hashes)
+
+    def _decoded(
+        self, new: Sequence[tuple[int, _Named]], answers: list[bytes | MeridianError]
+    ) -> tuple[list[Records], list[tuple[int, _Named]]]:
+        """Decode what can be decoded, small neighbours together; the others get their refusal as answer."""
+        schema = self._aggregator.schema
+        parts: list[Records] = []
+        good: list[tuple[int, _Named]] = []
+        for small, run in itertools.groupby(new, key=lambda item: item[1].submitted.is_small):
+            items = list(run)
+            if small and len(items) > 1:
+                many = decode_many([named.submitted.body for _, named in items], schema)
+                for place, refusal in many.errors.items():
+                    answers[items[place][0]] = refusal
+                good += [item for place, item in enumerate(items) if place not in many.errors]
+                signers = [named.submitted.signer for _, named in items]
+                parts.append(Records.of_many(many, signers))
+                continue
+            for at, named in items:
+                body = named.submitted.body
+                try:
+                    decoded = decode_batch(body.data, body.kind, schema)
+                except InvalidInput as refusal:
+                    answers[at] = refusal
+                    continue
+                good.append((at, named))
+                parts.append(Records.of(decoded, named.submitted.signer))
+        return parts, good
 
     # -- one batch --------------------------------------------------------------------------------
 
@@ -159,8 +193,8 @@ class Grouping:
         if seed is None:
             if submitted.signature is not None:
                 raise InvalidInput(SEED_HEADER, "a signed batch needs a seed of its sender")
-            seed = sha256(self._aggregator.seed_secret, sha256(submitted.body))
-        named = _Named(batch_name(seed, submitted.body), seed, submitted)
+            seed = sha256(self._aggregator.seed_secret, sha256(submitted.body.data))
+        named = _Named(batch_name(seed, submitted.body.data), seed, submitted)
         if submitted.signature is not None:
             self._authenticate(named, submitted.signature, wall_us)
         return named
@@ -180,15 +214,11 @@ class Grouping:
         ):
             raise NotAuthenticated(SIGNATURE_HEADER, "not signed by the node's operator")
 
-    def _decoded(self, submitted: Submitted) -> Decoded:
-        decode = decode_ndjson if submitted.ndjson else decode_json
-        return decode(submitted.body, self._aggregator.schema)
-
     # -- the group --------------------------------------------------------------------------------
 
     def _admitted(
         self, named: Sequence[_Named], records: Records, now_us: int
-    ) -> tuple[list[bytes | MeridianError], GroupFrame | None, Sequence[bytes]]:
+    ) -> tuple[list[bytes | MeridianError], GroupFrame | None, Hashes]:
         """Return the answer of each batch, what is to be written, and the hashes of its jobs."""
         aggregator, journal = self._aggregator, self._journal
         admitted = admit(
@@ -207,11 +237,11 @@ class Grouping:
                 _response(one.batch, one.seed, outcome, None)
                 for one, outcome in zip(named, admitted.outcomes, strict=True)
             ]
-            return list(made), None, ()
+            return list(made), None, _NO_HASHES
         try:
             journal.seen.require_room(admitted.table.num_rows)
         except MeridianError as refusal:
-            return [refusal] * len(named), None, ()
+            return [refusal] * len(named), None, _NO_HASHES
         rows = np.array([outcome.accepted for outcome in admitted.outcomes], dtype=np.int64)
         seeds = [one.seed for one in named]
         table, leaves = self._committed(admitted, seeds, rows)

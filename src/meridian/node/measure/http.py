@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, StorageFailure
+from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
 from meridian.node.measure.answering import Answering
 from meridian.node.measure.cosigning import Cosigning
@@ -128,7 +129,8 @@ class MeasureHttp:
         try:
             body = await request.read()
             reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-            face.intake.submit(Submitted(body, request.content_type in _NDJSON, seed), reply)
+            kind = BodyKind.NDJSON if request.content_type in _NDJSON else BodyKind.JSON
+            face.intake.submit(Submitted(Body(kind, body), seed), reply)
             answer = await reply
         finally:
             self._at_work -= 1

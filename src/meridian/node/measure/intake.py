@@ -159,7 +159,7 @@ class Intake:
 
     def _together(self, first: _Batch) -> list[_Batch]:
         """Return the batches that wait together; what is none is put back, and so is what comes behind it."""
-        batches, size = [first], len(first.submitted.body)
+        batches, size = [first], len(first.submitted.body.data)
         while size < GROUP_BYTES and len(batches) < GROUP_BATCHES:
             try:
                 item = self._waiting.get_nowait()
@@ -169,7 +169,7 @@ class Intake:
                 self._put_back.append(item)
                 break
             batches.append(item)
-            size += len(item.submitted.body)
+            size += len(item.submitted.body.data)
         return batches
 
     def _admit(self, batches: list[_Batch]) -> list[Answer]:

@@ -6,7 +6,7 @@ writes; the settling thread reads the frames of sealed epochs, which nobody chan
 
 import threading
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from meridian.errors import NotFound, StorageFailure
-from meridian.measure.admission import LaneSums, SeenJobs
+from meridian.measure.admission import LaneSums
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.seen_jobs import Hashes, SeenJobs
 from meridian.node.measure.batch_index import BatchIndex
 from meridian.node.measure.frames import GroupFrame, Kind, batch_entries, digest_rows
 from meridian.node.measure.job_log import Frame, FrameRef, JobLog
@@ -131,7 +132,7 @@ class Journal:
         with self._lock:
             return self._epochs.setdefault(epoch, _Epoch())
 
-    def _remember(self, jobs: pa.Table, hashes: Sequence[bytes]) -> None:
+    def _remember(self, jobs: pa.Table, hashes: Hashes) -> None:
         epochs = column_values(jobs, "epoch")
         self.seen.add(epochs, hashes)
         self.sums.add(epochs, jobs)
@@ -143,7 +144,7 @@ class Journal:
 
     # -- writing (intake thread) ------------------------------------------------------------------
 
-    def append_group(self, group: GroupFrame, hashes: Sequence[bytes]) -> None:
+    def append_group(self, group: GroupFrame, hashes: Hashes) -> None:
         """Write a group, whose jobs have these hashes in `seen`; it is promised only after `sync`."""
         ref = self._append(Kind.GROUP, *group.encode())
         self._index(ref, group)

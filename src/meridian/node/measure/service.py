@@ -16,8 +16,8 @@ from aiohttp import web
 from meridian.contracts.artefact import load
 from meridian.contracts.deployment import Addresses
 from meridian.errors import MeridianError, StorageFailure
-from meridian.measure.admission import SeenJobs
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.seen_jobs import SeenJobs
 from meridian.measure.signed_note import COSIGNATURE, Verifier, verifier_of
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.finality import finality

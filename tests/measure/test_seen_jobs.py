@@ -38,7 +38,7 @@ def items(hashes):
 
 def of_numbers(numbers, spread):
     """Hashes that are few, so that they repeat; without `spread` all fall into one table and one place of it."""
-    low = np.array(numbers, dtype=np.uint64)
+    low = np.array(numbers, dtype=np.uint64) + np.uint64(2)  # 0 and 1 share a slot, by design
     high = low * np.uint64(0x9E3779B97F4A7C15) if spread else np.zeros_like(low)
     return np.ascontiguousarray(np.stack([high, low], axis=1))
 

@@ -144,7 +144,8 @@ class Process:
             self._log.close()
             raise RemoteFault((root / "service.log").read_text()[-2000:])
         self.ready = json.loads(first)
-        assert self.ready["event"] == "ready", self.ready
+        while self.ready["event"] != "ready":  # settling may tell of an earlier epoch first
+            self.ready = json.loads(self._process.stdout.readline())
         self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
         self._reader.start()
 

@@ -105,6 +105,8 @@ class Group:
     """For each submitted batch; JSON, or why it is refused."""
     frame: GroupFrame | None
     """None: there is nothing to be promised."""
+    records: int
+    """How many could be read."""
     hashes: Hashes
     """The hashes in `SeenJobs` of the frame's jobs."""
 
@@ -149,14 +151,17 @@ class Grouping:
         parts, good = self._decoded(new, answers)
         frame: GroupFrame | None = None
         hashes = _NO_HASHES
+        records = 0
         if good:
             named_batches = [named for _, named in good]
-            made, frame, hashes = self._admitted(named_batches, Records.gather(parts), now_us)
+            gathered = Records.gather(parts)
+            records = gathered.table.num_rows
+            made, frame, hashes = self._admitted(named_batches, gathered, now_us)
             for (at, _), answer in zip(good, made, strict=True):
                 answers[at] = answer
         for at, first in same_as.items():
             answers[at] = answers[first]
-        return Group(tuple(answers), frame, hashes)
+        return Group(tuple(answers), frame, records, hashes)
 
     def _decoded(
         self, new: Sequence[tuple[int, _Named]], answers: list[bytes | MeridianError]

@@ -19,16 +19,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meridian.errors import InvalidInput, MeridianError, Overloaded, StorageFailure
+from meridian.measure import record
 from meridian.node.measure.group_commit import Answer, GroupCommit, Reply
 from meridian.node.measure.grouping import Aggregator, Grouping, Submitted
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.nodes import NodeDirectory
+from meridian.primitives import hashing
 
 GROUP_BYTES: Final = 8 << 20
 """Bodies that are admitted together; bounds how long the first of them waits."""
 GROUP_BATCHES: Final = 512
 WAITING_MAX: Final = 8192
 """Requests that wait; the HTTP face bounds their bytes."""
+
+PREPARE_RECORDS: Final = 1000
+"""A service that has taken so many loads what is compiled; one that takes a few never pays for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +78,7 @@ class Intake:
         self._put_back: deque[_Request | _Batch | None] = deque()
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
         self._failure: BaseException | None = None
+        self._unprepared = PREPARE_RECORDS
 
     @property
     def failure(self) -> BaseException | None:
@@ -186,8 +192,16 @@ class Intake:
                     results = group.without_promises(refusal)
         finally:
             gc.enable()
+        self._prepare_after(group.records)
         replies = [batch.reply for batch in batches]
         return list(zip(replies, results, strict=True))
+
+    def _prepare_after(self, records: int) -> None:
+        """Load the compiled readers and kernels once they are worth it, while batches are admitted without them."""
+        if self._unprepared > 0:
+            self._unprepared -= records
+            if self._unprepared <= 0:
+                threading.Thread(target=_prepare, name="prepare", daemon=True).start()
 
     def _refuse_waiting(self) -> None:
         items = []
@@ -226,6 +240,11 @@ class Intake:
         if now_us > self._journal.clock_us:
             self._journal.append_clock(now_us)
         return self._journal.clock_us
+
+
+def _prepare() -> None:
+    hashing.prepare()
+    record.prepare()
 
 
 def _outcome(run: Callable[[], Any]) -> Any:

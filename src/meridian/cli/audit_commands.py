@@ -19,6 +19,7 @@ from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State, first_broken
 from meridian.audit.node_account import NodeAccount, account_of
 from meridian.audit.source import EvidenceSource
+from meridian.cli.node_commands import compare, summary
 from meridian.errors import InvalidInput
 from meridian.node.audit_sources import open_source
 from meridian.node.private_layers import load_private_layers
@@ -185,6 +186,10 @@ def _print_links(epoch: int, links: Sequence[Link], *, items: bool) -> None:
 @click.group()
 def node() -> None:
     """Look at one node."""
+
+
+node.add_command(summary)
+node.add_command(compare)
 
 
 @node.command("show")

@@ -23,7 +23,7 @@ from meridian.measure.promise_search import CommittedEpoch, Mark
 from meridian.measure.promised import BrokenReceipt, read_promised, rows_of
 from meridian.measure.schema import NetworkSchema
 from meridian.node.chain_view import Commitment
-from meridian.node.measure.own_records import rebuilt_jobs
+from meridian.node.measure.sent_records import rebuilt_jobs
 from meridian.node.receipt_store import Form, KeptBatch, ReceiptStore, Verdict
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.ids import Address

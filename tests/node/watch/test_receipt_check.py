@@ -33,7 +33,7 @@ from meridian.measure.row import job_keys, job_rows, private_commitments
 from meridian.node.chain.rpc import RpcError
 from meridian.node.chain_view import EpochCommitments
 from meridian.node.measure.client import NDJSON
-from meridian.node.measure.own_records import rebuilt_jobs
+from meridian.node.measure.sent_records import rebuilt_jobs
 from meridian.node.receipt_check import CheckResult, ReceiptCheck
 from meridian.node.receipt_store import Form, KeptBatch, ReceiptStore, Verdict
 from meridian.primitives.cid import cid_text

@@ -21,7 +21,7 @@ from meridian.measure.explain import Rejection
 from meridian.measure.promised import BrokenReceipt, Expected, check_statement
 from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.client import NDJSON, Answer, MeasureClient
-from meridian.node.measure.own_records import rebuilt_jobs
+from meridian.node.measure.sent_records import rebuilt_jobs
 from meridian.node.receipt_store import Form, KeptBatch, ReceiptStore, Verdict
 from meridian.node.record_files import RecordBatch
 

@@ -3,16 +3,14 @@
 import numpy as np
 
 from meridian.errors import InvalidInput
-from meridian.measure.batch_decode import BodyKind, decode_batch
+from meridian.measure.batch_decode import decode_batch
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import Calendar
 from meridian.measure.promised import accepted_jobs, check_count, promised_jobs, write_promised
 from meridian.measure.record import Decoded
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.client import JSON, NDJSON
+from meridian.node.measure.bodies import CONTENT_TYPES
 from meridian.node.receipt_store import KeptBatch
-
-_KINDS = {NDJSON: BodyKind.NDJSON, JSON: BodyKind.JSON}
 
 
 def decoded_body(body: bytes, content_type: str, schema: NetworkSchema) -> Decoded:
@@ -21,9 +19,9 @@ def decoded_body(body: bytes, content_type: str, schema: NetworkSchema) -> Decod
     Raises:
         InvalidInput: If it cannot be read at all.
     """
-    if content_type not in _KINDS:
+    if content_type not in CONTENT_TYPES:
         raise InvalidInput("content_type", f"{content_type!r} is not read here")
-    return decode_batch(body, _KINDS[content_type], schema)
+    return decode_batch(body, CONTENT_TYPES[content_type], schema)
 
 
 def rebuilt_jobs(

@@ -24,6 +24,8 @@ SHOWN_MAX: Final = 10
 SOME_REJECTED: Final = 1
 INTERRUPTED: Final = 130
 _BATCH_MAX: Final = 100_000
+_PREPARE_BYTES: Final = 32 << 20
+"""Sources above this size are worth the second that the compiled kernels take to load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,17 +182,18 @@ def submit(
     options = _Options(**values)
     sizes = [source_size(path) for path in files]
     size = None if None in sizes else sum(one for one in sizes if one is not None)
+    _prepare(sizes)
     tally, started = _Tally(), time.monotonic()
     stopped = False
     with (
-        _opened(options, files) as submission,
+        _opened(options, files) as (submission, schema),
         _rejections(rejected_file) as write,
         JobsDisplay("submit", size, quiet=as_json) as display,
         _ended_by_signals(),
     ):
         before = dict(zip(map(str, files), _running(sizes), strict=True))
         try:
-            for done in submission.run(_batches(files, options)):
+            for done in submission.run(_batches(files, options, schema)):
                 tally.add(done)
                 write(done.source, done.rejected)
                 display.show(tally.records, before[done.source] + done.position)
@@ -223,15 +226,38 @@ def _running(sizes: Sequence[int | None]) -> list[int]:
     return sums
 
 
-def _batches(files: Sequence[Path], options: _Options) -> Iterator[Any]:
+def _batches(files: Sequence[Path], options: _Options, schema: Any) -> Iterator[Any]:
     from meridian.node.measure.client import ARROW
+    from meridian.node.measure.sent_records import as_arrow
     from meridian.node.record_files import read_batches
 
     for path in files:
         for batch in read_batches(path, options.batch):
-            if options.as_form == "ndjson" and batch.content_type == ARROW:
+            columns = batch.content_type == ARROW
+            if options.as_form == "ndjson" and columns:
                 raise InvalidInput("--as", f"{path} holds columns: they travel as arrow")
-            yield batch
+            if options.as_form != "arrow" or columns:
+                yield batch
+                continue
+            if schema is None:
+                raise InvalidInput("--as", "arrow needs the network's schema: give --data-dir")
+            yield as_arrow(batch, schema)
+
+
+def _prepare(sizes: Sequence[int | None]) -> None:
+    """Load the compiled kernels beside the work, where there is enough of it."""
+    import threading
+
+    from meridian.measure import record
+    from meridian.primitives import hashing
+
+    if any(size is None or size > _PREPARE_BYTES for size in sizes):
+
+        def load() -> None:
+            hashing.prepare()
+            record.prepare()
+
+        threading.Thread(target=load, name="prepare", daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -273,7 +299,7 @@ def _opened(options: _Options, files: Sequence[Path]) -> Iterator[Any]:
                 calendar=network.calendar,
             )
         if options.node_id is not None or options.key_file is not None:
-            signer = _signer(options, network, asking)
+            signer = _signer(options, network)
         elif not token:
             raise InvalidInput("--token-file", "a token is needed, or --node and --key")
     with contextlib.closing(ReceiptStore(options.receipts)) as store:
@@ -285,7 +311,7 @@ def _opened(options: _Options, files: Sequence[Path]) -> Iterator[Any]:
             compress=options.compress,
         )
         with contextlib.closing(submission):
-            yield submission
+            yield submission, rules.schema
 
 
 def _token(path: Path | None) -> str:
@@ -297,8 +323,8 @@ def _token(path: Path | None) -> str:
     return text
 
 
-def _signer(options: _Options, network: Any, client: Any) -> Any:
-    """Return who signs batches as a node, by the service's clock: one that replays files has a time of its own."""
+def _signer(options: _Options, network: Any) -> Any:
+    """Return who signs batches as a node."""
     from meridian.node.encrypted_key import open_key
     from meridian.node.measure.client import NodeSigner
 
@@ -306,13 +332,11 @@ def _signer(options: _Options, network: Any, client: Any) -> Any:
         raise InvalidInput("--node", "goes together with --key, and without --token-file")
     if network is None:
         raise InvalidInput("--data-dir", "is needed to sign: a signature names network and chain")
-    clock_us = int(client.epochs()["clock_us"])
     return NodeSigner(
         network=network.network_id,
         node_id=options.node_id,
         domain=network.domain(network.contracts.commitments),
         key=open_key(options.key_file, lambda: read_passphrase(options.passphrase_file)),
-        clock_ahead_us=clock_us - time.time_ns() // 1000,
     )
 
 

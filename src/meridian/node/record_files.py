@@ -7,7 +7,7 @@ within `ARRAY_BYTES_MAX`, and Parquet by row group.
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from meridian.errors import InvalidInput, NotFound, StorageFailure
+from meridian.measure.explain import Rejection
 from meridian.node.measure.client import ARROW, JSON, NDJSON
 
 BODY_BYTES_MAX: Final = 48 << 20
@@ -40,6 +41,10 @@ class RecordBatch:
     body: bytes
     position: int
     """How much of the source was read, in the units of `source_size`."""
+    lines: Sequence[int] | None = None
+    """Where each record of the body stands in the source, from 1; None: as the body says."""
+    refused: tuple[Rejection, ...] = ()
+    """Records that are refused already and are not in the body; `line` counts in the source."""
 
 
 def source_size(path: Path) -> int | None:

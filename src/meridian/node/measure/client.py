@@ -54,8 +54,6 @@ class NodeSigner:
     domain: Domain
     """That of the contract `Commitments`."""
     key: PrivateKey
-    clock_ahead_us: int = 0
-    """How far the service's clock is ahead of ours; the time of a signed batch is by the service's."""
 
     def headers(self, seed: bytes, body: bytes) -> dict[str, str]:
         """Return the headers that sign a batch sent now; `body` is as before compression."""
@@ -63,7 +61,7 @@ class NodeSigner:
             network=self.network,
             node_id=self.node_id,
             batch=batch_name(seed, body),
-            sent_at_us=time.time_ns() // 1000 + self.clock_ahead_us,
+            sent_at_us=time.time_ns() // 1000,
             domain=self.domain,
             key=self.key,
         )

@@ -123,6 +123,8 @@ class Submission:
     # -- one batch (any thread of the pool) -------------------------------------------------------
 
     def _one(self, batch: RecordBatch, *, again: bool) -> Submitted:
+        if batch.lines is not None and not batch.lines:  # nothing is left to be sent
+            return Submitted(batch.source, batch.first, batch.position, 0, 0, batch.refused, False)
         seed = self._store.seed_of(batch.body)
         kept = self._store.batch(batch_name(seed, batch.body))
         if kept is None or kept.receipt is None:  # without a receipt it may fare better now
@@ -130,12 +132,8 @@ class Submission:
             resumed = False
         else:
             resumed = not again
-        lines = batch.content_type == NDJSON
-        rejected = tuple(
-            _placed(one, batch.first, lines=lines)
-            for one in kept.rejected
-            if one.reason != "duplicate"
-        )
+        refused = [_placed(one, batch) for one in kept.rejected if one.reason != "duplicate"]
+        rejected = tuple(sorted((*batch.refused, *refused), key=lambda one: one.line or 0))
         accepted, duplicates = kept.accepted, kept.duplicates
         if again:  # the same records stood earlier in the sources
             accepted, duplicates = 0, duplicates + accepted
@@ -191,7 +189,9 @@ class Submission:
         return replace(kept, first_epoch=first), Form.PROMISED, promised
 
 
-def _placed(one: Rejection, first: int, *, lines: bool) -> Rejection:
+def _placed(one: Rejection, batch: RecordBatch) -> Rejection:
     """Return a rejection that counts in the source instead of in the batch."""
-    line = first - 1 + one.line if lines and one.line is not None else first + one.index
-    return one.at_line(line)
+    if batch.lines is not None:
+        return one.at_line(batch.lines[one.index])
+    lines = batch.content_type == NDJSON and one.line is not None
+    return one.at_line(batch.first + ((one.line or 1) - 1 if lines else one.index))

@@ -1,11 +1,9 @@
 """After the commitment: honest aggregators are found honest, liars are found, and their own words convict them."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,6 @@ from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch, Receipt, SignedReceipt
 from meridian.measure.record import decode_ndjson
 from meridian.measure.row import job_keys, job_rows, private_commitments
-from meridian.node.chain.rpc import RpcError
 from meridian.node.chain_view import EpochCommitments
 from meridian.node.measure.client import NDJSON
 from meridian.node.measure.sent_records import rebuilt_jobs
@@ -198,44 +195,6 @@ def test_batches_that_were_kept_without_a_schema_are_completed_then(sender: Send
     assert sender.store.drop_jobs(1) == 0, "its deadline is not before"
     assert sender.store.drop_jobs(2) == 1
     assert (sender.store.kept_bytes(), sender.store.jobs(batch.number)) == (0, None)
-
-
-@pytest.fixture
-def endpoint(world: WatchWorld) -> Iterator[str]:
-    """The village's chain behind a port, for commands."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            many = body if isinstance(body, list) else [body]
-            data = json.dumps([self.answer(one) for one in many]).encode()
-            data = data if isinstance(body, list) else data[1:-1]
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        @staticmethod
-        def answer(one: dict[str, Any]) -> dict[str, Any]:
-            try:
-                return {"id": one["id"], "result": world.chain.call(one["method"], *one["params"])}
-            except RpcError as error:
-                words = {"code": error.code, "message": error.message, "data": error.data}
-                return {"id": one["id"], "error": words}
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    replace(world.network, rpc_url=url, measure_url=url).save(world.data)
-    yield url
-    server.shutdown()
-    server.server_close()
 
 
 def run(*words: object) -> Result:

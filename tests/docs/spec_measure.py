@@ -9,8 +9,9 @@ from meridian.measure import epoch_log, record, signed_note, times
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import NodeRow
+from meridian.measure.packing import packed_fields
 from meridian.measure.receipt import RECEIPT, Batch, Receipt, SignedReceipt, batch_root_of
-from meridian.measure.row import JobRow, job_leaf, packed_fields, private_commitment, rebuild_rows
+from meridian.measure.row import JobRow, job_leaf, private_commitment, rebuild_rows
 from meridian.primitives import dagcbor, hashing, rfc6962
 from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
 from meridian.primitives.codec import Writer
@@ -103,7 +104,7 @@ def jobs() -> dict[str, Example]:
     data = rows[job_key("abcdef")]
     row = JobRow.decode(data)
     table = w.JOBS.slice([r.tobytes() for r in A_ROWS].index(data), 1)
-    packed = packed_fields(w.SCHEMA, table)[0].tobytes()
+    packed = packed_fields(w.SCHEMA, table.combine_chunks().to_batches()[0])[0].tobytes()
     salt = tagged(hashing.SALT, w.SEED, b"abcdef")
     commitment = private_commitment(w.SEED, "abcdef", packed)
     assert commitment == row.private == tagged(hashing.PRIVATE, salt, packed)

@@ -6,15 +6,14 @@ Law: the row is all that a tree knows of a job. The private commitment is ``SHA2
 binds *every* field of the record, the summed ones too (a null and a 0 are the same in a lane, not here), and the salt,
 ``SHA256(0x11 | batch seed | job id)``, hides them, so that one job can be opened without any other.
 
-Packed fields, in schema order, each of fixed width: one byte 1 (or 0 for null, and zeros follow), then an integer or
-decimal as two's complement i64, a boolean as one byte, a string as its length u16 and its bytes padded with zeros.
+How fields are packed: `packing`.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,9 @@ import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput
 from meridian.measure.columns import column_values, one_chunk
-from meridian.measure.schema import Field, FieldKind, NetworkSchema
-from meridian.measure.strings import byte_lengths, byte_matrix, byte_strings
+from meridian.measure.packing import pack_fields, put_big_endian
+from meridian.measure.schema import NetworkSchema
+from meridian.measure.strings import byte_strings, text_buffers
 from meridian.primitives.codec import Reader, Writer
 from meridian.primitives.hashing import (
     DIGEST_BYTES,
@@ -34,14 +34,13 @@ from meridian.primitives.hashing import (
     ByteMatrix,
     bulk,
     sha256_rows,
-    tag_rows,
     tagged,
 )
 from meridian.primitives.sumtree import NODE_BYTES, LaneKind, leaf_node
 
 ROW_BYTES: Final = 100
-SLICE_ROWS: Final = 65_536
-"""Rows packed at a time, so that wide strings cost a bounded amount of memory."""
+SLICE_ROWS: Final = 8_192
+"""Rows packed at a time, so that they are hashed while they stand in the cache."""
 
 _KEY: Final = slice(4, 36)
 _LANES: Final = slice(52, 68)
@@ -123,14 +122,50 @@ def row_keys(rows: ByteMatrix) -> ByteMatrix:
 
 def job_keys(job_ids: pa.ChunkedArray) -> ByteMatrix:
     """Return the keys of many job ids, shape (n, 32)."""
-    starts = range(0, len(job_ids), SLICE_ROWS) or (0,)
-    return np.concatenate(
-        [_hash_texts(repeat(b""), job_ids.slice(start, SLICE_ROWS)) for start in starts]
-    )
+    keys = np.empty((len(job_ids), DIGEST_BYTES), dtype=np.uint8)
+    start = 0
+    for chunk in job_ids.chunks:
+        _hash_texts(chunk, keys[start : start + len(chunk)])
+        start += len(chunk)
+    return keys
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSeeds:
+    """The seed of each job's batch."""
+
+    known: ByteMatrix
+    """The distinct seeds, shape (k, 32)."""
+    of: npt.NDArray[np.int32]
+    """Which of them is each job's."""
+
+    @classmethod
+    def one(cls, seed: bytes, count: int) -> "BatchSeeds":
+        """Return the seeds of jobs of one batch."""
+        return cls(_seed_rows([seed]), np.zeros(count, dtype=np.int32))
+
+    @classmethod
+    def each(cls, seeds: Sequence[bytes]) -> "BatchSeeds":
+        """Return the seeds of a few jobs, listed."""
+        places = {seed: at for at, seed in enumerate(dict.fromkeys(seeds))}
+        of = np.fromiter((places[seed] for seed in seeds), dtype=np.int32, count=len(seeds))
+        return cls(_seed_rows(list(places)), of)
+
+    @classmethod
+    def column(cls, values: pa.ChunkedArray) -> "BatchSeeds":
+        """Return the seeds of a column ``batch_seed``, plain or as a dictionary."""
+        encoded = one_chunk(values)
+        if not isinstance(encoded, pa.DictionaryArray):
+            encoded = pc.dictionary_encode(encoded)
+        return cls(_seed_rows(encoded.dictionary.to_pylist()), np.asarray(encoded.indices))
+
+
+def _seed_rows(seeds: Sequence[bytes]) -> ByteMatrix:
+    return np.frombuffer(b"".join(seeds), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def private_commitments(
-    schema: NetworkSchema, table: pa.Table, seeds: Sequence[bytes]
+    schema: NetworkSchema, table: pa.Table, seeds: BatchSeeds | Sequence[bytes]
 ) -> ByteMatrix:
     """Return the private commitment of each job, shape (n, 32).
 
@@ -139,18 +174,30 @@ def private_commitments(
         table: Has ``job_id`` and the schema's fields as columns.
         seeds: The batch seed of each job.
     """
-    assert len(seeds) == table.num_rows, "one seed for each job"
-    if not len(seeds):
-        return np.zeros((0, DIGEST_BYTES), dtype=np.uint8)
-    tag = bytes((SALT,))
-    prefixes = {seed: tag + seed for seed in set(seeds)}
-    parts = []
-    for start in range(0, table.num_rows, SLICE_ROWS):
-        part = table.slice(start, SLICE_ROWS)
-        before = [prefixes[seed] for seed in seeds[start : start + SLICE_ROWS]]
-        salts = _hash_texts(before, part.column("job_id"))
-        parts.append(sha256_rows(tag_rows(PRIVATE, salts, packed_fields(schema, part))))
-    return np.concatenate(parts)
+    if not isinstance(seeds, BatchSeeds):
+        seeds = BatchSeeds.each(seeds)
+    assert len(seeds.of) == table.num_rows, "one seed for each job"
+    private = np.empty((table.num_rows, DIGEST_BYTES), dtype=np.uint8)
+    room = np.empty(
+        (min(SLICE_ROWS, table.num_rows), DIGEST_BYTES + schema.packed_bytes), dtype=np.uint8
+    )
+    start = 0
+    for part in _batches(table.select(["job_id", *(item.name for item in schema.fields)])):
+        end = start + part.num_rows
+        salted = room[: part.num_rows]
+        _hash_texts(part.column("job_id"), salted, SALT, seeds.known, seeds.of[start:end])
+        pack_fields(schema, part, salted[:, DIGEST_BYTES:])
+        sha256_rows(salted, PRIVATE, private[start:end])
+        start = end
+    return private
+
+
+def _batches(table: pa.Table) -> list[pa.RecordBatch]:
+    """Return a table in slices of at most `SLICE_ROWS`, and not in more than are needed."""
+    if max(column.num_chunks for column in table.columns) > 1 + table.num_rows // SLICE_ROWS:
+        table = table.combine_chunks()
+    found: list[pa.RecordBatch] = table.to_batches(max_chunksize=SLICE_ROWS)
+    return found
 
 
 def private_commitment(seed: bytes, job_id: str, packed: bytes) -> bytes:
@@ -158,54 +205,40 @@ def private_commitment(seed: bytes, job_id: str, packed: bytes) -> bytes:
     return tagged(PRIVATE, tagged(SALT, seed, job_id.encode()), packed)
 
 
-def _hash_texts(prefixes: Iterable[bytes], texts: pa.ChunkedArray) -> ByteMatrix:
-    """Return SHA-256 of each prefix and text, shape (n, 32)."""
-    digest = hashlib.sha256
-    encoded = [text for chunk in texts.chunks for text in byte_strings(chunk)]
+def _hash_texts(
+    texts: pa.StringArray,
+    out: ByteMatrix,
+    tag: int | None = None,
+    seeds: ByteMatrix | None = None,
+    seed_of: npt.NDArray[np.int32] | None = None,
+) -> None:
+    """Write SHA-256 of each text, behind its tag and seed, to the first 32 bytes of the rows of `out`."""
+    if seeds is None or seed_of is None:
+        seeds, seed_of = _seed_rows([]), np.zeros(0, dtype=np.int32)
+    kernels = bulk(len(texts))
+    if kernels is not None and kernels.texts(
+        *text_buffers(texts), out, tag=tag, seeds=seeds, seed_of=seed_of
+    ):
+        return
+    digest, head = hashlib.sha256, b"" if tag is None else bytes((tag,))
+    prefixes: Iterable[bytes] = repeat(head)
+    if len(seed_of):
+        heads = [head + seed.tobytes() for seed in seeds]
+        prefixes = map(heads.__getitem__, seed_of.tolist())
     joined = b"".join(
         [
             digest(prefix + text).digest()
-            for prefix, text in zip(prefixes, encoded, strict=False)  # prefixes may be endless
+            for prefix, text in zip(prefixes, byte_strings(texts), strict=False)  # may be endless
         ]
     )
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-
-
-def packed_fields(schema: NetworkSchema, table: pa.Table) -> ByteMatrix:
-    """Return the packed fields of each job, shape (n, `schema.packed_bytes`)."""
-    packed = np.zeros((table.num_rows, schema.packed_bytes), dtype=np.uint8)
-    at = 0
-    for item in schema.fields:
-        _pack(packed[:, at : at + item.packed_bytes], one_chunk(table.column(item.name)), item)
-        at += item.packed_bytes
-    return packed
-
-
-def _pack(out: ByteMatrix, values: pa.Array, item: Field) -> None:
-    """Write one field's fixed width for every row."""
-    present: npt.NDArray[np.bool_] = np.asarray(pc.is_valid(values).to_numpy(zero_copy_only=False))
-    out[:, 0] = present
-    if item.kind is FieldKind.STRING:
-        lengths = byte_lengths(values)
-        out[:, 1] = lengths >> 8
-        out[:, 2] = lengths & 0xFF
-        out[:, 3:] = byte_matrix(values, item.max_bytes)
-    elif item.kind is FieldKind.BOOLEAN:
-        out[:, 1] = np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False))
-    else:
-        out[:, 1:] = _big_endian(_numbers(values), ">i8")
-    if not present.all():
-        out[~present, 1:] = 0
+    out[:, :DIGEST_BYTES] = np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _numbers(values: pa.Array) -> npt.NDArray[np.int64]:
-    filled: npt.NDArray[np.int64] = np.asarray(pc.fill_null(values, 0))
+    filled: npt.NDArray[np.int64] = np.asarray(
+        pc.fill_null(values, 0) if values.null_count else values
+    )
     return filled
-
-
-def _big_endian(values: npt.NDArray[Any], kind: str) -> ByteMatrix:
-    width = np.dtype(kind).itemsize
-    return np.ascontiguousarray(values.astype(kind)).view(np.uint8).reshape(len(values), width)
 
 
 def job_rows(
@@ -219,16 +252,18 @@ def job_rows(
         keys: The job keys.
         private: The private commitments.
     """
-    rows = np.zeros((table.num_rows, ROW_BYTES), dtype=np.uint8)
+    rows = np.empty((table.num_rows, ROW_BYTES), dtype=np.uint8)
     rows[:, 0:2] = np.frombuffer(schema.id.to_bytes(2, "big"), dtype=np.uint8)
-    rows[:, 2:4] = _big_endian(column_values(table, "flags"), ">u2")
+    flags = column_values(table, "flags")
+    rows[:, 2], rows[:, 3] = flags >> 8, flags & 0xFF
     rows[:, _KEY] = keys
-    rows[:, 36:44] = _big_endian(column_values(table, "started_us"), ">u8")
-    rows[:, 44:52] = _big_endian(column_values(table, "ended_us"), ">u8")
+    put_big_endian(column_values(table, "started_us"), rows[:, 36:44])
+    put_big_endian(column_values(table, "ended_us"), rows[:, 44:52])
     lanes = schema.lanes
+    rows[:, _LANES] = 0
     for at, name in enumerate(lanes.fields):
         start = _LANES.start + (8 if lanes.kind is LaneKind.U128 else 8 * at)
-        rows[:, start : start + 8] = _big_endian(_numbers(one_chunk(table.column(name))), ">u8")
+        put_big_endian(_numbers(one_chunk(table.column(name))), rows[:, start : start + 8])
     rows[:, _PRIVATE] = private
     return rows
 
@@ -237,8 +272,6 @@ def rebuild_rows(schema: NetworkSchema, table: pa.Table) -> ByteMatrix:
     """Return the rows of a segment's jobs from its columns alone, as an outsider does."""
     if table.num_rows == 0:
         return np.zeros((0, ROW_BYTES), dtype=np.uint8)
-    encoded = pc.dictionary_encode(one_chunk(table.column("batch_seed")))
-    known: list[bytes] = encoded.dictionary.to_pylist()  # few: each stands for a whole batch
-    seeds = [known[at] for at in encoded.indices.to_pylist()]
+    seeds = BatchSeeds.column(table.column("batch_seed"))
     private = private_commitments(schema, table, seeds)
     return job_rows(schema, table, job_keys(table.column("job_id")), private)

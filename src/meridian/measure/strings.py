@@ -6,32 +6,41 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from meridian.primitives.hashing import ByteMatrix
+from meridian.primitives.hashing import ByteMatrix, bulk
+
+
+def text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return the bytes under a column, and where in them each text starts and the last one ends; nothing is copied."""
+    assert texts.type == pa.string(), "wider offsets would be misread"
+    _, offset_buffer, data_buffer = texts.buffers()
+    if offset_buffer is None or len(texts) == 0:
+        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int32)
+    first = np.dtype(np.int32).itemsize * texts.offset
+    offsets = np.frombuffer(offset_buffer, dtype=np.int32, count=len(texts) + 1, offset=first)
+    if data_buffer is None:
+        return np.zeros(0, dtype=np.uint8), offsets
+    return np.frombuffer(data_buffer, dtype=np.uint8), offsets
 
 
 def _buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Return the bytes of a column (with its slice applied), and where in them each text starts and the last ends."""
-    _, offset_buffer, data_buffer = texts.buffers()
-    if offset_buffer is None or len(texts) == 0:
-        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8)
-    offsets = np.frombuffer(offset_buffer, dtype=np.int32, count=len(texts) + texts.offset + 1)
-    data = (
-        np.frombuffer(data_buffer, dtype=np.uint8)
-        if data_buffer is not None
-        else np.zeros(0, dtype=np.uint8)
-    )
-    offsets = offsets[texts.offset :].astype(np.int64)
-    return offsets - offsets[0], data[offsets[0] : offsets[-1]]
+    """Return the offsets from the first text's start on, and the bytes of these texts alone."""
+    data, offsets = text_buffers(texts)
+    return (offsets - offsets[0]).astype(np.int64), data[offsets[0] : offsets[-1]]
 
 
 def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int64]:
     """Return the UTF-8 length of each text; what a null holds has no meaning, usually 0."""
-    offsets, _ = _buffers(texts)
-    return np.diff(offsets)
+    _, offsets = text_buffers(texts)
+    return np.diff(offsets).astype(np.int64)
 
 
 def byte_matrix(texts: pa.StringArray, width: int) -> ByteMatrix:
     """Return the texts as rows of `width` bytes: cut where longer, padded with zeros where shorter."""
+    kernels = bulk(len(texts))
+    if kernels is not None and width >= 2:
+        rows = np.empty((len(texts), width), dtype=np.uint8)
+        kernels.put_texts(*text_buffers(texts), rows)
+        return rows
     offsets, data = _buffers(texts)
     out = np.zeros((len(texts), width), dtype=np.uint8)
     if len(data) == 0:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import binding
 
-from meridian.primitives.kernels import messages, vector
+from meridian.errors import InvalidInput
+from meridian.primitives.kernels import columns, messages, vector
 from meridian.primitives.kernels.jit import native
 
 ByteMatrix = npt.NDArray[np.uint8]
@@ -15,7 +16,10 @@ ByteMatrix = npt.NDArray[np.uint8]
 _LANES: Final = {"lanes-16": 16, "lanes-8": 8, "lanes-4": 4}
 _NO_ROWS: Final = np.zeros((0, 32), dtype=np.uint8)
 _NO_PLACES: Final = np.zeros(0, dtype=np.int32)
+_ALL: Final = np.zeros(0, dtype=np.bool_)
 _NO_TAG: Final = -1
+TEXT_MAX: Final = 1_024
+"""Longer texts are not hashed here."""
 
 
 def best_name() -> str:
@@ -92,28 +96,68 @@ class Bulk:
         tag: int | None = None,
         seeds: ByteMatrix = _NO_ROWS,
         seed_of: npt.NDArray[np.int32] = _NO_PLACES,
-    ) -> None:
+    ) -> bool:
         """Write SHA-256(tag | seed | text) of each text.
 
         Args:
             data: The bytes that the offsets are about.
-            offsets: Where each text starts and the last one ends; ascending.
+            offsets: Where each text starts and the last one ends.
             out: Row i gets the digest of text i.
             tag: First byte of each message.
             seeds: Contiguous rows of 32 bytes.
             seed_of: Which of them stands before each text; empty for none.
+
+        Returns:
+            False, with nothing done, if a text is longer than `TEXT_MAX`.
+
+        Raises:
+            InvalidInput: If the offsets do not ascend inside the data.
         """
-        if len(offsets) < 2:
-            return
-        lengths = np.diff(offsets)
-        assert len(out) == len(lengths)
-        assert offsets[0] >= 0
-        assert offsets[-1] <= len(data)
-        assert len(seed_of) in (0, len(lengths))
-        assert not len(seed_of) or 0 <= seed_of.min() <= seed_of.max() < len(seeds)
-        assert lengths.min() >= 0
+        assert len(out) == len(offsets) - 1
+        assert len(seed_of) in (0, len(out))
+        assert seeds.shape[1] == messages.DIGEST
+        assert seeds.flags.c_contiguous
         code = _NO_TAG if tag is None else tag
-        longest = int(lengths.max())
-        messages.hash_texts(
-            self.address, self.lanes, data, offsets, seeds, seed_of, code, longest, out
+        longest = messages.hash_texts(
+            self.address, self.lanes, data, offsets, seeds, seed_of, code, TEXT_MAX, out
         )
+        _check_offsets(is_good=longest >= 0)
+        return bool(longest <= TEXT_MAX)
+
+    @staticmethod
+    def put_numbers(values: npt.NDArray[np.int64], out: ByteMatrix) -> None:
+        """Write each number to the first 8 bytes of its row of `out`, big-endian."""
+        assert len(values) == len(out)
+        assert out.shape[1] >= 8
+        columns.put_numbers(out, values)
+
+    @staticmethod
+    def put_texts(
+        data: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int32],
+        out: ByteMatrix,
+        *,
+        present: npt.NDArray[np.bool_] = _ALL,
+        with_length: bool = False,
+    ) -> None:
+        """Write each text to its row of `out`: cut where it is longer, followed by zeros where it is shorter.
+
+        Args:
+            data: The bytes that the offsets are about.
+            offsets: Where each text starts and the last one ends.
+            out: One row for each text.
+            present: Which texts are not null; a null becomes zeros.
+            with_length: Put the length u16 before the text.
+
+        Raises:
+            InvalidInput: If the offsets do not ascend inside the data.
+        """
+        assert len(out) == len(offsets) - 1
+        assert len(present) in (0, len(out))
+        assert out.shape[1] >= 2
+        _check_offsets(is_good=columns.put_texts(out, data, offsets, present, with_length))
+
+
+def _check_offsets(*, is_good: bool) -> None:
+    if not is_good:
+        raise InvalidInput("texts", "a text begins or ends outside the column's bytes")

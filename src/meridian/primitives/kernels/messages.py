@@ -281,8 +281,23 @@ def _hash_waiting(function, lanes, rows, waiting, data, offsets, seeds, seed_of,
     )
 
 
-@njit(
-    types.void(
+@njit
+def _longest(data, offsets, seeds, seed_of):
+    """Return the length of the longest text, or -1 if an offset or a seed's place is outside."""
+    longest, end = np.int64(0), np.int64(data.shape[0])
+    for row in range(offsets.shape[0] - 1):
+        at, until = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        if at < 0 or until < at or until > end:
+            return -1
+        longest = max(longest, until - at)
+    for row in range(seed_of.shape[0]):
+        if seed_of[row] < 0 or seed_of[row] >= seeds.shape[0]:
+            return -1
+    return longest
+
+
+@compiled(
+    types.int64(
         types.uintp,
         types.int64,
         BYTES_IN,
@@ -294,7 +309,7 @@ def _hash_waiting(function, lanes, rows, waiting, data, offsets, seeds, seed_of,
         ROWS_OUT,
     )
 )
-def hash_texts(function, lanes, data, offsets, seeds, seed_of, tag, longest, out):
+def hash_texts(function, lanes, data, offsets, seeds, seed_of, tag, most, out):
     """Write SHA-256(tag | seed | text) of each text: those of one length wait for each other until the lanes are full.
 
     Args:
@@ -305,14 +320,20 @@ def hash_texts(function, lanes, data, offsets, seeds, seed_of, tag, longest, out
         seeds: 32 bytes each, contiguous.
         seed_of: Which of them stands before each text; empty for no seeds at all.
         tag: First byte of each message, or -1 for none.
-        longest: No text is longer.
+        most: Nothing is done if a text is longer: every length up to the longest has a queue.
         out: Row i gets the digest of text i.
+
+    Returns:
+        The length of the longest text, or -1 if an offset or a seed's place is outside: then nothing is done.
     """
     count = offsets.shape[0] - 1
-    most = 64 * (_blocks(1 + DIGEST + longest) + 1)  # one more: copies move whole blocks
+    longest = _longest(data, offsets, seeds, seed_of)
+    if longest < 0 or longest > most:
+        return longest
+    room_bytes = 64 * (_blocks(1 + DIGEST + longest) + 1)  # one more: copies move whole blocks
     room = (
-        np.empty((2, most // 4), np.uint32),
-        np.zeros((lanes, most), np.uint8),
+        np.empty((2, room_bytes // 4), np.uint32),
+        np.zeros((lanes, room_bytes), np.uint8),
         np.empty(DIGEST, np.uint8),
         np.empty(lanes, np.uintp),
         np.empty(lanes, np.uintp),
@@ -344,3 +365,4 @@ def hash_texts(function, lanes, data, offsets, seeds, seed_of, tag, longest, out
                 out,
                 room,
             )
+    return longest

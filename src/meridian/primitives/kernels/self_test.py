@@ -13,7 +13,7 @@ WIDTHS: Final = (0, 1, 54, 55, 56, 63, 64, 100, 112, 118, 119, 120, 287)
 
 def passes(bulk: Bulk) -> bool:
     """Tell whether a kernel agrees with hashlib on rows, tree nodes and texts."""
-    return _rows_agree(bulk) and _nodes_agree(bulk) and _texts_agree(bulk)
+    return _rows_agree(bulk) and _nodes_agree(bulk) and _texts_agree(bulk) and _columns_agree(bulk)
 
 
 def _bytes(count: int) -> np.ndarray:
@@ -79,3 +79,19 @@ def _texts_agree(bulk: Bulk) -> bool:
         if seeded[at].tobytes() != hashlib.sha256(salt).digest():
             return False
     return True
+
+
+def _columns_agree(bulk: Bulk) -> bool:
+    lengths = [0, 1, 31, 32, 33, 47, 48, 0, 48]
+    offsets = np.cumsum([0, *lengths]).astype(np.int32)
+    data = _bytes(int(offsets[-1]))
+    present = np.arange(len(lengths)) != 5
+    rows, numbers = np.empty((len(lengths), 50), dtype=np.uint8), np.empty((3, 9), dtype=np.uint8)
+    bulk.put_texts(data, offsets, rows, present=present, with_length=True)
+    bulk.put_numbers(np.array([0, -2, 1 << 40]), numbers)
+    for at, row in enumerate(rows):
+        text = data[offsets[at] : offsets[at + 1]].tobytes() if present[at] else b""
+        if row.tobytes() != len(text).to_bytes(2, "big") + text.ljust(48, b"\0"):
+            return False
+    found = [int.from_bytes(row[:8].tobytes(), "big", signed=True) for row in numbers]
+    return found == [0, -2, 1 << 40]

@@ -20,6 +20,11 @@ NAMES = (
     "replica",
     "broadcast",
     "block-replica",
+    "ndjson",
+    "json",
+    "arrow",
+    "parquet",
+    "compressed",
 )
 
 

@@ -36,20 +36,11 @@ from meridian.node.link_frames import (
 )
 from meridian.primitives.codec import Reader
 
-from . import corpus
+from . import body_targets, corpus
+from .promise import Broken, promise
 
 LINK_FRAME_BYTES_MAX: Final = 1 << 16
 STEPS_MAX: Final = 200
-
-
-class Broken(AssertionError):
-    """A promise was broken."""
-
-
-def promise(holds: bool, what: str) -> None:
-    """Raise `Broken` unless it holds."""
-    if not holds:
-        raise Broken(what)
 
 
 def fuzz_frame(data: bytes) -> None:
@@ -319,5 +310,12 @@ TARGETS: Final = {
     "evidence": Target(fuzz_evidence, _cached(corpus.proofs), 512),
     "replica": Target(fuzz_replica, _cached(corpus.scripts), 32_768),
     "block-replica": Target(fuzz_block_replica, _cached(corpus.broadcast_scripts), 32_768),
+    "ndjson": Target(body_targets.fuzz_ndjson, _cached(body_targets.ndjson_bodies), 8_192),
+    "json": Target(body_targets.fuzz_json, _cached(body_targets.json_bodies), 8_192),
+    "arrow": Target(body_targets.fuzz_arrow, _cached(body_targets.arrow_bodies), 8_192),
+    "parquet": Target(body_targets.fuzz_parquet, _cached(body_targets.parquet_bodies), 12_288),
+    "compressed": Target(
+        body_targets.fuzz_compressed, _cached(body_targets.compressed_bodies), 8_192
+    ),
     "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
 }

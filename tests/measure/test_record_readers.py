@@ -163,6 +163,24 @@ def test_mangled_records_get_the_same_verdicts() -> None:
     assert rejected > 200
 
 
+def test_a_time_with_one_wrong_character_is_read_alike() -> None:
+    """Every character at every place, in every form; fuzzing found a year of 20r7 that was taken for 3000."""
+    texts = [
+        text[:at] + mark + text[at + 1 :]
+        for text in (
+            "2023-05-01 00:52:57.62+00",
+            "2024-02-29T23:59:59Z",
+            "2023-12-31t23:59:59.123456-11:30",
+        )
+        for at in range(len(text) + 1)
+        for mark in "0139r:-+./ Zé"
+    ]
+    fast, slow = both(lines(*(saturn_record(1, ended_at=text) for text in texts)), SATURN)
+    assert fast == slow
+    assert 100 < fast[1].num_rows < 900
+    assert len(texts) == fast[0] > 1_000
+
+
 def test_the_compiled_reader_takes_the_usual_forms_itself() -> None:
     """Otherwise it would be right, and of no use."""
     compact = json.dumps(saturn_record(1), separators=(",", ":"))

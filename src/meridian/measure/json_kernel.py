@@ -3,11 +3,10 @@
 Every function is given where it begins and where the text ends, reads nothing beyond, and returns where it ended, or -1:
 not what it reads. Given -1, it returns -1. The compiled code works on pointers, because arrays as arguments would be
 counted up and down at every call.
-
-What is compiled is cached by the file that `record_kernel.scan` stands in: who changes this one touches that one too.
 """
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numba
 from numba import types
@@ -17,7 +16,22 @@ _DIGITS_MAX: Final = 18
 """So many digits always fit an int64."""
 _DAY_US: Final = 86_400_000_000
 
-compiled = numba.njit(nogil=True, cache=True)
+_njit: Any = numba.njit
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a function that only compiled code calls: it has no entry from Python, and is cached within those that do."""
+    inner = _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return cast("_Function", inner)
+
+
+def entered(function: Callable[..., Any]) -> Any:
+    """Compile a function that is called from Python, and keep it on disk where there is a place for it."""
+    try:
+        return _njit(nogil=True, cache=True)(function)
+    except (RuntimeError, OSError):
+        return _njit(nogil=True)(function)
 
 
 class Context(NamedTuple):
@@ -162,10 +176,10 @@ def read_text(c: Context, p: int, end: int) -> int:
 
 @compiled
 def _two(c: Context, p: int) -> int:
-    """Return the number of two digits, or something above 99."""
+    """Return the number of two digits, or a million: more than any part of a time, a year among them."""
     tens, ones = c.body[p] - 48, c.body[p + 1] - 48
     if tens < 0 or tens > 9 or ones < 0 or ones > 9:
-        return 1000
+        return 1_000_000
     value: int = tens * 10 + ones
     return value
 

@@ -8,16 +8,20 @@ of at most 18 digits without an exponent. Whatever a record's bytes are, nothing
 This module imports numba, which costs half a second and 100 MB, so only `record.prepare` imports it.
 """
 
+import inspect
+import zlib
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from meridian.measure import json_kernel
 from meridian.measure.columns import ID_BYTES_MAX
 from meridian.measure.explain import RECORD_BYTES_MAX
 from meridian.measure.json_kernel import (
     Context,
     compiled,
+    entered,
     key,
     literal,
     mark,
@@ -70,7 +74,7 @@ Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
 
-@compiled
+@entered
 def gather(body: Bytes, at: Integers, lengths: Integers) -> tuple[Any, Any]:
     """Return pieces of the body one behind the other, and their offsets."""
     offsets = np.empty(len(at) + 1, dtype=np.int32)
@@ -261,7 +265,7 @@ def _line(c: Context, start: int, size: int, row: int) -> tuple[int, int]:
 
 
 @compiled
-def scan(
+def _scan(
     body: Bytes,
     mode: int,
     evaluation: int,
@@ -308,12 +312,15 @@ def scan(
     if mode == ARRAY:
         return _array(c, size, pointer(usual))
     if mode == RANGES:
-        for row in range(capacity):
-            start, end = starts[row], ends[row]
-            p = _record(c, skip(c, start, end), end, row)
-            usual[row] = p == end and end - start <= RECORD_BYTES_MAX
+        for at in range(capacity):
+            start, end = starts[at], ends[at]
+            q = _record(c, skip(c, start, end), end, at)
+            usual[at] = q == end and end - start <= RECORD_BYTES_MAX
         return capacity
-    row, p, line = 0, 0, 0
+    # A plain zero would be a type of its own, and all would be compiled once more for it.
+    row: Any = np.int64(0)
+    p: Any = np.int64(0)
+    line = 0
     while row < capacity and p < size:
         line += 1
         starts[row], lines[row] = p, line
@@ -321,4 +328,23 @@ def scan(
         ends[row], usual[row] = p, verdict > 0
         row += verdict != 0
         p += 1
-    return row
+    return int(row)
+
+
+def _cached(made_of: int) -> Any:
+    """Return `_scan` with an entry from Python, cached on disk.
+
+    Numba takes what it cached for fresh as long as the file of the entry is the same, whatever it calls elsewhere. A
+    variable of the enclosing function is part of its key, so `made_of` names all that the code is made of.
+    """
+
+    def scan(*arguments: Any) -> Any:
+        return _scan(*arguments) if made_of >= 0 else BROKEN
+
+    return entered(scan)
+
+
+_SOURCE: Final = f"{inspect.getsource(json_kernel)}{ID_BYTES_MAX},{RECORD_BYTES_MAX},{TEXTS}"
+
+scan: Final = _cached(zlib.crc32(_SOURCE.encode()))
+"""`_scan`, to be called."""

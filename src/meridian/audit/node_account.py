@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from meridian.audit.case import Case
+from meridian.audit.counted import second_step
 from meridian.audit.epoch import audit_epoch
 from meridian.audit.evidence import Link, State
 from meridian.audit.measured import commitment_of
@@ -32,6 +33,8 @@ from meridian.evaluate.own_functions import RunPython
 from meridian.evaluate.verdicts import verdicts_by_node
 from meridian.measure.columns import column_values
 from meridian.measure.epoch import LATE_FLAG
+from meridian.measure.second_step import SumDifference, sum_names
+from meridian.measure.union_epoch import FromNode
 from meridian.primitives.amounts import proportions
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import NodeKey
@@ -137,6 +140,10 @@ class NodeAccount:
     """``not reported``, ``nothing to claim``, ``window open``, ``claimable`` or ``claimed``."""
     notes: tuple[str, ...]
     """Links of the evidence that do not hold."""
+    sums: tuple[str, ...] = ()
+    """What the numbers of `second_step` are called."""
+    second_step: tuple[SumDifference, ...] = ()
+    """Where the node committed itself: its own summary minus what each aggregator committed about it."""
 
 
 def account_of(source: EvidenceSource, epoch: int, node_id: str) -> NodeAccount:
@@ -228,7 +235,14 @@ def _account(
             chain, case.epoch, cumulative, claimed, reported=report is not None
         ),
         notes=notes,
+        sums=sum_names(case.schema.lanes.fields, case.schema.lanes.kind),
+        second_step=_second_step(case, key),
     )
+
+
+def _second_step(case: Case, key: NodeKey) -> tuple[SumDifference, ...]:
+    own = [one for one in case.sources if isinstance(one, FromNode) and one.node_key == key]
+    return second_step(case, key, own[-1].job_root) if own else ()
 
 
 def _judged(case: Case, place: int) -> tuple[int | None, dict[str, int] | None]:

@@ -19,6 +19,7 @@ from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State, first_broken
 from meridian.audit.node_account import NodeAccount, account_of
 from meridian.audit.source import EvidenceSource
+from meridian.cli.memory_size import MEMORY
 from meridian.cli.node_commands import compare, summary
 from meridian.errors import InvalidInput
 from meridian.node.audit_sources import open_source
@@ -85,6 +86,15 @@ def _console() -> Console:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Directory with private bundles of sealed fraud layers: their weights are recomputed too.",
 )
+@click.option(
+    "--memory",
+    "memory_mib",
+    type=MEMORY,
+    default="2GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="How much memory the audit may need, as 512MiB or 4GiB; jobs beyond it lie in temporary files meanwhile.",
+)
 @epoch_option
 @json_option
 @click.option("--items", is_flag=True, help="Also list what each link that holds is made of.")
@@ -94,6 +104,7 @@ def verify(
     rpc_url: str | None,
     evaluations: str | None,
     private_layers: Path | None,
+    memory_mib: int,
     epoch: int,
     *,
     as_json: bool,
@@ -105,7 +116,11 @@ def verify(
     """
     if (data_dir is None) == (url is None):
         raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
-    opened = open_source(data_dir) if data_dir is not None else open_published(url or "", rpc_url)
+    opened = (
+        open_source(data_dir, memory_mib)
+        if data_dir is not None
+        else open_published(url or "", rpc_url, memory_mib)
+    )
     with opened as source:
         anchor = _anchor(source, evaluations)
         links = verify_epoch_evidence(source, epoch, load_private_layers(private_layers))
@@ -222,7 +237,15 @@ def account_object(account: NodeAccount) -> dict[str, Any]:
     value["payee"] = "0x" + account.payee.hex()
     for name in ("weight", "reward_atto", "cumulative_atto", "claimed_atto"):
         value[name] = None if value[name] is None else str(value[name])
-    value["notes"] = list(account.notes)
+    value["notes"], value["sums"] = list(account.notes), list(account.sums)
+    value["second_step"] = [
+        {
+            "aggregator": address_text(row.aggregator),
+            "committed": [str(number) for number in row.committed],
+            "own_minus_committed": [str(number) for number in row.difference],
+        }
+        for row in account.second_step
+    ]
     return value
 
 
@@ -254,6 +277,16 @@ def _account_rows(account: NodeAccount) -> list[tuple[str, str]]:
         ("claim", _claim_text(account)),
         ("payee", "0x" + account.payee.hex()),
         ("node key", account.node_key.hex()),
+    ]
+    rows += [
+        (
+            "own - committed",
+            ", ".join(
+                f"{name} {gap:+}" for name, gap in zip(account.sums, row.difference, strict=True)
+            )
+            + f" (aggregator {address_text(row.aggregator)})",
+        )
+        for row in account.second_step
     ]
     return rows + [("evidence", note) for note in account.notes]
 

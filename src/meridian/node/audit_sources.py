@@ -188,7 +188,7 @@ def network_values(network: NetworkFile) -> plain.Network:
 
 
 @contextlib.contextmanager
-def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
+def open_source(data_dir: Path, memory_mib: int = MEMORY_MIB) -> Iterator[plain.EvidenceSource]:
     """Open the evidence of a data directory for as long as the context lasts.
 
     Raises:
@@ -198,13 +198,16 @@ def open_source(data_dir: Path) -> Iterator[plain.EvidenceSource]:
     network = NetworkFile.load(data_dir)
     with contextlib.ExitStack() as stack:
         rpc = stack.enter_context(reachable_chain(data_dir, network.rpc_url, network.chain_id))
-        yield source_on(data_dir, network, rpc)
+        yield source_on(data_dir, network, rpc, memory_mib)
 
 
-def source_on(data_dir: Path, network: NetworkFile, rpc: Rpc) -> plain.EvidenceSource:
+def source_on(
+    data_dir: Path, network: NetworkFile, rpc: Rpc, memory_mib: int = MEMORY_MIB
+) -> plain.EvidenceSource:
     """Return the evidence of a data directory, with its chain at an endpoint that is open already."""
     chain = ContractChain(rpc, network)
-    return PublishedSource(data_dir, network.publications, network_values(network), chain)
+    values = network_values(network)
+    return PublishedSource(data_dir, network.publications, values, chain, memory_mib)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from meridian.node.audit_sources import (
 )
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.node.durable_file import read_whole
+from meridian.node.job_store import MEMORY_MIB
 from meridian.node.measure.published_log import entries_from
 from meridian.node.network_file import FILE_NAME, NetworkFile
 from meridian.primitives.cid import cid_text
@@ -102,6 +103,7 @@ class RemoteSource(PublishedSource):
         publications: The publication directories, relative to the URL.
         network: What the network file says.
         chain: The chain.
+        memory_mib: As a `PublishedSource`.
     """
 
     def __init__(
@@ -110,8 +112,9 @@ class RemoteSource(PublishedSource):
         publications: Sequence[str],
         network: plain.Network,
         chain: plain.ChainView,
+        memory_mib: int = MEMORY_MIB,
     ) -> None:
-        super().__init__(files.root, publications, network, chain)
+        super().__init__(files.root, publications, network, chain, memory_mib)
         self._files = files
         self._names = publications
 
@@ -157,12 +160,15 @@ class RemoteSource(PublishedSource):
 
 
 @contextlib.contextmanager
-def open_published(url: str, rpc_url: str | None) -> Iterator[plain.EvidenceSource]:
+def open_published(
+    url: str, rpc_url: str | None, memory_mib: int = MEMORY_MIB
+) -> Iterator[plain.EvidenceSource]:
     """Open the evidence below a URL for as long as the context lasts.
 
     Args:
         url: Of the data directory: ``network.json`` lies there, and the publications that it names.
         rpc_url: The chain's endpoint that is believed; by default the one that the network file names.
+        memory_mib: How much memory an audit may need.
 
     Raises:
         NotFound: If there is no network file.
@@ -179,7 +185,8 @@ def open_published(url: str, rpc_url: str | None) -> Iterator[plain.EvidenceSour
         try:
             rpc.call("eth_chainId")
             chain = ContractChain(rpc, network)
-            yield RemoteSource(files, network.publications, network_values(network), chain)
+            values = network_values(network)
+            yield RemoteSource(files, network.publications, values, chain, memory_mib)
         except RpcUnavailable as error:
             raise RemoteFault(
                 f"the chain at {rpc_url or network.rpc_url} does not answer; --rpc-url names another endpoint"

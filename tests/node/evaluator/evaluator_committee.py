@@ -46,10 +46,11 @@ class Committee:
     def of(cls, net: Net) -> "Committee":
         return cls(net, Settlement(net.network.domain(net.network.contracts.evaluations)))
 
-    def decide(self, number: int) -> Epoch:
-        """Publish, commit, evaluate and decide an epoch."""
+    def decide(self, number: int, work: EpochWork | None = None) -> Epoch:
+        """Publish, commit, evaluate and decide an epoch; with `work`, only decide."""
         net = self.net
-        work = net.prepare(net.commit(net.publish(number)))
+        if work is None:
+            work = net.prepare(net.commit(net.publish(number)))
         keys = sorted(net.accounts.evaluators, key=lambda key: key.address)
         domain = net.network.domain(net.network.contracts.evaluations)
         context = Context(domain, net.network.network_id, number, work.terms.members)

@@ -4,7 +4,7 @@ Jobs are committed as the measure service does it; what the chain and the public
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -209,9 +209,12 @@ class Net:
         contributions: Sequence[Commitment | OwnCommitment] = (),
         **other: Any,
     ) -> EpochWork:
+        return prepare(commitment, self.access(self.fetch, **other), contributions)
+
+    def access(self, fetch: Callable[[bytes], bytes], **other: Any) -> Access:
+        """What an epoch is worked from."""
         network = self.network
-        access = Access(self.view, network.network_id, network.calendar, self.fetch, **other)
-        return prepare(commitment, access, contributions)
+        return Access(self.view, network.network_id, network.calendar, fetch, **other)
 
     def copied_to(self, root: Path) -> "Net":
         """Return the same network with a chain and directories of its own."""

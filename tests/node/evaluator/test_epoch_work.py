@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,8 @@ from meridian.evaluate.row import Row
 from meridian.measure.columns import write_segment
 from meridian.measure.manifest import Manifest, Nodes, SegmentRef
 from meridian.measure.schema import Field, NetworkSchema
+from meridian.node import job_store
+from meridian.node.job_store import JobStore
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address, network_id, node_key
 from node.evaluator.evaluator_world import (
@@ -62,6 +65,35 @@ def test_the_terms_are_those_of_the_chain(world: Net) -> None:
 def test_two_evaluators_compute_the_same_bytes(world: Net) -> None:
     commitment = world.said_of(world.publish(EPOCH))
     assert world.prepare(commitment).observation.body == world.prepare(commitment).observation.body
+
+
+def test_a_row_is_the_same_where_the_jobs_lie_in_files(
+    world: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commitment = world.said_of(world.publish(EPOCH))
+    in_memory = world.prepare(commitment).observation
+    monkeypatch.setattr(job_store, "MIB", 0)
+    monkeypatch.setattr(job_store, "FILE_ROWS", 5)
+    in_files = world.prepare(commitment, keeper=lambda columns: JobStore(columns, 512, tmp_path))
+    assert in_files.observation == in_memory
+
+
+def test_a_wrong_commitment_beside_a_right_one_does_not_count_and_one_that_is_away_is_waited_for(
+    world: Net,
+) -> None:
+    right = world.said_of(world.publish(EPOCH))
+    alone = world.prepare(right)
+    wrong = replace(
+        world.said_of(world.publish(EPOCH, root=b"\x01" * 32)), aggregator=right.aggregator
+    )
+    work = world.prepare(right, [wrong, right])
+    assert work.observation.body == alone.observation.body
+    assert "does not count: root: root is not that of the nodes" in work.contributions[0]
+    assert work.terms.aggregators == {right.aggregator: jobs_of(EPOCH).num_rows}
+    assert work.union is not None
+    away = replace(wrong, manifest=b"\x02" * 32)
+    with pytest.raises(RemoteFault):
+        world.prepare(right, [away, right])
 
 
 def test_an_epoch_without_jobs_has_an_empty_row(world: Net) -> None:

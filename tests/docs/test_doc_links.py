@@ -86,7 +86,8 @@ def test_glossary_terms_are_sorted_and_explained_once():
 
 def test_decisions_are_numbered_and_have_their_parts():
     paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert [int(path.name[:4]) for path in paths] == list(range(1, len(paths) + 1))
+    numbers = [int(path.name[:4]) for path in paths]
+    assert numbers == sorted(set(numbers))  # a gap is somebody's who is still writing
     for number, path in enumerate(paths, 1):
         text = path.read_text()
         assert text.startswith(f"# {number}. ")

@@ -19,9 +19,10 @@ from benchmarks.evaluation import generate
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State
 from meridian.audit.measured import epoch_digest
-from meridian.audit.source import Committed, Network, NodeRegistered, Reported, Schedule
+from meridian.audit.source import Network, Schedule
 from meridian.committee.observation import Observation, observe
 from meridian.committee.settlement import EpochTerms, Settled, Settlement
+from meridian.contracts.events import Committed, NodeRegistered, Reported
 from meridian.ephemera.context import Context
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.inputs import inputs_root_of

@@ -88,7 +88,7 @@ def test_decisions_are_numbered_and_have_their_parts():
     paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [int(path.name[:4]) for path in paths]
     assert numbers == sorted(set(numbers))  # a gap is somebody's who is still writing
-    for number, path in enumerate(paths, 1):
+    for number, path in zip(numbers, paths, strict=True):
         text = path.read_text()
         assert text.startswith(f"# {number}. ")
         assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequences"))

@@ -3,6 +3,7 @@
 Both have a `sign`, which writes a file and needs no chain, and a `send` for whoever has gas (and the stake).
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def _own_jobs(
     from meridian.measure.schema import NetworkSchema
     from meridian.node.durable_file import read_whole
     from meridian.node.network_file import FILE_NAME, NetworkFile
-    from meridian.node.published_objects import read_published
+    from meridian.node.published_places import PublishedPlaces
 
     if (signing.data_dir / FILE_NAME).exists():
         network = NetworkFile.load(signing.data_dir)
@@ -287,7 +288,9 @@ def _own_jobs(
     if schema is not None:
         encoded = read_whole(schema)
     elif network is not None:
-        encoded = read_published(network.directories(signing.data_dir), network.schema_digest)
+        places = PublishedPlaces(network.places(signing.data_dir), network.measure_url)
+        with contextlib.closing(places) as source:
+            encoded = source.fetch(network.schema_digest)
     else:
         raise InvalidInput("--schema", "is needed: the data directory has no network.json")
     data = read_whole(segment, SEGMENT_BYTES_MAX)

@@ -1,7 +1,5 @@
 """Annotated trees and the plain tree of RFC 6962."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,40 +146,6 @@ def test_two_trees_of_equal_total_but_other_parts_have_other_roots():
     roots = [SumTree(m, JOB_NODE, LaneKind.U128).root for m in (first, second)]
     assert roots[0] != roots[1]
     assert roots[0][32:] == roots[1][32:]
-
-
-def decode(value):
-    import base64
-
-    return base64.b64decode(value) if value else b""
-
-
-def test_the_outside_cases_of_rfc_6962_are_all_answered_as_expected(shared_dir):
-    seen = 0
-    for path in sorted((shared_dir / "vectors/rfc6962/testdata/inclusion").rglob("*.json")):
-        case = json.loads(path.read_text())
-        good = rfc6962.verify_inclusion(
-            decode(case["leafHash"]),
-            case["leafIdx"],
-            case["treeSize"],
-            [decode(p) for p in case["proof"] or []],
-            decode(case["root"]),
-        )
-        well_formed = all(len(decode(p)) == 32 for p in case["proof"] or [])
-        assert (good and well_formed) == (not case["wantErr"]), path.name
-        seen += 1
-    for path in sorted((shared_dir / "vectors/rfc6962/testdata/consistency").rglob("*.json")):
-        case = json.loads(path.read_text())
-        good = rfc6962.verify_consistency(
-            case["size1"],
-            case["size2"],
-            [decode(p) for p in case["proof"] or []],
-            decode(case["root1"]),
-            decode(case["root2"]),
-        )
-        assert good == (not case["wantErr"]), path.name
-        seen += 1
-    assert seen >= 190
 
 
 @pytest.mark.parametrize("size", range(1, 20))

@@ -145,3 +145,71 @@ def verify_consistency(
             new = node_hash(new, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and old == old_head and new == new_head
+
+
+def is_subtree(start: int, end: int) -> bool:
+    """Tell whether leaves from `start` to before `end` form one subtree of every tree that has them.
+
+    The shape of draft-ietf-plants-merkle-tree-certs section 4.1: `start` is a multiple of the smallest power of two
+    that holds the leaves.
+    """
+    return 0 <= start < end and start % (1 << (end - start - 1).bit_length()) == 0
+
+
+def verify_subtree_inclusion(
+    leaf: bytes, index: int, start: int, end: int, path: Sequence[bytes], head: bytes
+) -> bool:
+    """Tell whether `leaf` stands at `index` of the log, in the subtree of the leaves from `start` to before `end`.
+
+    Args:
+        leaf: The leaf hash.
+        index: Its place in the whole log.
+        start: First leaf of the subtree.
+        end: The leaf behind its last one.
+        path: From the leaf to the subtree's head.
+        head: The subtree's head.
+    """
+    return is_subtree(start, end) and verify_inclusion(leaf, index - start, end - start, path, head)
+
+
+def verify_subtree_consistency(
+    start: int, end: int, size: int, path: Sequence[bytes], subtree_head: bytes, head: bytes
+) -> bool:
+    """Tell whether a tree contains a subtree (draft-ietf-plants-merkle-tree-certs section 4.4.3).
+
+    Args:
+        start: First leaf of the subtree.
+        end: The leaf behind its last one.
+        size: Leaves of the whole tree.
+        path: The proof.
+        subtree_head: The subtree's head.
+        head: The whole tree's head.
+    """
+    if 0 <= start == end <= size:  # the empty subtree stands in every tree
+        return not path and subtree_head == EMPTY_TREE
+    if start == 0 and end == size:
+        return not path and subtree_head == head
+    if not is_subtree(start, end) or end > size or not _well_formed(subtree_head, head, *path):
+        return False
+    first, last, top = start, end - 1, size - 1
+    while first != last and (last == top or last & 1):
+        first, last, top = first >> 1, last >> 1, top >> 1
+    proof = list(path)
+    if first == last:
+        proof.insert(0, subtree_head)
+    if not proof:
+        return False
+    part = whole = proof[0]
+    for sibling in proof[1:]:
+        if top == 0:
+            return False
+        if last & 1 or last == top:
+            if first < last:
+                part = node_hash(sibling, part)
+            whole = node_hash(sibling, whole)
+            while not last & 1 and last:
+                first, last, top = first >> 1, last >> 1, top >> 1
+        else:
+            whole = node_hash(whole, sibling)
+        first, last, top = first >> 1, last >> 1, top >> 1
+    return top == 0 and part == subtree_head and whole == head

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from meridian.errors import NotFound
 from meridian.node.durable_file import read_whole
-from meridian.node.measure.publication import OBJECT_BYTES_MAX
+from meridian.node.stores.store import OBJECT_BYTES_MAX
 from meridian.primitives.cid import cid_text, digest_of
 
 

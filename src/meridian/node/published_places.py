@@ -5,8 +5,8 @@ from typing import Final
 
 from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault
 from meridian.node.measure.client import MeasureClient
-from meridian.node.measure.publication import OBJECT_BYTES_MAX
 from meridian.node.publications import Place
+from meridian.node.stores.store import OBJECT_BYTES_MAX
 from meridian.primitives.cid import cid_text, digest_of
 
 PATIENCE_S: Final = 2.0

@@ -8,7 +8,14 @@ import pytest
 from meridian.errors import InvalidInput, NotFound, StorageFailure
 from meridian.measure.epoch_log import checkpoint_of, open_checkpoint, verify_log
 from meridian.measure.signed_note import verifier_of
-from meridian.measure.tiles import Tile, TileReader, bundles_of, tiles_of
+from meridian.measure.tiles import (
+    Tile,
+    TiledTree,
+    TileReader,
+    bundles_of,
+    encode_bundle,
+    tiles_of,
+)
 from meridian.node.measure.published_log import PublishedLog, SignedState, read_log_entries
 from meridian.primitives import rfc6962
 
@@ -31,9 +38,15 @@ def fill(root: Path, *places: int) -> PublishedLog:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of 258 entries."""
+    """A log of 258 entries, of which the last four came one by one."""
     root = tmp_path_factory.mktemp("log")
-    fill(root, *range(258))
+    tree = TiledTree(map(rfc6962.leaf_hash, ENTRIES[:254]))
+    for tile in (*tiles_of(254), *bundles_of(254)):
+        path = root / "log" / tile.path
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_bundle(ENTRIES[:254]) if tile.level is None else tree.tile(tile))
+    (root / "key.signed").write_text(checkpoint_of(ORIGIN, ENTRIES[:254]).text)
+    fill(root, *range(254, 258))
     return root
 
 

@@ -8,6 +8,7 @@ import msgspec
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
 from meridian.node.chain.finality import Confirmations, WaitSeconds
+from meridian.node.stores.config import StoreConfig
 
 SIGNED_WITHIN_LEAST_S: Final = 3600
 
@@ -69,6 +70,8 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whether an epoch waits until the quorum has cosigned; else its checkpoint is published after `witness_wait_s`, and
     the witnesses are asked again."""
     witness_wait_s: float = 5.0
+    store: StoreConfig = StoreConfig()
+    """Where artefacts are put besides ``public``."""
     chain_id: int
     commitments: str
     """The contract `Commitments`: receipts are signed for it."""

@@ -99,6 +99,7 @@ class PublishedLog:
         origin: The log's name.
         seed: Its Ed25519 secret.
         witnesses: Who is asked to cosign each checkpoint before it is published.
+        mirror: Writes a file of the publication elsewhere too, before it is written here.
     """
 
     def __init__(
@@ -108,10 +109,11 @@ class PublishedLog:
         origin: str,
         seed: bytes,
         witnesses: Witnesses | None = None,
+        mirror: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self._directory, self._state = directory, state
         self._origin, self._seed = origin, seed
-        self.witnesses = witnesses
+        self.witnesses, self._mirror = witnesses, mirror
         self._lock = threading.Lock()
         self._entries: list[bytes] = []
         self._tree = TiledTree()
@@ -229,17 +231,22 @@ class PublishedLog:
         return Note(checkpoint.text, (sign_text(checkpoint.text, self._origin, self._seed),))
 
     def _write_note(self, note: Note) -> None:
-        write_durably(self._directory / "checkpoint", note.encode())
+        self._write_file("checkpoint", note.encode())
+
+    def _write_file(self, name: str, data: bytes) -> None:
+        if self._mirror is not None:
+            self._mirror(f"log/{name}", data)
+        path = self._directory / name
+        make_directories(path.parent)
+        write_durably(path, data)
 
     def _write(self, tile: Tile) -> None:
-        path = self._directory / tile.path
-        make_directories(path.parent)
         if tile.level is None:
             first = tile.index * TILE_WIDTH
             data = encode_bundle(self._entries[first : first + tile.width])
         else:
             data = self._tree.tile(tile)
-        write_durably(path, data)
+        self._write_file(tile.path, data)
 
     def _published(self) -> Note | None:
         """Return the published checkpoint, if our signature is on it."""

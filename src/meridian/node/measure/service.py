@@ -119,7 +119,16 @@ def _outside(
     )
 
 
-def _epoch_log(config: MeasureConfig) -> PublishedLog:
+def _publication(config: MeasureConfig, stack: contextlib.ExitStack) -> Publication:
+    store = config.store.open()
+    if store is not None:
+        stack.callback(store.close)
+    publication = Publication(config.public_dir, store)
+    publication.fill()
+    return publication
+
+
+def _epoch_log(config: MeasureConfig, publication: Publication) -> PublishedLog:
     clients = [
         WitnessClient(one.url, Verifier.parse(one.vkey, COSIGNATURE), config.witness_wait_s)
         for one in config.witnesses
@@ -132,6 +141,7 @@ def _epoch_log(config: MeasureConfig) -> PublishedLog:
         Witnesses(clients, config.quorum, config.witnesses_required, config.witness_wait_s)
         if clients
         else None,
+        publication.mirror,
     )
 
 
@@ -150,7 +160,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     key = load_or_create_key(config.key_file)
     secret = load_or_create_secret(config.secret_file)
     schema = NetworkSchema.decode(read_whole(config.schema_file))
-    publication = Publication(config.public_dir)
+    publication = await asyncio.to_thread(_publication, config, stack)
     for path in (config.schema_file, *config.artefact_files):
         publication.put(read_whole(path))
     outside = _outside(config, key, publication, schema, stack)
@@ -167,7 +177,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         remembered_epochs=config.remembered_epochs,
     )
     stack.callback(journal.close)
-    epoch_log = _epoch_log(config)
+    epoch_log = _epoch_log(config, publication)
     await asyncio.to_thread(epoch_log.open)
     settling = Settling(
         network=config.network,

@@ -25,7 +25,7 @@ def world(pristine: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> W
     copied = pristine.copied_to(tmp_path / "run")
 
     @contextlib.contextmanager
-    def open_source(data_dir: Path):
+    def open_source(data_dir: Path, *_: object):
         assert data_dir == copied.root
         yield copied.source
 

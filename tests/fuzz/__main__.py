@@ -25,6 +25,7 @@ NAMES = (
     "arrow",
     "parquet",
     "compressed",
+    "proof",
 )
 
 

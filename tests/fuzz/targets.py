@@ -36,7 +36,7 @@ from meridian.node.link_frames import (
 )
 from meridian.primitives.codec import Reader
 
-from . import body_targets, corpus
+from . import body_targets, corpus, proof_targets
 from .promise import Broken, promise
 
 LINK_FRAME_BYTES_MAX: Final = 1 << 16
@@ -317,5 +317,6 @@ TARGETS: Final = {
     "compressed": Target(
         body_targets.fuzz_compressed, _cached(body_targets.compressed_bodies), 8_192
     ),
+    "proof": Target(proof_targets.fuzz_proof, _cached(proof_targets.proof_files), 8_192),
     "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
 }

@@ -17,6 +17,7 @@ EPILOG: Final = """\b
 Start here:
   meridian demo                                             the whole system once, on generated jobs
   meridian run --network saturn --jobs LOG --data-dir DIR   the same on your own logs
+  meridian submit FILE --data-dir DIR --token-file FILE     send job records, keep checked receipts
   meridian verify --data-dir DIR --epoch N                  check an epoch from public artefacts alone
   meridian node show --data-dir DIR --epoch N --node ID
   meridian ephemera init-local-cluster -n 4 --dir DIR       four nodes of the broadcast alone

@@ -5,6 +5,7 @@ who starts again from the beginning sends nothing twice. Memory is bounded by on
 within `ARRAY_BYTES_MAX`, and Parquet by row group.
 """
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ def read_batches(path: Path, records: int) -> Iterator[RecordBatch]:
     """
     name = str(path)
     try:
-        with sys.stdin.buffer if name == _STDIN else path.open("rb") as raw:
+        with _standard_input() if name == _STDIN else path.open("rb") as raw:
             yield from _batches(name, raw, records)
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file") from None
@@ -85,6 +86,13 @@ def read_batches(path: Path, records: int) -> Iterator[RecordBatch]:
         if error.errno is None:  # Arrow's own, about what is in the file
             raise InvalidInput(name, f"it is damaged: {error}") from error
         raise StorageFailure(f"{name}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _standard_input() -> Iterator[Any]:
+    """Yield standard input, which stays open; one that cannot be peeked into is wrapped."""
+    raw: Any = sys.stdin.buffer
+    yield raw if hasattr(raw, "peek") else io.BufferedReader(raw)
 
 
 def _batches(name: str, raw: Any, records: int) -> Iterator[RecordBatch]:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -221,6 +222,19 @@ def test_a_node_signs_its_own_batches_with_an_encrypted_key_and_sends_them_compr
     strange = gateway.write("strange.ndjson", lines([record(41_000, node=NODES[8])]))
     refused = CliRunner().invoke(main, [words[0], str(strange), *words[2:], "--json"])
     assert (refused.exit_code, document(refused)["reasons"]) == (1, {"other_node": 1})
+
+
+def test_standard_input_is_read_as_a_file_whatever_it_holds(gateway: Gateway) -> None:
+    body = lines(record(at) for at in range(50_000, 50_060))
+    words = [*gateway.words("-", batch=25, store="pipe"), "--json"]
+    for data in (body, gzip.compress(body), pa.compress(body, "zstd", asbytes=True)):
+        child = subprocess.run(
+            [sys.executable, "-m", "meridian.cli.main", *words],
+            input=data, capture_output=True, check=True,
+        )  # fmt: skip
+        told = json.loads(child.stdout)
+        assert (told["records"], told["accepted"], told["batches"]) == (60, 60, 3)
+    assert told["sent_earlier"] == 60, "compressed or not, the batches are the same"
 
 
 def test_interrupted_it_says_how_to_go_on(gateway: Gateway) -> None:

@@ -14,6 +14,7 @@ BENCHMARKS: Final = {
     "agreement_latency": "agreement_table",
     "aggregation": "aggregation",
     "evaluation": "evaluation",
+    "hashing": "hashing",
     "proofs": "proofs",
     "spark": "spark_rounds",
     "verification": "verification",

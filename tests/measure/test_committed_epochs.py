@@ -21,6 +21,7 @@ from measure_schemas import (
 )
 
 from meridian.errors import InvalidInput
+from meridian.measure import forest
 from meridian.measure.columns import read_segment, write_segment
 from meridian.measure.commitment import commit_epoch, committed_root, load_epoch, verify_epoch
 from meridian.measure.epoch import Calendar
@@ -28,8 +29,16 @@ from meridian.measure.forest import forest_roots
 from meridian.measure.manifest import Manifest, NodeRow, Nodes
 from meridian.measure.order import sort_order
 from meridian.measure.record import decode_ndjson
-from meridian.measure.row import JobRow, job_keys, job_leaf, private_commitment, rebuild_rows
+from meridian.measure.row import (
+    JobRow,
+    job_keys,
+    job_leaf,
+    job_leaves,
+    private_commitment,
+    rebuild_rows,
+)
 from meridian.measure.schema import NetworkSchema
+from meridian.primitives import hashing
 from meridian.primitives.hashing import JOB_NODE, NODE_NODE
 from meridian.primitives.ids import job_key, node_key
 from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind, SumTree
@@ -327,3 +336,23 @@ def test_what_lies_under_a_null_does_not_change_a_row() -> None:
     plain = table.set_column(at, table.schema.field(at), pa.array([None], pa.string()))
     other = table.set_column(at, table.schema.field(at), hidden)
     assert (rebuild_rows(SATURN, other) == rebuild_rows(SATURN, plain)).all()
+
+
+@pytest.mark.parametrize("kernel", ["hashlib", "lanes-8"])
+def test_trees_built_in_pieces_have_the_roots_of_whole_trees(kernel, monkeypatch):
+    """Pieces end at multiples of a power of two, so a tree of any size is cut into whole subtrees and a rest."""
+    hashing.force(kernel)
+    hashing.prepare()
+    try:
+        monkeypatch.setattr(forest, "PIECE", 16)
+        sizes = np.array([1, 15, 16, 17, 3, 47, 48, 49, 1, 200, 2])
+        rows = np.random.default_rng(1).integers(0, 256, (int(sizes.sum()), 100), dtype=np.uint8)
+        rows[:, 52:68] &= 0x3F
+        rows[:, [52, 60]] = 0
+        found = forest.roots_of_rows(rows, sizes, job_leaves, JOB_NODE, LaneKind.PAIR_U64)
+        starts = np.cumsum(sizes) - sizes
+        for root, start, size in zip(found, starts, sizes, strict=True):
+            leaves = job_leaves(rows[start : start + size])
+            assert root.tobytes() == SumTree(leaves, JOB_NODE, LaneKind.PAIR_U64).root
+    finally:
+        hashing.force(None)

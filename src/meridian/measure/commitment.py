@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from meridian.errors import InvalidInput
 from meridian.measure.columns import column_values, read_segment, segment_columns
 from meridian.measure.epoch import LATE_FLAG, Calendar
-from meridian.measure.forest import forest_roots
+from meridian.measure.forest import roots_of_rows
 from meridian.measure.manifest import NODE_ROW_BYTES, Manifest, Nodes, SegmentRef
 from meridian.measure.order import check_job_order, node_indices, node_runs
 from meridian.measure.row import job_leaves, rebuild_rows
@@ -147,7 +147,7 @@ def commit_rows(
 
 def job_roots(schema: NetworkSchema, rows: ByteMatrix, sizes: npt.NDArray[np.int64]) -> ByteMatrix:
     """Return the root node of each node's job tree, shape (n, 56)."""
-    return forest_roots(job_leaves(rows), sizes, JOB_NODE, schema.lanes.kind)
+    return roots_of_rows(rows, sizes, job_leaves, JOB_NODE, schema.lanes.kind)
 
 
 def build_node_rows(

@@ -159,9 +159,8 @@ def parent(tag: int, left: bytes, right: bytes, lanes: str | None) -> bytes:
     if lanes is None:
         return digest
     a, b = int.from_bytes(left[HASH:], "big"), int.from_bytes(right[HASH:], "big")
-    if (a ^ b ^ (a + b)) & CARRIES[
-        lanes
-    ]:  # a ^ b ^ (a + b) are the carries, each at the bit that it enters
+    carries = a ^ b ^ (a + b)  # each at the bit that it enters
+    if carries & CARRIES[lanes]:
         raise Malformed("sum", "it does not fit: no such tree exists")
     return digest + (a + b).to_bytes(24, "big")
 
@@ -693,12 +692,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--root", metavar="HEX", help="the root that you trust, such as the chain's"
     )
     given = parser.parse_args(arguments)
-    with open(0 if given.proof == "-" else given.proof, "rb") as file:
-        data = file.read(FILE_BYTES_MAX + 1)
     try:
         root = None if given.root is None else bytes.fromhex(given.root.removeprefix("0x"))
-        proof = decode(data)
-    except ValueError as error:
+        with open(0 if given.proof == "-" else given.proof, "rb") as file:
+            proof = decode(file.read(FILE_BYTES_MAX + 1))
+    except (OSError, ValueError) as error:
         print(f"invalid: {error}")
         return 1
     steps = check(proof, root)

@@ -16,7 +16,7 @@ from meridian.errors import InvalidInput
 from meridian.measure import record
 from meridian.measure.columns import records
 from meridian.measure.explain import RECORD_BYTES_MAX, Explainer, Rejection
-from meridian.measure.nesting import nesting
+from meridian.measure.nesting import items, nesting
 from meridian.measure.record import RECORDS_MAX, decode_json, decode_ndjson
 from meridian.measure.schema import INT64_MAX, Field, FieldKind, NetworkSchema
 from meridian.measure.times import parse_time
@@ -267,6 +267,15 @@ def test_deep_nesting_is_measured_outside_of_strings() -> None:
     text = "[" * 12
     record = saturn_record(1, job_id=text)
     assert one(lines(record))["job_id"] == text
+
+
+def test_items_are_counted_before_a_reader_makes_an_object_of_each() -> None:
+    assert items(b'[1, [2, 3], {"a": ",,", "b": 1}, ",\\\\\\",", 4]') == 5
+    with pytest.raises(InvalidInput, match="too_many_records"):
+        decode_json(b"[0" + b",0" * RECORDS_MAX + b"]", SATURN)
+    full = [saturn_record(1)] * 9_000
+    assert json.dumps(full).count(",") > RECORDS_MAX
+    assert decode_json(json.dumps([*full, 5]).encode(), SATURN).count == 9_001
 
 
 def test_many_brackets_in_a_string_are_no_nesting() -> None:

@@ -16,7 +16,7 @@ BRACKETS_FEW: Final = 200
 """Texts with no more opening brackets than this cannot be nested dangerously, and are not looked at."""
 
 _CHUNK_BYTES: Final = 1 << 20
-_QUOTE, _OPEN, _CLOSE = ord('"'), b"[{", b"]}"
+_QUOTE, _COMMA, _OPEN, _CLOSE = ord('"'), ord(","), b"[{", b"]}"
 
 
 def too_deep(text: bytes) -> bool:
@@ -28,10 +28,20 @@ def too_deep(text: bytes) -> bool:
 
 def nesting(text: bytes) -> int:
     """Return the greatest depth of brackets outside strings."""
+    return _shape(text)[0]
+
+
+def items(text: bytes) -> int:
+    """Return how many items an array has, without reading any: a reader would make an object for each."""
+    return _shape(text)[1] + 1
+
+
+def _shape(text: bytes) -> tuple[int, int]:
+    """Return the greatest depth, and the commas at depth 1."""
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     steps = np.zeros(256, dtype=np.int8)
     steps[list(_OPEN)], steps[list(_CLOSE)] = 1, -1
-    depth = deepest = 0
+    depth = deepest = commas = 0
     inside = 0
     for start in range(0, len(plain), _CHUNK_BYTES):
         chunk = np.frombuffer(
@@ -40,5 +50,6 @@ def nesting(text: bytes) -> int:
         quoted = (np.cumsum(chunk == _QUOTE) + inside) & 1
         depths = np.cumsum(np.where(quoted == 1, 0, steps[chunk]), dtype=np.int64) + depth
         deepest = max(deepest, int(depths.max()))
+        commas += int(np.count_nonzero((chunk == _COMMA) & (depths == 1) & (quoted == 0)))
         depth, inside = int(depths[-1]), int(quoted[-1])
-    return deepest
+    return deepest, commas

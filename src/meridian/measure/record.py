@@ -25,7 +25,7 @@ import pyarrow as pa
 from meridian.errors import InvalidInput
 from meridian.measure.columns import ID_BYTES_MAX, field_columns, job_columns
 from meridian.measure.explain import Explainer, Rejection
-from meridian.measure.nesting import too_deep
+from meridian.measure.nesting import items, too_deep
 from meridian.measure.schema import Field, FieldKind, NetworkSchema
 from meridian.measure.strings import byte_lengths
 from meridian.measure.times import read_times
@@ -129,14 +129,16 @@ def json_texts(body: bytes) -> list[bytes]:
         return [body]
     if too_deep(body):
         raise InvalidInput("broken_json", "the body is nested too deeply")
+    if body.count(b",") >= RECORDS_MAX:
+        _require_count(items(body))
     try:
-        items = msgspec.json.decode(body, type=list[msgspec.Raw])
+        texts = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
             "broken_json", f"the body is not an array of records: {error}"
         ) from error
-    _require_count(len(items))
-    return list(map(bytes, items))
+    _require_count(len(texts))
+    return list(map(bytes, texts))
 
 
 def line_texts(body: bytes) -> tuple[list[bytes], list[int]]:

@@ -11,8 +11,9 @@ import sys
 from typing import Final
 
 BENCHMARKS: Final = {
-    "agreement_latency": "agreement_table",
     "aggregation": "aggregation",
+    "agreement_latency": "agreement_table",
+    "decode": "decode",
     "evaluation": "evaluation",
     "hashing": "hashing",
     "proofs": "proofs",

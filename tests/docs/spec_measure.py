@@ -6,6 +6,7 @@ import spec_world as w
 from spec_layout import Cbor, Example, Json, Layout, Values, layout
 
 from meridian.measure import epoch_log, record, signed_note, times
+from meridian.measure.arrow_batch import decode_arrow, encode_arrow
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import NodeRow
@@ -113,6 +114,7 @@ def jobs() -> dict[str, Example]:
     )
     return {
         "record": Json(msgspec.json.decode(w.RECORDS[0])),
+        "arrow-body": arrow_body(),
         "schema": Cbor(w.SCHEMA.encode()),
         "times": Values(
             {text: times.parse_time(text) for text in TIMES} | {"written as": times.format_time(0)}
@@ -150,6 +152,27 @@ def jobs() -> dict[str, Example]:
             leaf_node=job_leaf(data),
         ),
     }
+
+
+def arrow_body() -> Layout:
+    """The record above as an Arrow stream, message by message (Arrow counts in little-endian)."""
+    decoded = record.decode_ndjson(w.RECORDS[0], w.SCHEMA)
+    data = encode_arrow(decoded.table, w.SCHEMA)
+    assert decode_arrow(data, w.SCHEMA).table == decoded.table
+    parts: list[tuple[str, str, bytes]] = []
+
+    def take(name: str, count: int) -> bytes:
+        at = sum(len(part) for _, _, part in parts)
+        parts.append((name, f"bytes{count}", data[at : at + count]))
+        return data[at : at + count]
+
+    for name in ("schema", "record batch"):
+        take("mark of a message", 4)
+        size = int.from_bytes(take(f"size of the {name}'s metadata", 4), "little")
+        take(f"metadata of the {name}", size)
+    take("columns", len(data) - sum(len(part) for _, _, part in parts) - 8)
+    take("end of the stream", 8)
+    return layout(data, *parts)
 
 
 TIMES = (

@@ -32,11 +32,21 @@ from meridian.ephemera.messages import (
 from meridian.evaluate import aggregate, function, inputs, parameters, row
 from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.registry import FUNCTIONS
-from meridian.measure import admission, columns, explain, manifest, record, schema, signed_note
+from meridian.measure import (
+    admission,
+    columns,
+    explain,
+    ipc_limits,
+    manifest,
+    parquet_limits,
+    record,
+    schema,
+    signed_note,
+)
 from meridian.node import link_connection, link_frames, network_file
 from meridian.node.ephemera import address_hints
 from meridian.node.link_peers import PEERS_MAX
-from meridian.node.measure import grouping, http, openapi
+from meridian.node.measure import bodies, grouping, http, openapi
 from meridian.primitives import dagcbor, eip712, hashing
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.allocation import ALLOCATIONS
@@ -356,6 +366,13 @@ def test_http_interface_is_the_described_one():
     assert shown == answer
 
 
+def test_the_forms_of_a_body_are_those_of_the_code():
+    listed = {
+        name for row_ in table(page(2), "Bodies", "content type").rows for name in spans(row_[0])
+    }
+    assert listed == bodies.CONTENT_TYPES.keys()
+
+
 # --------------------------------------------------------------------------------------- limits
 
 LIMITS = [
@@ -364,6 +381,23 @@ LIMITS = [
         f"at most {explain.RECORD_BYTES_MAX:,} bytes; a batch holds at most {record.RECORDS_MAX:,} records",
     ),
     (2, f"text of 1 to {columns.ID_BYTES_MAX} bytes"),
+    (
+        2,
+        f"at most {bodies.SENT_BYTES_MAX >> 20} MiB as it is sent and {record.BODY_BYTES_MAX >> 20} MiB decompressed",
+    ),
+    (2, f"a window of more than {bodies.WINDOW_BYTES_MAX >> 20} MiB"),
+    (
+        2,
+        f"at most {ipc_limits.MESSAGES_MAX:,} messages of at most {ipc_limits.METADATA_BYTES_MAX >> 10} KiB",
+    ),
+    (
+        2,
+        f"at most {parquet_limits.ROW_GROUPS_MAX} row groups, {parquet_limits.PAGES_MAX:,} pages",
+    ),
+    (
+        2,
+        f"a footer of {parquet_limits.FOOTER_BYTES_MAX >> 10} KiB",
+    ),
     (2, f"at most {schema.FIELDS_MAX} fields and at most {schema.PACKED_BYTES_MAX} packed bytes"),
     (2, f"1 to {schema.NAME_BYTES_MAX} bytes; unique"),
     (2, f"0 to {schema.SCALE_MAX}; the column"),

@@ -310,6 +310,7 @@ TARGETS: Final = {
     "evidence": Target(fuzz_evidence, _cached(corpus.proofs), 512),
     "replica": Target(fuzz_replica, _cached(corpus.scripts), 32_768),
     "block-replica": Target(fuzz_block_replica, _cached(corpus.broadcast_scripts), 32_768),
+    "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
     "ndjson": Target(body_targets.fuzz_ndjson, _cached(body_targets.ndjson_bodies), 8_192),
     "json": Target(body_targets.fuzz_json, _cached(body_targets.json_bodies), 8_192),
     "arrow": Target(body_targets.fuzz_arrow, _cached(body_targets.arrow_bodies), 8_192),
@@ -318,5 +319,4 @@ TARGETS: Final = {
         body_targets.fuzz_compressed, _cached(body_targets.compressed_bodies), 8_192
     ),
     "proof": Target(proof_targets.fuzz_proof, _cached(proof_targets.proof_files), 8_192),
-    "broadcast": Target(fuzz_broadcast, _cached(corpus.broadcast_inputs), 4_096),
 }

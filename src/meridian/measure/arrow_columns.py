@@ -5,8 +5,7 @@ faults of one record the first stands, in the order of the columns. Columns come
 the record's own, in any order and in these types:
 
     job_id, node_id or peer_id, strings   string, large_string, or a dictionary of them
-    started_us, ended_us                  int64 microseconds
-    started_at, ended_at                  int64 microseconds, or timestamps of any unit with a time zone
+    started_us or started_at, ended_...   int64 microseconds, or timestamps of any unit with a time zone
     integers                              any integer type
     decimals                              int64 units of 10^-scale, or decimal128
     booleans                              bool

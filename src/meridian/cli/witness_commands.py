@@ -60,3 +60,51 @@ def run(directory: Path) -> None:
 
     start_logging("witness")
     sys.exit(serve(directory))
+
+
+@witness.command()
+@click.argument("place", metavar="DIRECTORY|URL")
+@click.option("--log", "vkey", metavar="VKEY", required=True, help="The log's verifier key.")
+@click.option("--witness", "witnesses", multiple=True, metavar="VKEY",
+              help="Verifier key of a witness that you trust; may be repeated.")  # fmt: skip
+@click.option("--quorum", type=click.IntRange(min=0),
+              help="How many of them must have cosigned.  [default: all]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def check(
+    place: str, vkey: str, witnesses: tuple[str, ...], quorum: int | None, *, as_json: bool
+) -> None:
+    """Check a published log: its signature, who has cosigned it, and whether its tiles lead to its root.
+
+    DIRECTORY or URL is the `log` of a publication. Exits with 1 if the tiles lead elsewhere, or the quorum is missing.
+    """
+    from datetime import UTC, datetime
+
+    from meridian.measure.signed_note import COSIGNATURE, Verifier
+    from meridian.node.witness.following import LogPlace, follow
+
+    known = [Verifier.parse(one, COSIGNATURE) for one in witnesses]
+    needed = len(known) if quorum is None else quorum
+    found = follow(LogPlace(place), Verifier.parse(vkey), known)
+    good = found.tiles_hold and len(found.cosignatures) >= needed
+    times = {
+        one.name: datetime.fromtimestamp(signature.time, UTC).isoformat()
+        for one, signature in found.cosignatures
+    }
+    document = {
+        "origin": found.checkpoint.origin,
+        "size": found.checkpoint.size,
+        "root": found.checkpoint.root.hex(),
+        "tiles": "hold" if found.tiles_hold else "lead elsewhere",
+        "cosigned": times,
+        "quorum": needed,
+        "good": good,
+    }
+    if as_json:
+        print(json.dumps(document))
+    else:
+        print(f"{document['origin']}: {document['size']} entries under {document['root']}")
+        print(f"its tiles {document['tiles']}")
+        for name, at in times.items():
+            print(f"cosigned by {name} at {at}")
+        print(f"{len(times)} of {needed} needed cosignatures")
+    sys.exit(0 if good else 1)

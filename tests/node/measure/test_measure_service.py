@@ -42,6 +42,7 @@ from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import network_id
 
 HOUR = 3600
+BYTES = "application/octet-stream"
 
 
 @pytest.fixture
@@ -286,6 +287,15 @@ def test_an_epoch_is_published_logged_and_committed(process: Process, root: Path
     log = process.config.public_dir / "log"
     verifier = Verifier.parse(process.ready["log_vkey"])
     entries = read_log_entries(log, 2)
+    for name, kind in (
+        ("checkpoint", "text/plain; charset=utf-8"),
+        ("tile/entries/000.p/2", BYTES),
+    ):
+        status, data, headers = ask(process, "GET", f"/log/{name}")
+        assert (status, headers["Content-Type"]) == (200, kind)
+        assert data == (log / name).read_bytes()
+    for name in ("tile/0/000", "tile/0/../checkpoint", "tile/64/000", "tile/0/000.p/2/..", ""):
+        assert ask(process, "GET", f"/log/{name}")[0] == 404
     assert verify_log((log / "checkpoint").read_bytes(), entries, verifier).size == 2
     assert [EpochRecord.decode(entry).epoch for entry in entries] == [5, 6]
     committed = [

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from meridian.errors import NotFound, RemoteFault, StorageFailure
+from meridian.cli.main import main
+from meridian.errors import InvalidInput, NotFound, RemoteFault, StorageFailure
 from meridian.measure.epoch_log import Checkpoint, checkpoint_of
 from meridian.measure.signed_note import (
     COSIGNATURE,
@@ -266,6 +268,36 @@ def test_each_checkpoint_is_published_with_what_its_witness_says(
     checkpoint = Note.parse((tmp_path / "log/checkpoint").read_bytes())
     assert checkpoint.signed_by(Verifier.parse(witness.vkey, COSIGNATURE))
     assert checkpoint.text == checkpoint_of(ORIGIN, [b"entry %d" % at for at in range(6)]).text
+
+
+def test_a_published_log_is_checked_with_the_witnesses_that_one_trusts(
+    start: Callable[[], Process], tmp_path: Path
+) -> None:
+    witness = start()
+    log = log_in(tmp_path, asked(witness))
+    for place in range(3):
+        log.append(place, b"entry %d" % place)
+    base = ["witness", "check", str(tmp_path / "log"), "--log", verifier_of(ORIGIN, SEED).text]
+    ours = ["--witness", witness.vkey]
+
+    def check(*more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, [*base, *more])
+        return done.exit_code, done.output
+
+    code, text = check(*ours, "--json")
+    assert code == 0
+    document = json.loads(text)
+    assert (document["size"], document["tiles"], document["good"]) == (3, "hold", True)
+    assert list(document["cosigned"]) == ["witness.example/w1"]
+    code, text = check(*ours, "--witness", AWAY[1])
+    assert (code, text.splitlines()[-1]) == (1, "1 of 2 needed cosignatures")
+    assert check(*ours, "--witness", AWAY[1], "--quorum", "1")[0] == 0
+    assert check("--witness", verifier_of(ORIGIN, SEED).text)[0] == InvalidInput.exit_code
+    tile = tmp_path / "log/tile/0/000.p/3"
+    tile.write_bytes(tile.read_bytes()[:-1] + b"x")
+    assert check(*ours)[0] == 1
+    tile.unlink()
+    assert check(*ours)[0] == NotFound.exit_code
 
 
 def test_a_witness_that_is_away_delays_or_holds_back_as_configured(

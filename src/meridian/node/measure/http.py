@@ -23,6 +23,7 @@ from meridian.node.measure.cosigning import Cosigning
 from meridian.node.measure.grouping import Submitted
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
+from meridian.node.measure.log_routes import LogRoutes
 from meridian.node.measure.openapi import document
 from meridian.node.measure.proof_routes import ProofRoutes
 from meridian.node.measure.proving import Proving
@@ -95,6 +96,7 @@ class MeasureHttp:
             ]
         )
         ProofRoutes(self._face.proving).add_to(app)
+        LogRoutes(self._face.publication).add_to(app)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------

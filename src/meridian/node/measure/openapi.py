@@ -3,7 +3,7 @@
 from typing import Any
 
 from meridian.measure.record import RECORDS_MAX
-from meridian.node.measure import proof_routes
+from meridian.node.measure import log_routes, proof_routes
 
 _EPOCH = {"name": "epoch", "in": "path", "required": True, "schema": {"type": "integer"}}
 
@@ -153,6 +153,7 @@ def document() -> dict[str, Any]:
                 )
             },
             **proof_routes.operations(_operation, _path, _EPOCH),
+            **log_routes.operations(_operation, _path),
             "/healthz": {
                 "get": _operation("Whether jobs are admitted", {"200": "Yes", "503": "No"})
             },

@@ -22,6 +22,7 @@ from meridian.audit.evidence import Link, State, run_steps
 from meridian.audit.node_account import account_of
 from meridian.contracts.deployment import Parameters, Terms
 from meridian.contracts.statements import SelfCommit
+from meridian.errors import RemoteFault
 from meridian.journey import chain_setup
 from meridian.journey.layout import Layout
 from meridian.measure.columns import segment_columns, write_segment
@@ -42,6 +43,7 @@ from meridian.node.evaluator.publish import Evidence, publish_outcome
 from meridian.node.evaluator.work import EpochWork, prepare
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.measure.config import ChainAccess as Access
+from meridian.node.measure.ledger import ChainLedger
 from meridian.node.measure.publication import Publication
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of
@@ -313,6 +315,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
     finally:
         run.end()
+
+
+def test_a_service_does_not_commit_while_nodes_may_commit_themselves(run: Run) -> None:
+    contract, end_s = run.net.view.commitments, run.calendar.end_us(EPOCH + 1) // 1_000_000
+    sender = run.sender("sponsor")
+    cut_off_s = end_s + SEALING_S * 2 // 3
+    assert run.net.view.registry.rpc.call("eth_blockNumber") != "0x0"
+    wall = {"now_s": float(cut_off_s - 1)}
+    ledger = ChainLedger(sender, contract, now_s=lambda: wall["now_s"])
+    with pytest.raises(RemoteFault, match=f"commit themselves until {cut_off_s}"):
+        ledger.self_committed(EPOCH + 1)  # the chain's newest block is older than that too
+    wall["now_s"] = float(cut_off_s + SEALING_S // 6)  # no block comes: our clock stands in
+    assert ledger.self_committed(EPOCH + 1) == ()
+    assert [ref.node_key for ref in ledger.self_committed(EPOCH)] == [node_key("delta")]
+    sender.close()
 
 
 def links_of(run: Run) -> dict[str, Link]:

@@ -38,7 +38,7 @@ from meridian.primitives.amounts import format_fil
     "--gateway",
     "gateway_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Receipts and batches of a gateway, so that omissions are found.",
+    help="Receipts as `meridian submit` keeps them, so that omissions are found.",
 )
 @click.option(
     "--publication",

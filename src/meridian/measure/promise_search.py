@@ -112,14 +112,17 @@ class CommittedEpoch:
         order = sort_order(node_ids, row_keys(rows))
         node_ids, rows = node_ids.take(pa.array(order)), rows[order]
         twice = same_as_previous(node_ids, row_keys(rows))
+        if not twice.any():
+            names, sizes = node_runs(node_ids)
+            marks[order] = self._compare(_Group(names, sizes, rows))
+            return marks
         once = np.flatnonzero(~twice)
         names, sizes = node_runs(node_ids.take(pa.array(once)))
         group = _Group(names, sizes, rows[once])
-        found = self._compare(group)
-        # A row that is known twice has the mark of its first, unless the two differ.
+        # A row that is known twice has the mark of its first; one that differs from it is looked up alone.
         of_first = np.cumsum(~twice) - 1
         same = (rows == group.rows[of_first]).all(axis=1)
-        marks[order] = np.where(same, found[of_first], Mark.ABSENT)
+        marks[order] = self._compare(group)[of_first]
         for at in np.flatnonzero(~same).tolist():
             marks[order[at]] = self.marks(node_ids.slice(at, 1), rows[at : at + 1])[0]
         return marks

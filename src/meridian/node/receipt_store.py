@@ -266,9 +266,11 @@ class ReceiptStore:
         rows = self._read(f"{_SELECT} WHERE batch = ?", name)
         return _kept(rows[0]) if rows else None
 
-    def batches(self, verdicts: Sequence[Verdict] = tuple(Verdict)) -> Iterator[KeptBatch]:
-        """Yield the batches with one of some verdicts, oldest first."""
-        marks, after = ", ".join("?" * len(verdicts)), 0
+    def batches(
+        self, verdicts: Sequence[Verdict] = tuple(Verdict), after: int = 0
+    ) -> Iterator[KeptBatch]:
+        """Yield the batches with one of some verdicts and a number above `after`, oldest first."""
+        marks = ", ".join("?" * len(verdicts))
         while rows := self._read(
             f"{_SELECT} WHERE verdict IN ({marks}) AND id > ? ORDER BY id LIMIT 1000",
             *verdicts,

@@ -18,6 +18,7 @@ from watch_world import (
     SPONSOR,
     VICTIM,
     WORK,
+    Heard,
     WatchWorld,
 )
 
@@ -234,6 +235,18 @@ def test_a_liar_is_found_by_the_command_and_convicted_with_the_file_that_it_writ
     assert 1 not in world.view.standing(), "the commitment is void"
     assert AGGREGATOR.address not in world.view.aggregators() or not world.view.standing()
     assert world.network.network == NAME
+
+
+def test_a_watcher_reads_the_same_directory_and_convicts_by_itself(sender: Sender) -> None:
+    world, jobs = sender.world, WORK.jobs_of(1)
+    sender.promise(jobs, 1)
+    world.commit(1, lie="drops-jobs")
+    heard = Heard()
+    with closing(world.watcher(heard, gateway_dir=world.root / "receipts")) as watcher:
+        watcher.round()
+    [accusation] = heard.of("accusation")
+    assert (accusation["kind"], accusation["result"]) == ("omission", "proven")
+    assert 1 not in world.view.standing()
 
 
 def test_list_and_show_tell_what_is_kept(sender: Sender) -> None:

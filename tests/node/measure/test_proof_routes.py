@@ -191,6 +191,8 @@ def test_the_log_is_proved_to_hold_each_epoch_and_to_grow(served: Served) -> Non
         ("/v1/epochs/x/proofs/node/a", 400),
         ("/v1/epochs/5/proofs/node/%FF", 400),
         ("/v1/epochs/5/proofs/job/a/%C3", 400),
+        ("/v1/epochs/5/proofs/node/100%", 400),
+        ("/v1/epochs/5/proofs/job/a/%zz", 400),
         ("/v1/epochs/5/proofs/node-key/ab", 400),
         ("/v1/epochs/5/proofs/job-key/ab/cd", 400),
         ("/v1/epochs/5/proofs/job/a", 404),

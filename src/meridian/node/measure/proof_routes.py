@@ -31,6 +31,7 @@ CHUNK_ROWS: Final = 10_000
 RETRY_S: Final = 1
 
 _FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
+_TORN: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 T = TypeVar("T")
@@ -151,8 +152,10 @@ def _names(request: web.Request, *whats: str) -> list[Name]:
 
 def _named(segment: str, field: str) -> Name:
     try:
+        if _TORN.search(segment):
+            raise ValueError(segment)
         return Name.of(unquote_to_bytes(segment).decode())
-    except UnicodeDecodeError:
+    except ValueError:
         raise InvalidInput(field, "it is not percent-encoded UTF-8") from None
 
 

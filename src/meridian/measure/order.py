@@ -58,17 +58,29 @@ def check_job_order(rows: ByteMatrix, sizes: Integers) -> None:
     """
     if len(rows) < 2:
         return
-    words = np.ascontiguousarray(row_keys(rows)).view(">u8").astype(np.uint64)
-    before, after = words[:-1], words[1:]
-    ascends = np.zeros(len(before), dtype=np.bool_)
-    equal = np.ones(len(before), dtype=np.bool_)
-    for at in range(4):
-        ascends |= equal & (before[:, at] < after[:, at])
-        equal &= before[:, at] == after[:, at]
+    keys = row_keys(rows)
+    first = _first_words(keys)
+    ascends = first[:-1] < first[1:]
     ascends[np.cumsum(sizes)[:-1] - 1] = True  # the first job of the next node may have any key
-    wrong = np.flatnonzero(~ascends)
+    doubtful = np.flatnonzero(~ascends)  # none, but for keys that agree in their first 8 bytes
+    before, after = _all_words(keys[doubtful]), _all_words(keys[doubtful + 1])
+    below, equal = np.zeros(len(before), dtype=np.bool_), np.ones(len(before), dtype=np.bool_)
+    for at in range(before.shape[1]):
+        below |= equal & (before[:, at] < after[:, at])
+        equal &= before[:, at] == after[:, at]
+    wrong = doubtful[~below]
     if len(wrong):
         raise InvalidInput("job_id", f"row {int(wrong[0]) + 1} does not follow the one before it")
+
+
+def _first_words(keys: ByteMatrix) -> npt.NDArray[np.uint64]:
+    """Return the first 8 bytes of each key as a number."""
+    return keys[:, :8].view(">u8")[:, 0].astype(np.uint64)
+
+
+def _all_words(keys: ByteMatrix) -> npt.NDArray[np.uint64]:
+    words: npt.NDArray[np.uint64] = np.ascontiguousarray(keys).view(">u8").astype(np.uint64)
+    return words
 
 
 def sort_order(node_ids: pa.ChunkedArray, keys: ByteMatrix) -> Integers:
@@ -97,17 +109,21 @@ def order_in_groups(groups: Integers, keys: ByteMatrix) -> Integers:
     """
     if len(groups) == 0:
         return np.zeros(0, dtype=np.int64)
-    words = np.ascontiguousarray(keys).view(">u8").astype(np.uint64)
     ranks = groups.astype(np.uint64)
     bits = np.uint64(max(1, int(groups.max()).bit_length()))
-    mixed = (ranks << (np.uint64(64) - bits)) | (words[:, 0] >> bits)
-    order = np.argsort(mixed)
+    mixed = (ranks << (np.uint64(64) - bits)) | (_first_words(keys) >> bits)
+    order: Integers = np.argsort(mixed).astype(np.int64)
     sorted_mixed = mixed[order]
-    if (
-        sorted_mixed[1:] == sorted_mixed[:-1]
-    ).any():  # two keys agree in their first bits, or are equal
-        order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0], ranks))
-    return order.astype(np.int64)
+    same = sorted_mixed[1:] == sorted_mixed[:-1]
+    if same.any():  # keys that agree in their first bits, by chance or by work, or are equal
+        in_tie = np.zeros(len(order), dtype=np.bool_)
+        in_tie[1:] |= same
+        in_tie[:-1] |= same
+        tied = np.sort(order[in_tie])
+        words = _all_words(keys[tied])
+        columns = (words[:, 3], words[:, 2], words[:, 1], words[:, 0], ranks[tied])
+        order[in_tie] = tied[np.lexsort(columns)]  # runs of ties keep their places: they ascend
+    return order
 
 
 def same_as_previous(node_ids: pa.ChunkedArray, keys: ByteMatrix) -> npt.NDArray[np.bool_]:

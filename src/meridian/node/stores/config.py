@@ -58,7 +58,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def _credentials(path: Path, region: str) -> Credentials:
-    lines = read_whole(path, CREDENTIALS_BYTES_MAX).decode("ascii", errors="replace").split()
+    lines = read_whole(path, CREDENTIALS_BYTES_MAX).decode("ascii", errors="replace").splitlines()
     if path.stat().st_mode & 0o077:
         raise InvalidInput(str(path), "others may read this secret key; run `chmod 600` on it")
     if len(lines) != 2:

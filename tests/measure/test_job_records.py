@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from measure_schemas import SATURN, SEED_SATURN, SEED_SPARK, SPARK, lines, saturn_record
 
 from meridian.errors import InvalidInput
-from meridian.measure import record
+from meridian.measure import record, record_scan
 from meridian.measure.columns import records
 from meridian.measure.explain import RECORD_BYTES_MAX, Explainer, Rejection
-from meridian.measure.nesting import items, nesting
+from meridian.measure.nesting import nesting, shape
 from meridian.measure.record import RECORDS_MAX, decode_json, decode_ndjson
 from meridian.measure.schema import INT64_MAX, Field, FieldKind, NetworkSchema
 from meridian.measure.times import parse_time
@@ -270,7 +270,8 @@ def test_deep_nesting_is_measured_outside_of_strings() -> None:
 
 
 def test_items_are_counted_before_a_reader_makes_an_object_of_each() -> None:
-    assert items(b'[1, [2, 3], {"a": ",,", "b": 1}, ",\\\\\\",", 4]') == 5
+    for measure in (shape, record_scan.shape):
+        assert measure(b'[1, [2, 3], {"a": ",,", "b": 1}, ",\\\\\\",", 4]') == (2, 4)
     with pytest.raises(InvalidInput, match="too_many_records"):
         decode_json(b"[0" + b",0" * RECORDS_MAX + b"]", SATURN)
     full = [saturn_record(1)] * 9_000

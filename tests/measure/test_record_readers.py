@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from measure_schemas import SATURN, SEED_SATURN, lines, saturn_record
 
 from meridian.errors import InvalidInput
-from meridian.measure import record, record_scan
+from meridian.measure import nesting, record, record_scan
 from meridian.measure.batch_decode import Body, BodyKind, decode_batch, decode_many
-from meridian.measure.explain import RECORD_BYTES_MAX
+from meridian.measure.explain import RECORD_BYTES_MAX, Explainer
 from meridian.measure.record import Decoded, decode_json, decode_ndjson
 from meridian.measure.schema import Field, NetworkSchema
 
@@ -161,6 +161,36 @@ def test_mangled_records_get_the_same_verdicts() -> None:
         fast, slow = both(b"[" + b",".join(batch) + b"]", SATURN, decode_json)
         assert fast == slow
     assert rejected > 200
+
+
+@given(
+    st.lists(
+        st.text(alphabet='a"\\\\[{}],:', max_size=6)
+        | st.lists(st.none() | st.lists(st.just({"a": 1})))
+    )
+)
+def test_the_shape_of_json_is_found_compiled_as_in_columns(value: Any) -> None:
+    text = json.dumps(value).encode()
+    depth, commas = nesting.shape(text)
+    assert record_scan.shape(text) == (depth, commas)
+    assert commas + 1 == max(1, len(value))
+
+
+def test_an_odd_record_in_a_long_array_leaves_its_neighbours_to_the_compiled_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [json.dumps(saturn_record(at)) for at in range(300)]
+    texts[7] = json.dumps(saturn_record(7, job_id="é"))
+    explained: list[int] = []
+    kept = Explainer.explain
+
+    def explain(self: Explainer, text: bytes, index: int) -> Any:
+        explained.append(index)
+        return kept(self, text, index)
+
+    monkeypatch.setattr(Explainer, "explain", explain)
+    assert decode_json(f"[{','.join(texts)}]".encode(), SATURN).table.num_rows == 300
+    assert explained == [7]
 
 
 def test_a_time_with_one_wrong_character_is_read_alike() -> None:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from meridian.errors import InvalidInput
 from meridian.measure.columns import ID_BYTES_MAX, field_columns, job_columns
 from meridian.measure.explain import Explainer, Rejection
-from meridian.measure.nesting import items, too_deep
+from meridian.measure.nesting import DEPTH_MAX, few_brackets, shape
 from meridian.measure.schema import Field, FieldKind, NetworkSchema
 from meridian.measure.strings import byte_lengths
 from meridian.measure.times import read_times
@@ -67,6 +67,7 @@ def prepare() -> bool:
 
             slow, fast = (_decode_lines(_SAMPLE, _SAMPLE_SCHEMA, by) for by in (None, record_scan))
             agree = slow.table == fast.table and slow.rejections == fast.rejections
+            agree &= record_scan.shape(_SAMPLE) == shape(_SAMPLE)
             if not agree or fast.table.num_rows != _SAMPLE_GOOD:
                 raise AssertionError("the two readers differ")
             _fast = record_scan
@@ -127,10 +128,12 @@ def json_texts(body: bytes) -> list[bytes]:
     _require_size(body)
     if body.lstrip()[:1] == b"{":
         return [body]
-    if too_deep(body):
-        raise InvalidInput("broken_json", "the body is nested too deeply")
-    if body.count(b",") >= RECORDS_MAX:
-        _require_count(items(body))
+    if not few_brackets(body) or body.count(b",") >= RECORDS_MAX:
+        # Before a reader recurses, and makes an object of every item.
+        depth, commas = shape(body) if _fast is None else _fast.shape(body)
+        if depth > DEPTH_MAX:
+            raise InvalidInput("broken_json", "the body is nested too deeply")
+        _require_count(commas + 1)
     try:
         texts = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -93,6 +93,29 @@ def gather(body: Bytes, at: Integers, lengths: Integers) -> tuple[Any, Any]:
     return offsets, data
 
 
+@entered
+def shape(body: Bytes) -> tuple[int, int]:
+    """Return the greatest depth of brackets outside strings, and the commas at depth 1."""
+    depth = deepest = commas = at = 0
+    quoted = False
+    while at < len(body):
+        byte = body[at]
+        if quoted:
+            quoted = byte != 34
+            at += byte == 92
+        elif byte == 34:
+            quoted = True
+        elif byte in (91, 123):
+            depth += 1
+            deepest = max(depth, deepest)
+        elif byte in (93, 125):
+            depth -= 1
+        elif byte == 44 and depth == 1:
+            commas += 1
+        at += 1
+    return deepest, commas
+
+
 RULES: Final = 7
 _KIND, _NULLABLE, _REQUIRED, _SCALE, _MINIMUM, _MAXIMUM, _MAX_BYTES = range(RULES)
 

@@ -59,6 +59,12 @@ def form(schema: NetworkSchema) -> Form:
     return Form(schema)
 
 
+def shape(body: bytes) -> tuple[int, int]:
+    """Return what `nesting.shape` returns of JSON."""
+    depth, commas = kernel.shape(np.frombuffer(body, dtype=np.uint8))
+    return depth, commas
+
+
 class Scan:
     """What was found in a body: the range of each record, which of them were in the usual form, and their values.
 

@@ -1,8 +1,11 @@
 """The service over HTTP, as a process: every status, receipts, late jobs, seals, inputs, artefacts."""
 
+import gzip
 import http.client
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +20,20 @@ from measure_world import (
     Process,
     lines,
     make_config,
+    operator_key,
     payee,
     record,
     write_nodes,
 )
 
 from meridian.errors import NotFound, Overloaded, RemoteFault
+from meridian.measure.arrow_batch import encode_arrow
+from meridian.measure.batch_signature import (
+    SEED_HEADER,
+    SIGNATURE_HEADER,
+    BatchSignature,
+    batch_name,
+)
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch_log import EpochRecord, verify_log
 from meridian.measure.manifest import Manifest
@@ -33,8 +44,10 @@ from meridian.measure.row import job_keys, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.signed_note import Verifier
 from meridian.node.keystore import load_or_create_secret
+from meridian.node.measure.bodies import SENT_BYTES_MAX
 from meridian.node.measure.client import MeasureClient, Refused
-from meridian.node.measure.http import BODY_BYTES_MAX, Face, MeasureHttp
+from meridian.node.measure.http import Face, MeasureHttp
+from meridian.node.measure.limits import JobsLimits, Rates
 from meridian.node.measure.openapi import document
 from meridian.node.measure.published_log import read_log_entries
 from meridian.primitives.cid import cid_text, digest_of, parse_cid
@@ -62,7 +75,8 @@ def ask(
 ) -> tuple[int, Any, Any]:
     host, port = process.url.removeprefix("http://").split(":")
     with closing(http.client.HTTPConnection(host, int(port), timeout=20)) as connection:
-        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        named = {k.replace("_", "-"): v for k, v in headers.items()}
+        connection.request(method, path, body, named)
         answer = connection.getresponse()
         data = answer.read()
         return answer.status, json.loads(data) if data[:1] == b"{" else data, answer.headers
@@ -141,7 +155,7 @@ def test_requests_that_are_not_batches_are_refused_with_the_right_status(process
         (401, body, {"Content_Type": kind, "Authorization": "Bearer 00"}),
         (401, body, {"Content_Type": kind, "Authorization": token.removeprefix("Bearer ")}),
         (415, body, {"Content_Type": "text/csv", "Authorization": token}),
-        (415, body, {"Content_Type": kind, "Content_Encoding": "gzip", "Authorization": token}),
+        (415, body, {"Content_Type": kind, "Content_Encoding": "br", "Authorization": token}),
         (400, b"", {"Content_Type": kind, "Authorization": token}),
         (400, b"{", {"Content_Type": kind, "Authorization": token, "Meridian_Batch_Seed": "00"}),
         (400, b"[1", {"Content_Type": "application/json", "Authorization": token}),
@@ -165,7 +179,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read(process: Process) 
         connection.putrequest("POST", "/v1/jobs")
         connection.putheader("Authorization", bearer(process))
         connection.putheader("Content-Type", "application/x-ndjson")
-        connection.putheader("Content-Length", str(BODY_BYTES_MAX + 1))
+        connection.putheader("Content-Length", str(SENT_BYTES_MAX + 1))
         connection.endheaders()
         answer = connection.getresponse()
         assert (answer.status, "error" in json.loads(answer.read())) == (413, True)
@@ -206,6 +220,91 @@ def test_too_much_at_a_time_is_told_to_come_back(root: Path) -> None:
         slow.close()
     finally:
         assert process.stop() == 0
+
+
+def test_a_node_signs_its_own_batches_and_is_held_to_its_rate(root: Path) -> None:
+    process = Process(root, make_config(root, node_requests_per_s=1))
+    try:
+        process.client().set_clock(CALENDAR.end_us(5))
+        seed, node = bytes(range(32)), NODES[0]
+
+        def send(body: bytes, key_of: str = node) -> tuple[int, Any, Any]:
+            signature = BatchSignature.sign(
+                network=network_id("test"),
+                node_id=node,
+                batch=batch_name(seed, body),
+                sent_at_us=time.time_ns() // 1000,
+                domain=Domain(31337, CONTRACT),
+                key=operator_key(key_of),
+            )
+            headers = {"Content-Type": "application/x-ndjson", SEED_HEADER: seed.hex()}
+            return ask(process, "POST", "/v1/jobs", body, **headers, **signature.headers())
+
+        body = lines([record(0), record(1)])
+        status, answer, _ = send(body)
+        assert (status, answer["accepted"]) == (200, 1)
+        assert answer["rejected"][0]["reason"] == "other_node"
+        status, answer, headers = send(body, NODES[1])
+        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert answer["error"]["field"] == SIGNATURE_HEADER
+        status, answer, headers = send(body)
+        while status != 429:
+            assert status == 200
+            status, answer, headers = send(body)
+        assert int(headers["Retry-After"]) >= 1
+    finally:
+        assert process.stop() == 0
+
+
+def test_a_body_comes_in_any_form_compressed_or_in_chunks(process: Process) -> None:
+    process.client().set_clock(CALENDAR.end_us(5))
+    token = {"Authorization": bearer(process)}
+
+    def forms() -> Iterator[tuple[bytes | Iterator[bytes], dict[str, str]]]:
+        table = decode_ndjson(lines([record(1)]), SCHEMA).table
+        yield encode_arrow(table, SCHEMA), {"Content-Type": "application/vnd.apache.arrow.stream"}
+        text = {"Content-Type": "application/x-ndjson"}
+        yield gzip.compress(lines([record(2)])), text | {"Content-Encoding": "gzip"}
+        yield iter([lines([record(3)])[:50], lines([record(3)])[50:]]), text
+        yield json.dumps([record(4)]).encode(), {"Content-Type": "application/json; charset=utf-8"}
+
+    for body, headers in forms():
+        status, answer, _ = ask(process, "POST", "/v1/jobs", body, **headers, **token)
+        assert (status, answer["accepted"]) == (200, 1), headers
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Encoding": "br"}, {}):
+        status, _, _ = ask(process, "POST", "/v1/jobs", b"{}", **headers, **token)
+        assert status == 415
+    broken = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+    assert ask(process, "POST", "/v1/jobs", b"{}", **broken, **token)[0] == 400
+
+
+def test_who_expects_to_be_refused_need_not_send(process: Process) -> None:
+    process.client().set_clock(CALENDAR.end_us(5))
+    host, port = process.url.removeprefix("http://").split(":")
+    body = lines([record(7)])
+
+    def head(**more: str) -> bytes:
+        headers = {
+            "Host": host,
+            "Content-Type": "application/x-ndjson",
+            "Content-Length": str(len(body)),
+            "Expect": "100-continue",
+        } | {name.replace("_", "-"): value for name, value in more.items()}
+        text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST /v1/jobs HTTP/1.1\r\n{text}\r\n".encode()
+
+    for sent, status in (
+        (head(), b"401"),
+        (head(Authorization=bearer(process), Expect="a-miracle"), b"417"),
+        (head(Authorization=bearer(process)), b"100"),
+    ):
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(sent)
+            first = connection.recv(4096)
+            assert first.split(b" ")[1] == status
+            if status == b"100":
+                connection.sendall(body)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_jobs_of_sealed_epochs_go_on_late_and_older_ones_are_refused(process: Process) -> None:
@@ -356,7 +455,8 @@ def test_every_route_is_described(process: Process) -> None:
             proving=nothing,
             gateway_token="",
             admin_token="",
-            requests_max=1,
+            directory=nothing,
+            limits=JobsLimits(gateway=Rates(1, 1), node=Rates(1, 1), requests_max=1, bytes_max=1),
             network="",
             first_epoch=0,
         )

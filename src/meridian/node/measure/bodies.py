@@ -55,20 +55,32 @@ def read_body(body: bytes, content_type: str, content_encoding: str | None) -> B
         BodyTooLarge: If the body is too long, before or after decompression.
         InvalidInput: If the bytes are not of the encoding.
     """
-    kind = CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
-    if kind is None:
-        raise BodyUnsupported("Content-Type", f"{', '.join(CONTENT_TYPES)} are accepted")
+    kind, codec = require_accepted(content_type, content_encoding)
     if len(body) > SENT_BYTES_MAX:
         raise BodyTooLarge("body", f"{len(body)} bytes pass {SENT_BYTES_MAX}")
-    named = (content_encoding or "identity").strip().lower()
-    if named == "identity":
-        return Body(kind, body)
-    codec = CONTENT_ENCODINGS.get(named)
     if codec is None:
-        raise BodyUnsupported("Content-Encoding", f"{', '.join(CONTENT_ENCODINGS)} are accepted")
+        return Body(kind, body)
     if codec == "zstd":
         _require_small_windows(body)
     return Body(kind, _decompress(body, codec))
+
+
+def require_accepted(
+    content_type: str, content_encoding: str | None
+) -> tuple[BodyKind, str | None]:
+    """Return the form that headers name, and the compression if there is one, before any body has come.
+
+    Raises:
+        BodyUnsupported: If one of them is not accepted.
+    """
+    kind = CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
+    if kind is None:
+        raise BodyUnsupported("Content-Type", f"{', '.join(CONTENT_TYPES)} are accepted")
+    named = (content_encoding or "identity").strip().lower()
+    codec = CONTENT_ENCODINGS.get(named)
+    if codec is None and named != "identity":
+        raise BodyUnsupported("Content-Encoding", f"{', '.join(CONTENT_ENCODINGS)} are accepted")
+    return kind, codec
 
 
 def _decompress(body: bytes, codec: str) -> bytes:

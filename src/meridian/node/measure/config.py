@@ -8,6 +8,7 @@ import msgspec
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
 from meridian.node.chain.finality import Confirmations, WaitSeconds
+from meridian.node.measure.limits import JobsLimits, Rates
 from meridian.node.stores.config import StoreConfig
 
 SIGNED_WITHIN_LEAST_S: Final = 3600
@@ -89,11 +90,20 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     skew_ms: int = 60_000
     remembered_epochs: int = 2
     """Sealed epochs whose jobs are remembered against duplicates."""
-    jobs_max: int = 8_000_000
-    """Most jobs that are remembered at a time, about 100 bytes each."""
+    jobs_max: int = 32_000_000
+    """Most jobs that are remembered at a time: 27 bytes each, 110 in epochs of fewer than 50,000. An epoch of 100
+    million jobs needs a greater bound: its own jobs and those of `remembered_epochs`, so 400 million and 11 GB."""
     log_bytes_max: int = 64 << 30
-    requests_max: int = 8
-    """Batches in work at a time; each may have 64 MiB."""
+    requests_max: int = 4096
+    """Batches in work at a time."""
+    work_bytes_max: int = 512 << 20
+    """Bytes of their bodies at a time; what is beyond is put off with 429."""
+    gateway_requests_per_s: int = 50_000
+    """What the holder of a token may send on average; the bucket holds two seconds of it."""
+    gateway_bytes_per_s: int = 1 << 30
+    node_requests_per_s: int = 100
+    """What a node may send on average that signs its batches."""
+    node_bytes_per_s: int = 16 << 20
 
     def __post_init__(self) -> None:
         if (self.chain is None) == (self.nodes_file is None):
@@ -104,6 +114,17 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if min(self.late_epochs, self.skew_ms, self.remembered_epochs) < 0:
             raise InvalidInput("late_epochs", "late_epochs, skew_ms, remembered_epochs: 0 or more")
+        bounds = (
+            "requests_max",
+            "work_bytes_max",
+            "gateway_requests_per_s",
+            "gateway_bytes_per_s",
+            "node_requests_per_s",
+            "node_bytes_per_s",
+        )
+        for name in bounds:
+            if getattr(self, name) < 1:
+                raise InvalidInput(name, "1 or more")
         if self.remembered_epochs < self.late_epochs:
             raise InvalidInput("remembered_epochs", "late jobs must meet what they may repeat")
 
@@ -134,6 +155,16 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Which jobs are accepted, in time."""
         calendar = Calendar(self.genesis_s, self.epoch_seconds, self.first_epoch)
         return PlacementRules(calendar, self.late_epochs, self.skew_ms * 1000)
+
+    @property
+    def jobs_limits(self) -> JobsLimits:
+        """What may be sent."""
+        return JobsLimits(
+            gateway=Rates(self.gateway_requests_per_s, self.gateway_bytes_per_s),
+            node=Rates(self.node_requests_per_s, self.node_bytes_per_s),
+            requests_max=self.requests_max,
+            bytes_max=self.work_bytes_max,
+        )
 
     @property
     def signed_within_us(self) -> int:

@@ -11,19 +11,23 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 
 from meridian.errors import InvalidInput, MeridianError, NotFound, Overloaded, StorageFailure
-from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
 from meridian.node.measure.answering import Answering
+from meridian.node.measure.bodies import BodyTooLarge, BodyUnsupported
 from meridian.node.measure.cosigning import Cosigning
-from meridian.node.measure.grouping import Submitted
+from meridian.node.measure.grouping import NotAuthenticated
 from meridian.node.measure.intake import Intake
+from meridian.node.measure.jobs_route import JobsRoute
 from meridian.node.measure.journal import Journal
+from meridian.node.measure.limits import JobsLimits
 from meridian.node.measure.log_routes import LogRoutes
+from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.openapi import document
 from meridian.node.measure.proof_routes import ProofRoutes
 from meridian.node.measure.proving import Proving
@@ -32,14 +36,13 @@ from meridian.node.measure.settling import Settling
 from meridian.primitives.cid import parse_cid
 from meridian.primitives.ids import parse_digest
 
-BODY_BYTES_MAX: Final = 64 << 20
+INPUT_BYTES_MAX: Final = 64 << 20
+"""Of an auxiliary input."""
 CLOCK_BYTES_MAX: Final = 256
 RETRY_S: Final = 1
 EPOCHS_SHOWN_MAX: Final = 1000
 
-_NDJSON: Final = frozenset({"application/x-ndjson", "application/ndjson"})
 _JSON: Final = "application/json"
-_SEED_HEADER: Final = "Meridian-Batch-Seed"
 _INPUT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,7 +59,8 @@ class Face:
     proving: Proving
     gateway_token: str
     admin_token: str
-    requests_max: int
+    directory: NodeDirectory
+    limits: JobsLimits
     network: str
     first_epoch: int
     answering: Answering | None = None
@@ -76,14 +80,12 @@ class MeasureHttp:
 
     def __init__(self, face: Face) -> None:
         self._face = face
-        self._at_work = 0
 
     def application(self) -> web.Application:
         """Return the application."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answer_errors])
+        app = web.Application(client_max_size=INPUT_BYTES_MAX, middlewares=[_answer_errors])
         app.add_routes(
             [
-                web.post("/v1/jobs", self.post_jobs),
                 web.get("/v1/epochs", self.get_epochs),
                 web.get("/v1/epochs/{epoch}", self.get_epoch),
                 web.post("/v1/epochs/{epoch}/seal", self.post_seal),
@@ -95,8 +97,11 @@ class MeasureHttp:
                 web.get("/v1/openapi.json", self.get_openapi),
             ]
         )
-        ProofRoutes(self._face.proving).add_to(app)
-        LogRoutes(self._face.publication).add_to(app)
+        face = self._face
+        tokens = {"gateway": face.gateway_token, "admin": face.admin_token}
+        JobsRoute(face.intake, face.directory, tokens, face.limits).add_to(app)
+        ProofRoutes(face.proving).add_to(app)
+        LogRoutes(face.publication).add_to(app)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------
@@ -110,33 +115,7 @@ class MeasureHttp:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    # -- jobs -------------------------------------------------------------------------------------
-
-    async def post_jobs(self, request: web.Request) -> web.StreamResponse:
-        """Admit a batch."""
-        face = self._face
-        self._require(request, face.gateway_token, face.admin_token)
-        if request.content_type not in {_JSON, *_NDJSON} or "Content-Encoding" in request.headers:
-            raise web.HTTPUnsupportedMediaType(
-                text=_error("Content-Type", "application/x-ndjson or application/json, not coded"),
-                content_type=_JSON,
-            )
-        given = request.headers.get(_SEED_HEADER)
-        seed = None if given is None else parse_digest(given, _SEED_HEADER)
-        if (request.content_length or 0) > BODY_BYTES_MAX:
-            raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, request.content_length or 0)
-        if self._at_work >= face.requests_max:
-            raise Overloaded(RETRY_S)
-        self._at_work += 1
-        try:
-            body = await request.read()
-            reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-            kind = BodyKind.NDJSON if request.content_type in _NDJSON else BodyKind.JSON
-            face.intake.submit(Submitted(Body(kind, body), seed), reply)
-            answer = await reply
-        finally:
-            self._at_work -= 1
-        return web.Response(body=answer, content_type=_JSON)
+    # -- epochs -----------------------------------------------------------------------------------
 
     async def get_receipt(self, request: web.Request) -> web.StreamResponse:
         """Return the answer that a batch got."""
@@ -145,8 +124,6 @@ class MeasureHttp:
         if answer is None:
             raise NotFound("no such batch, or it is no longer remembered")
         return web.Response(body=answer, content_type=_JSON)
-
-    # -- epochs -----------------------------------------------------------------------------------
 
     async def get_epochs(self, _request: web.Request) -> web.StreamResponse:
         """Return the latest epochs and where the service stands."""
@@ -293,7 +270,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
-        text = _error("body", f"at most {BODY_BYTES_MAX} bytes are accepted")
+        text = _error("body", f"at most {INPUT_BYTES_MAX} bytes are accepted")
         return web.Response(text=text, status=413, content_type=_JSON)
     except web.HTTPException as error:
         if error.content_type == _JSON or error.status < 400:
@@ -305,6 +282,16 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _refusal(error)
 
 
+def _status(error: InvalidInput) -> int:
+    if isinstance(error, NotAuthenticated):
+        return HTTPStatus.UNAUTHORIZED
+    if isinstance(error, BodyUnsupported):
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    if isinstance(error, BodyTooLarge) or error.field == "too_many_records":
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return HTTPStatus.BAD_REQUEST
+
+
 def _refusal(error: MeridianError) -> web.Response:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
@@ -312,9 +299,11 @@ def _refusal(error: MeridianError) -> web.Response:
     elif isinstance(error, NotFound):
         status = 404
     elif isinstance(error, InvalidInput):
-        status = 413 if error.field == "too_many_records" else 400
+        status = _status(error)
+        if status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         text = _error(error.field, error.reason)
-        return web.Response(text=text, status=status, content_type=_JSON)
+        return web.Response(text=text, status=status, headers=headers, content_type=_JSON)
     else:
         status, headers["Retry-After"] = 503, str(RETRY_S)
     kind = "storage" if isinstance(error, StorageFailure) else "service"

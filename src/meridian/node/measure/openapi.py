@@ -2,8 +2,16 @@
 
 from typing import Any
 
+from meridian.measure.batch_decode import BodyKind
+from meridian.measure.batch_signature import (
+    NODE_HEADER,
+    SEED_HEADER,
+    SENT_AT_HEADER,
+    SIGNATURE_HEADER,
+)
 from meridian.measure.record import RECORDS_MAX
 from meridian.node.measure import log_routes, proof_routes
+from meridian.node.measure.bodies import CONTENT_ENCODINGS, CONTENT_TYPES
 
 _EPOCH = {"name": "epoch", "in": "path", "required": True, "schema": {"type": "integer"}}
 
@@ -70,33 +78,56 @@ def _jobs() -> dict[str, Any]:
         "Submit a batch of job records",
         {
             "200": "What became of every record, and a signed receipt for the accepted ones",
-            "400": "The body as a whole is not a batch",
-            "413": f"More than 64 MiB or {RECORDS_MAX} records",
-            "415": "Neither NDJSON nor JSON",
-            "429": "Too much is waiting; see Retry-After",
+            "400": "The body as a whole is not a batch, or a header is malformed",
+            "401": "Neither a valid bearer token nor a signature of the node's operator",
+            "408": "The body came too slowly",
+            "413": f"More than 64 MiB, 256 MiB decompressed, or {RECORDS_MAX} records",
+            "415": "A form or compression that is not accepted",
+            "417": "Another expectation than 100-continue",
+            "429": "The sender has sent too much, or too much is in work; see Retry-After",
             "503": "The service cannot promise anything now",
         },
         parameters=(
+            _header(
+                SEED_HEADER,
+                "32 bytes of hex that salt the private fields; whoever keeps them can rebuild every row. "
+                "A signed batch needs it",
+                "^[0-9a-fA-F]{64}$",
+            ),
+            _header(NODE_HEADER, "Of a signed batch: the node, percent-encoded", "^.+$"),
+            _header(SENT_AT_HEADER, "Of a signed batch: Unix microseconds", "^[0-9]{1,18}$"),
+            _header(
+                SIGNATURE_HEADER,
+                "The operator's signature of `JobBatch`",
+                "^(0x)?[0-9a-fA-F]{128}$",
+            ),
             {
-                "name": "Meridian-Batch-Seed",
+                "name": "Content-Encoding",
                 "in": "header",
-                "description": "32 bytes of hex that salt the private fields; whoever keeps them can rebuild every row",
-                "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+                "schema": {"enum": ["identity", *CONTENT_ENCODINGS]},
             },
         ),
-        secured=True,
     )
+    operation["security"] = [{"bearer": []}, {"signature": []}]
     record = {"$ref": "#/components/schemas/Record"}
+    many = {"type": "array", "items": record, "maxItems": RECORDS_MAX}
+    schemas: dict[BodyKind, dict[str, Any]] = {
+        BodyKind.NDJSON: record,
+        BodyKind.JSON: {"oneOf": [record, many]},
+    }
     operation["requestBody"] = {
         "required": True,
         "content": {
-            "application/x-ndjson": {"schema": record},
-            "application/json": {
-                "schema": {"type": "array", "items": record, "maxItems": RECORDS_MAX}
-            },
+            name: {"schema": schemas.get(kind, {"type": "string", "format": "binary"})}
+            for name, kind in CONTENT_TYPES.items()
         },
     }
     return operation
+
+
+def _header(name: str, description: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def document() -> dict[str, Any]:
@@ -161,6 +192,9 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": {"Record": _RECORD},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "signature": {"type": "apiKey", "in": "header", "name": SIGNATURE_HEADER},
+            },
         },
     }

@@ -57,6 +57,11 @@ RPC_TIMEOUT_S: Final = 10.0
 DIRECTORY_TIMEOUT_S: Final = 3.0
 """An unknown node holds the intake up for at most this long, and then not again for a while."""
 
+KEEPALIVE_S: Final = 75.0
+"""A connection that sends no whole head of a request for so long is closed."""
+SHUTDOWN_S: Final = 2.0
+BACKLOG: Final = 1024
+
 WATCH_S: Final = 0.2
 
 
@@ -220,7 +225,8 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         proving=_proving(config, schema, publication),
         gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
         admin_token=load_or_create_secret(config.admin_token_file).hex(),
-        requests_max=config.requests_max,
+        directory=directory,
+        limits=config.jobs_limits,
         network=config.network,
         first_epoch=config.first_epoch,
         answering=outside.answering,
@@ -237,10 +243,16 @@ async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
     """
     with contextlib.ExitStack() as stack:
         face = await _start(config, stack)
-        runner = web.AppRunner(MeasureHttp(face).application(), access_log=None)
+        runner = web.AppRunner(
+            MeasureHttp(face).application(),
+            access_log=None,
+            auto_decompress=False,  # bodies are unpacked within limits
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=SHUTDOWN_S,
+        )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, config.listen_host, config.listen_port)
+            site = web.TCPSite(runner, config.listen_host, config.listen_port, backlog=BACKLOG)
             await site.start()
             host, port = runner.addresses[0][:2]
             yield f"http://{host}:{port}", face

@@ -7,6 +7,7 @@ from spec_layout import Cbor, Example, Json, Layout, Values, layout
 
 from meridian.measure import epoch_log, record, signed_note, times
 from meridian.measure.arrow_batch import decode_arrow, encode_arrow
+from meridian.measure.batch_signature import JOB_BATCH, BatchSignature, batch_name
 from meridian.measure.commitment import committed_root, job_tree, node_leaf, node_tree
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import NodeRow
@@ -282,7 +283,26 @@ def receipts() -> dict[str, Example]:
     receipt = Receipt(w.NETWORK_ID, 3, w.AGGREGATOR.address, 0, batch.root, w.NOW_US)
     signed = SignedReceipt.sign(receipt, w.COMMITMENTS, w.AGGREGATOR)
     assert signed.holds
+    batch_id = batch_name(w.SEED, b"{}")
+    sent = BatchSignature.sign(
+        network=w.NETWORK_ID,
+        node_id="node-a",
+        batch=batch_id,
+        sent_at_us=w.NOW_US,
+        domain=w.COMMITMENTS,
+        key=w.AGGREGATOR,
+    )
     return {
+        "batch-signature": Values(
+            {
+                "type": JOB_BATCH.description,
+                "type hash": keccak(JOB_BATCH.description.encode()),
+                "seed": w.SEED,
+                "batch of the body {}": batch_id,
+                "sentAtUs": str(w.NOW_US),
+                "signature for node-a, key of the aggregator": sent.signature,
+            }
+        ),
         "batch-root": Values(
             {
                 "part of node-a": parts[0],

@@ -46,7 +46,7 @@ from meridian.measure import (
 from meridian.node import link_connection, link_frames, network_file
 from meridian.node.ephemera import address_hints
 from meridian.node.link_peers import PEERS_MAX
-from meridian.node.measure import bodies, grouping, http, openapi
+from meridian.node.measure import bodies, grouping, jobs_route, openapi
 from meridian.primitives import dagcbor, eip712, hashing
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.allocation import ALLOCATIONS
@@ -407,7 +407,12 @@ LIMITS = [
     (3, f"at most {manifest.SEGMENTS_MAX}, in order"),
     (3, f"at most {manifest.INPUTS_MAX}, sorted by name"),
     (3, f"at most {signed_note.SIGNATURES_MAX} in all"),
-    (4, f"at most {http.BODY_BYTES_MAX >> 20} MiB and {record.RECORDS_MAX:,} records"),
+    (4, f"at most {bodies.SENT_BYTES_MAX >> 20} MiB and {record.RECORDS_MAX:,} records"),
+    (4, f"at most {record.BODY_BYTES_MAX >> 20} MiB when it is unpacked"),
+    (
+        4,
+        f"within {jobs_route.BODY_WAIT_S:.0f} s and the time that it needs at {jobs_route.BODY_BYTES_PER_S >> 10} KiB/s",
+    ),
     (4, f"have at most {manifest.INPUT_NAME_BYTES_MAX} bytes"),
     (5, f"at most {inputs.INPUTS_MAX}, with names of 1 to {inputs.NAME_BYTES_MAX} bytes"),
     (5, f"number of nodes, at most 2^{row.NODES_MAX.bit_length() - 1}"),

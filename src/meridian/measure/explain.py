@@ -5,7 +5,7 @@ Reasons (the ``reason`` of a rejection, stable for programs):
     broken_json  not_a_record  unknown_key  missing_key  wrong_type  too_long  empty
     bad_time  ends_before_start  not_a_field  undeclared_field  duplicate_field  missing_field
     unknown_type  out_of_range  too_precise
-    unknown_node  too_late  ahead_of_clock  duplicate          (from `admission`)
+    unknown_node  other_node  too_late  ahead_of_clock  duplicate          (from `admission`)
 """
 
 import dataclasses

@@ -186,14 +186,14 @@ def submit(
     tally, started = _Tally(), time.monotonic()
     stopped = False
     with (
-        _opened(options, files) as (submission, schema),
+        _opened(options, files) as (submission, rules),
         _rejections(rejected_file) as write,
         JobsDisplay("submit", size, quiet=as_json) as display,
         _ended_by_signals(),
     ):
         before = dict(zip(map(str, files), _running(sizes), strict=True))
         try:
-            for done in submission.run(_batches(files, options, schema)):
+            for done in submission.run(_batches(files, options, rules)):
                 tally.add(done)
                 write(done.source, done.rejected)
                 display.show(tally.records, before[done.source] + done.position)
@@ -226,22 +226,25 @@ def _running(sizes: Sequence[int | None]) -> list[int]:
     return sums
 
 
-def _batches(files: Sequence[Path], options: _Options, schema: Any) -> Iterator[Any]:
+def _batches(files: Sequence[Path], options: _Options, rules: Any) -> Iterator[Any]:
     from meridian.node.measure.client import ARROW
-    from meridian.node.measure.sent_records import as_arrow
+    from meridian.node.measure.sent_records import as_arrow, within_epochs
     from meridian.node.record_files import read_batches
 
     for path in files:
-        for batch in read_batches(path, options.batch):
+        for read in read_batches(path, options.batch):
+            batch = read
             columns = batch.content_type == ARROW
             if options.as_form == "ndjson" and columns:
                 raise InvalidInput("--as", f"{path} holds columns: they travel as arrow")
-            if options.as_form != "arrow" or columns:
+            if options.as_form == "arrow" and not columns:
+                if rules.schema is None:
+                    raise InvalidInput("--as", "arrow needs the network's schema: give --data-dir")
+                batch = as_arrow(batch, rules.schema)
+            if rules.schema is None or rules.calendar is None:
                 yield batch
-                continue
-            if schema is None:
-                raise InvalidInput("--as", "arrow needs the network's schema: give --data-dir")
-            yield as_arrow(batch, schema)
+            else:
+                yield from within_epochs(batch, rules.schema, rules.calendar)
 
 
 def _prepare(sizes: Sequence[int | None]) -> None:
@@ -311,7 +314,7 @@ def _opened(options: _Options, files: Sequence[Path]) -> Iterator[Any]:
             compress=options.compress,
         )
         with contextlib.closing(submission):
-            yield submission, rules.schema
+            yield submission, rules
 
 
 def _token(path: Path | None) -> str:

@@ -224,6 +224,30 @@ def test_a_node_signs_its_own_batches_with_an_encrypted_key_and_sends_them_compr
     assert (refused.exit_code, document(refused)["reasons"]) == (1, {"other_node": 1})
 
 
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_a_batch_over_many_epochs_is_divided_so_that_every_promise_can_be_proven(
+    gateway: Gateway, form: str
+) -> None:
+    start = 60_000 if form == "ndjson" else 70_000
+    hours = [at % 7 for at in range(70)]
+    gateway.client.set_clock(CALENDAR.end_us(12))
+    records = [record(start + at, second=60 + 3600 * hour) for at, hour in enumerate(hours)]
+    body = lines(records[:35]) + b"\nnot json\n" + lines(records[35:])
+    if form == "json":
+        body = json.dumps([*records[:35], 5, 6, *records[35:]]).encode()
+    path = gateway.write(f"epochs.{form}", body)
+    out = gateway.work / "epochs.rejected"
+    told = document(gateway.submit(path, store=f"epochs-{form}", rejected=out))
+    lost = 1 if form == "ndjson" else 2
+    assert (told["accepted"], told["rejected"], told["batches"]) == (70, lost, 3), told
+    assert json.loads(out.read_text().splitlines()[0])["line"] == (37 if form == "ndjson" else 36)
+    again = document(gateway.submit(path, store=f"epochs-{form}"))
+    assert again["sent_earlier"] == 70 + lost
+    with closing(ReceiptStore(gateway.work / f"epochs-{form}", create=False)) as store:
+        spans = {(one.first_epoch, one.deadline) for one in store.batches()}
+    assert spans == {(5, 7), (8, 10), (11, 11)}
+
+
 def test_standard_input_is_read_as_a_file_whatever_it_holds(gateway: Gateway) -> None:
     body = lines(record(at) for at in range(50_000, 50_060))
     words = [*gateway.words("-", batch=25, store="pipe"), "--json"]

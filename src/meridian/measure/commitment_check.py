@@ -3,6 +3,9 @@
 Law: the problems found are those that `verify_epoch` finds on the whole epoch, whatever the segments' sizes.
 """
 
+from collections.abc import Iterator
+from typing import Final
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,6 +21,9 @@ from meridian.measure.schema import NetworkSchema
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.ids import Address
 from meridian.primitives.sumtree import HASH_BYTES
+
+PIECE_ROWS: Final = 62_500
+"""Jobs whose rows are made at a time."""
 
 
 class CommitmentCheck:
@@ -43,8 +49,8 @@ class CommitmentCheck:
         """Whose commitment it is."""
         return self._manifest.aggregator
 
-    def take(self, at: int, data: bytes) -> tuple[pa.Table, ByteMatrix]:
-        """Take segment `at`; return its columns and its rows.
+    def take(self, at: int, data: bytes) -> Iterator[tuple[pa.Table, ByteMatrix]]:
+        """Take segment `at`; yield its columns and rows, a piece at a time.
 
         Args:
             at: Its place in the manifest; places ascend from 0.
@@ -55,15 +61,21 @@ class CommitmentCheck:
                 not in order.
         """
         table = self._read(at, data)
+        del data
         self._book_times(table)
-        names, _ = node_indices(table.column("node_id"))
+        for start in range(0, table.num_rows, PIECE_ROWS):
+            part = table.slice(start, PIECE_ROWS)
+            yield part, self._add(part)
+
+    def _add(self, part: pa.Table) -> ByteMatrix:
+        names, _ = node_indices(part.column("node_id"))
         self._names += names[1:] if self._names[-1:] == names[:1] else names
         try:
-            rows = rebuild_rows(self._schema, table)
-            self._builder.add(table.column("node_id"), rows)
+            rows = rebuild_rows(self._schema, part)
+            self._builder.add(part.column("node_id"), rows)
         except InvalidInput as error:
             raise InvalidInput("jobs", str(error)) from error
-        return table, rows
+        return rows
 
     def _read(self, at: int, data: bytes) -> pa.Table:
         stated = self._manifest.segments[at]

@@ -9,7 +9,7 @@ A node stands once in what is evaluated, under the payee that its first contribu
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -25,9 +25,6 @@ from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.union import Merge, Piece, Share
 from meridian.primitives.ids import Address, NodeKey, address_text, network_id, node_key
-
-PIECE_ROWS: Final = 125_000
-"""Jobs of a contribution that are merged at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,15 +331,15 @@ class _Gathering:
         source = self.sources[place]
         assert isinstance(source, FromAggregator), "only they have segments"
         for at in range(len(source.manifest.segments)):
-            data = self.artefacts.segment(source, at)
-            try:
-                table, rows = check.take(at, data)
-            except InvalidInput as error:
-                raise _Wrong(place, [Problem(error.field, error.reason)]) from error
-            del data
-            whole = Piece(place, table, rows)
-            for start in range(0, len(rows), PIECE_ROWS):
-                yield whole.slice(start, PIECE_ROWS)
+            pieces = check.take(at, self.artefacts.segment(source, at))
+            while True:
+                try:
+                    table, rows = next(pieces)
+                except StopIteration:
+                    break
+                except InvalidInput as error:
+                    raise _Wrong(place, [Problem(error.field, error.reason)]) from error
+                yield Piece(place, table, rows)
 
     def _own_pieces(self, places: Sequence[int]) -> Iterator[Piece]:
         """Yield the jobs of nodes that committed themselves, node by node in order: one stream, each node once."""

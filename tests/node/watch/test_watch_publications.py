@@ -75,8 +75,8 @@ def test_everything_is_found_behind_a_url(world: WatchWorld, served: tuple[Path,
         (world.data / name).rename(root / name)
     network = world.network
     dataclasses.replace(network, publications=(f"{url}/measure/public/",)).save(world.data)
-    world.measured.root = root / "measure/public"
-    world.evaluated.root = root / "evaluator/public"
+    world.measured = Publication(root / "measure/public")
+    world.evaluated = Publication(root / "evaluator/public")
     world.report(1, lie())
     heard = look(world, f"{url}/evaluator/public")
     assert [one["faults"] for one in heard.of("commitment")] == [[]]

@@ -157,7 +157,9 @@ class JobLog:
         if payload_bytes > FRAME_BYTES_MAX:
             raise AssertionError("a frame is bounded by what is admitted at a time")
         views.append(memoryview(bytes(length - _HEADER.size - payload_bytes)))
-        durable = self._durable  # read once: another thread syncs, and the CRC is over what stands in the header
+        durable = (
+            self._durable
+        )  # read once: another thread syncs, and the CRC is over what stands in the header
         crc = _checksum(kind, durable, payload_bytes, views)
         header = _HEADER.pack(_MAGIC, kind, durable, payload_bytes, crc)
         ref = FrameRef(self._numbers[-1], self._size)

@@ -129,6 +129,10 @@ def test_one_seed_for_all_and_no_jobs_at_all():
     table = jobs(9)
     found = row.private_commitments(SCHEMA, table, BatchSeeds.one(b"s" * 32, 9))
     assert (found == row.private_commitments(SCHEMA, table, [b"s" * 32] * 9)).all()
+    runs = BatchSeeds.runs([b"s" * 32, b"t" * 32], np.array([4, 5]))
+    each = [b"s" * 32] * 4 + [b"t" * 32] * 5
+    found = row.private_commitments(SCHEMA, table, runs)
+    assert (found == row.private_commitments(SCHEMA, table, each)).all()
     assert row.private_commitments(SCHEMA, table.slice(0, 0), []).shape == (0, 32)
     assert row.job_keys(table.column("job_id").slice(0, 0)).shape == (0, 32)
 

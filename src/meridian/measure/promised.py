@@ -19,7 +19,7 @@ from meridian.measure.columns import column_values
 from meridian.measure.epoch import LATE_FLAG, Calendar
 from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch, SignedReceipt
-from meridian.measure.row import ROW_BYTES, job_keys, job_rows, private_commitments
+from meridian.measure.row import ROW_BYTES, BatchSeeds, job_keys, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import ByteMatrix
@@ -125,7 +125,7 @@ def promised_jobs(
     keys = job_keys(accepted.column("job_id"))
     order = sort_order(accepted.column("node_id"), keys)
     jobs, keys, own = accepted.take(order), keys[order], own[order]
-    private = private_commitments(schema, jobs, [seed] * jobs.num_rows)
+    private = private_commitments(schema, jobs, BatchSeeds.one(seed, jobs.num_rows))
     flags = np.zeros(jobs.num_rows, dtype=np.uint16)
     rows = job_rows(schema, jobs.append_column("flags", [flags]), keys, private)
     for open_epoch in range(first, deadline + 1):

@@ -145,6 +145,11 @@ class BatchSeeds:
         return cls(_seed_rows([seed]), np.zeros(count, dtype=np.int32))
 
     @classmethod
+    def runs(cls, seeds: Sequence[bytes], counts: npt.NDArray[np.int64]) -> "BatchSeeds":
+        """Return the seeds of batches whose jobs stand one batch behind the other."""
+        return cls(_seed_rows(seeds), np.repeat(np.arange(len(seeds), dtype=np.int32), counts))
+
+    @classmethod
     def each(cls, seeds: Sequence[bytes]) -> "BatchSeeds":
         """Return the seeds of a few jobs, listed."""
         places = {seed: at for at, seed in enumerate(dict.fromkeys(seeds))}

@@ -25,7 +25,7 @@ from meridian.measure.batch_signature import (
 from meridian.measure.epoch import PlacementRules
 from meridian.measure.explain import Rejection
 from meridian.measure.receipt import Receipt, SignedReceipt, batch_roots
-from meridian.measure.row import job_leaves, job_rows, private_commitments
+from meridian.measure.row import BatchSeeds, job_leaves, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.seen_jobs import Hashes
 from meridian.node.measure.frames import (
@@ -276,10 +276,7 @@ class Grouping:
     ) -> tuple[Any, Any]:
         """Return the jobs in the columns of the log, and the leaf of each."""
         schema, table = self._aggregator.schema, admitted.table
-        of_row = [
-            seed for seed, count in zip(seeds, rows.tolist(), strict=True) for _ in range(count)
-        ]
-        private = private_commitments(schema, table, of_row)
+        private = private_commitments(schema, table, BatchSeeds.runs(seeds, rows))
         leaves = job_leaves(job_rows(schema, table, admitted.keys, private))
         columns = self._columns
         table = table.append_column(columns.field("job_key"), digest_column(admitted.keys))

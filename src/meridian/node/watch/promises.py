@@ -23,7 +23,7 @@ from meridian.measure.order import sort_order
 from meridian.measure.promised import read_promised, rows_of
 from meridian.measure.receipt import Batch, SignedReceipt
 from meridian.measure.record import decode_ndjson
-from meridian.measure.row import job_keys, job_rows, private_commitments
+from meridian.measure.row import BatchSeeds, job_keys, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
 from meridian.node.receipt_store import FILE_NAME, Form, ReceiptStore, Verdict
 from meridian.primitives.ids import Address, node_key
@@ -119,7 +119,7 @@ class GatewayPromises:
         keys = job_keys(table.column("job_id"))
         order = sort_order(table.column("node_id"), keys)
         table, keys = table.take(order), keys[order]
-        private = private_commitments(self._schema, table, [seed] * table.num_rows)
+        private = private_commitments(self._schema, table, BatchSeeds.one(seed, table.num_rows))
         own = self._calendar.epochs_of(column_values(table, "ended_us"))
         deadline = receipt.receipt.deadline_epoch
         first = max(int(own.min()), deadline - LATE_EPOCHS_MAX)

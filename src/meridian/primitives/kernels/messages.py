@@ -1,6 +1,6 @@
 """Compiled loops that feed messages to a multi-lane SHA-256: rows of a matrix, pairs of tree nodes, texts of any length.
 
-Each loop takes the address of the lanes' function (`vector`, `shani`), so that one compiled SHA-256 serves all of them.
+Each loop takes the address of the lanes' function (`vector`), so that one compiled SHA-256 serves all of them.
 A message is hashed where it lies. A block is 64 bytes, so the lanes read up to 63 bytes behind a message and as many as
 the prefix has before it; where those would fall outside the array, the message is copied to a scratch area first: at the
 two ends of an array, and nowhere else.

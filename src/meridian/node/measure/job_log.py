@@ -31,6 +31,7 @@ FILE_BYTES: Final = 256 << 20
 """A file that is longer is closed and another begun."""
 
 _HEADER: Final = struct.Struct(">4sB3xQII")
+HEADER_BYTES: Final = _HEADER.size
 _MAGIC: Final = b"MJL2"
 _FULL_RETRY_S: Final = 60.0
 
@@ -115,9 +116,9 @@ class JobLog:
         size, at = self._path(number).stat().st_size, 0
         data = self._mapped(number, size)
         while at < size:
-            frame = _read_frame(data, at, size)
+            frame = read_frame(data, at, size)
             if frame is None:
-                if not last or _proves_damage(data, at, size):
+                if not last or proves_damage(data, at, size):
                     raise StorageFailure(
                         f"{self._path(number)}: damaged at byte {at}; restore it from a copy"
                     )
@@ -125,7 +126,7 @@ class JobLog:
                 break
             kind, payload = frame
             yield Frame(FrameRef(number, at), kind, payload)
-            at += _padded(len(payload))
+            at += padded_bytes(len(payload))
         if last:
             self._writer = os.open(self._path(number), os.O_WRONLY | os.O_APPEND)
             os.fsync(self._writer)
@@ -151,7 +152,7 @@ class JobLog:
         self._check()
         views = [memoryview(part).cast("B") for part in parts]
         payload_bytes = sum(map(len, views))
-        length = _padded(payload_bytes)
+        length = padded_bytes(payload_bytes)
         if self._closed_bytes + self._size + length > self._bytes_max:
             raise Overloaded(_FULL_RETRY_S, f"the job log has reached {self._bytes_max} bytes")
         if payload_bytes > FRAME_BYTES_MAX:
@@ -214,7 +215,7 @@ class JobLog:
         """
         try:
             size = self._path(ref.file).stat().st_size
-            frame = _read_frame(self._mapped(ref.file, size), ref.offset, size)
+            frame = read_frame(self._mapped(ref.file, size), ref.offset, size)
         except OSError as error:
             raise StorageFailure(f"{self._path(ref.file)}: {error.strerror or error}") from error
         if frame is None:
@@ -252,7 +253,7 @@ class JobLog:
         self._size = self._durable = 0
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"jobs-{number:08d}.log"
+        return log_file(self._directory, number)
 
     def _mapped(self, number: int, size: int) -> memoryview:
         """Return a file's bytes, at least the first `size`."""
@@ -278,43 +279,65 @@ class JobLog:
         return StorageFailure(f"{self._directory}: {self._failure}")
 
 
-def _padded(payload_bytes: int) -> int:
+def padded_bytes(payload_bytes: int) -> int:
     """Return the bytes of a frame."""
     return _HEADER.size + payload_bytes + -payload_bytes % ALIGNMENT
 
 
-def _read_frame(data: memoryview, at: int, size: int) -> tuple[int, memoryview] | None:
-    """Return kind and payload of the frame at an offset of a file of `size` bytes; None if there is no whole one."""
-    header = _read_header(data, at, size)
+def log_file(directory: Path, number: int) -> Path:
+    """Return where a file of a log is."""
+    return directory / f"jobs-{number:08d}.log"
+
+
+def frame_bytes(header: bytes) -> int | None:
+    """Return the bytes of the frame that begins with this header, if one does."""
+    if len(header) < HEADER_BYTES:
+        return None
+    magic, _, _, length, _ = _HEADER.unpack_from(header)
+    return padded_bytes(length) if magic == _MAGIC and length <= FRAME_BYTES_MAX else None
+
+
+def read_frame(
+    data: memoryview, at: int, size: int, *, check: bool = True
+) -> tuple[int, memoryview] | None:
+    """Return kind and payload of the frame at an offset of a file of `size` bytes; None if there is no whole one.
+
+    Args:
+        data: The file's bytes.
+        at: The offset.
+        size: How many of them count.
+        check: Whether to compute the CRC.
+    """
+    header = read_header(data, at, size)
     if header is None:
         return None
     kind, durable, length, crc = header
     start = at + _HEADER.size
-    body = data[start : at + _padded(length)]
-    good = _checksum(kind, durable, length, [body]) == crc
+    body = data[start : at + padded_bytes(length)]
+    good = not check or _checksum(kind, durable, length, [body]) == crc
     return (kind, data[start : start + length]) if good else None
 
 
-def _read_header(data: memoryview, at: int, size: int) -> tuple[int, int, int, int] | None:
+def read_header(data: memoryview, at: int, size: int) -> tuple[int, int, int, int] | None:
     """Return kind, durable, length and CRC of the frame at an offset, if it can be one."""
     if at + _HEADER.size > size:
         return None
     magic, kind, durable, length, crc = _HEADER.unpack_from(data, at)
-    fits = magic == _MAGIC and length <= FRAME_BYTES_MAX and at + _padded(length) <= size
+    fits = magic == _MAGIC and length <= FRAME_BYTES_MAX and at + padded_bytes(length) <= size
     return (kind, durable, length, crc) if fits and not any(data[at + 5 : at + 8]) else None
 
 
-def _proves_damage(data: memoryview, broken_at: int, size: int) -> bool:
+def proves_damage(data: memoryview, broken_at: int, size: int) -> bool:
     """Tell whether a later frame says that the broken one was durable, which is more than a torn write."""
     file = data.obj
     assert isinstance(file, mmap.mmap), "a file with a broken frame is not empty"
     found = file.find(_MAGIC, broken_at + 1, size)
     while found >= 0:
-        header = _read_header(data, found, size)
+        header = read_header(data, found, size)
         if (
             header is not None
             and header[1] > broken_at
-            and _read_frame(data, found, size) is not None
+            and read_frame(data, found, size) is not None
         ):
             return True
         found = file.find(_MAGIC, found + 1, size)

@@ -22,6 +22,8 @@ from meridian.measure.times import format_time
 
 SEGMENT_ROWS_MAX: Final = 500_000
 SEGMENT_BYTES_MAX: Final = 2 << 30
+SEGMENT_TEXT_BYTES_MAX: Final = 512 << 20
+"""A segment with so many bytes of text ends before `SEGMENT_ROWS_MAX`."""
 ID_BYTES_MAX: Final = 128
 """The longest accepted job id or node id, in UTF-8."""
 
@@ -72,9 +74,29 @@ def segment_columns(schema: NetworkSchema) -> pa.Schema:
 
 
 def write_segment(table: pa.Table) -> bytes:
-    """Return a table's Parquet bytes; equal tables give equal bytes with one version of pyarrow."""
+    """Return a table's Parquet bytes; equal jobs give equal bytes with one version of pyarrow, however they are chunked.
+
+    Args:
+        table: The columns of a segment; ``node_id`` may be a dictionary in order of first appearance, each entry used.
+
+    Raises:
+        InvalidInput: If it has too many rows.
+    """
     if table.num_rows > SEGMENT_ROWS_MAX:
         raise InvalidInput("segment", f"{table.num_rows} rows pass {SEGMENT_ROWS_MAX}")
+    # Where pages end depends on the chunks, and the first page of a dictionary on its order.
+    table = table.combine_chunks()
+    integers = [field.name for field in table.schema if field.type == pa.int64()]
+    repeating = [
+        field.name
+        for field in table.schema
+        if field.name != "job_id" and field.type not in (pa.int64(), pa.bool_())
+    ]
+    if "node_id" in table.column_names and table.num_rows:
+        at = table.column_names.index("node_id")
+        nodes = pc.dictionary_encode(one_chunk(table.column(at)))
+        field = pa.field("node_id", nodes.type, nullable=table.schema.field(at).nullable)
+        table = table.set_column(at, field, nodes)
     sink = io.BytesIO()
     pq.write_table(
         table,
@@ -82,7 +104,8 @@ def write_segment(table: pa.Table) -> bytes:
         row_group_size=SEGMENT_ROWS_MAX,
         compression="zstd",
         compression_level=1,
-        use_dictionary=["node_id", "flags", "batch_seed"],
+        use_dictionary=repeating,
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
         write_statistics=False,
         store_schema=False,
     )

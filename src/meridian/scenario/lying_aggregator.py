@@ -5,8 +5,9 @@
 ``double-receipts``: every receipt of the epoch has the number of the epoch's first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meridian.measure import commitment as commitments
-from meridian.measure.commitment import EpochCommitment
+from meridian.measure.commitment import EpochCommitment, committed_root, node_tree
+from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.manifest import Manifest, Nodes
-from meridian.measure.order import sort_order
 from meridian.measure.receipt import Receipt, SignedReceipt
+from meridian.measure.schema import NetworkSchema
 from meridian.node.measure import intake, seal, service, settling
-from meridian.node.measure.frames import digest_rows
-from meridian.node.measure.seal import SealedJobs
 from meridian.primitives.cid import cid_text
 from meridian.primitives.eip712 import Domain
+from meridian.primitives.ids import Address
 from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import HASH_BYTES
 
@@ -49,14 +49,12 @@ class Liar:
 
     def __init__(self, lie: str, epoch: int, victim: str) -> None:
         self._lie, self._epoch, self._victim = lie, epoch, victim
-        self._gathered: list[pa.Table] = []
-        self._gather, self._publish = _SETTLING.gather, _SETTLING.publish_epoch
-        self._commit_rows = _SEAL.commit_rows
+        self._sealed: list[pa.Table] = []
+        self._publish = _SETTLING.publish_epoch
         self._sequence: int | None = None
 
     def install(self) -> None:
         """Replace the steps."""
-        _SETTLING.gather = self.gather
         _SETTLING.publish_epoch = self.publish_epoch
         if self._lie == "double-receipts":
             _INTAKE.SignedReceipt = self
@@ -69,55 +67,59 @@ class Liar:
             receipt = replace(receipt, sequence=self._sequence)
         return SignedReceipt.sign(receipt, domain, key)
 
-    def gather(self, schema: Any, batches: Sequence[Any]) -> SealedJobs:
-        """Return an epoch's jobs, remembered for later."""
-        jobs: SealedJobs = self._gather(schema, batches)
-        self._gathered.append(jobs.table)
-        return jobs
-
     def publish_epoch(self, publication: Any, schema: Any, **facts: Any) -> Manifest:
         """Publish an epoch, with the lie if it is time."""
         manifest: Manifest
-        if facts["epoch"] != self._epoch:
+        epoch, groups = facts["epoch"], [table for table in facts["frames"] if table.num_rows]
+        own = [table.filter(pc.equal(table["epoch"], epoch)) for table in groups]
+        if own:
+            self._sealed.append(pa.concat_tables(own))
+        if epoch != self._epoch:
             manifest = self._publish(publication, schema, **facts)
             return manifest
         if self._lie == "inflates-sum":
-            _SEAL.commit_rows = self._inflated
-        facts["jobs"] = self._falsified(facts["jobs"])
+            _SEAL.EpochBuilder = partial(_Inflated, self._victim)
+            facts["sealed"] = None
+        facts["frames"] = self._falsified(own)
         manifest = self._publish(publication, schema, **facts)
-        _SEAL.commit_rows = self._commit_rows
+        _SEAL.EpochBuilder = EpochBuilder
         if self._lie == "withholds-data":
             for segment in manifest.segments:
                 (publication.root / "objects" / cid_text(segment.digest)).unlink()
         return manifest
 
-    def _falsified(self, jobs: SealedJobs) -> SealedJobs:
-        table = jobs.table
+    def _falsified(self, groups: list[pa.Table]) -> list[pa.Table]:
         if self._lie == "drops-jobs":
-            return replace(jobs, table=table.filter(pc.not_equal(table["node_id"], self._victim)))
+            return [one.filter(pc.not_equal(one["node_id"], self._victim)) for one in groups]
         if self._lie == "duplicates-job":
-            before = self._gathered[-2]
+            before = self._sealed[-2]
             again = before.filter(pc.equal(before["node_id"], self._victim)).slice(0, 1)
-            flags = pa.array([1], again["flags"].type)
-            place = again.column_names.index("flags")
-            again = again.set_column(place, again.schema.field("flags"), flags)
-            both = pa.concat_tables([table, again])
-            keys = digest_rows(both.column("job_key"))
-            order = sort_order(both.column("node_id"), keys)
-            return replace(jobs, table=both.take(order))
-        return jobs
+            for name, value in (("flags", 1), ("epoch", self._epoch)):
+                place = again.column_names.index(name)
+                values = pa.array([value], again[name].type)
+                again = again.set_column(place, again.schema.field(name), values)
+            return [*groups, again]
+        return groups
 
-    def _inflated(self, schema: Any, epoch: int, *rest: Any) -> EpochCommitment:
-        """Commit with a node row that claims too many jobs; everything above it adds up."""
-        true: EpochCommitment = self._commit_rows(schema, epoch, *rest)
+
+class _Inflated(EpochBuilder):
+    """Commits with a node row that claims too many jobs; everything above it adds up."""
+
+    def __init__(self, victim: str, schema: NetworkSchema, epoch: int, *rest: Any) -> None:
+        super().__init__(schema, epoch, *rest)
+        self._victim, self._lanes = victim, schema.lanes.kind
+
+    def finish(self, payees: Mapping[str, Address]) -> EpochCommitment:
+        """Return the inflated commitment."""
+        true = super().finish(payees)
         rows = true.nodes.rows.copy()
         place = true.nodes.ids.index(self._victim)
         count = int.from_bytes(rows[place, _COUNT].tobytes(), "big") + MADE_UP_JOBS
         rows[place, _COUNT] = np.frombuffer(count.to_bytes(8, "big"), dtype=np.uint8)
-        top = commitments.node_tree(rows, schema.lanes.kind).root
+        top = node_tree(rows, self._lanes).root
         return replace(
             true,
-            root=commitments.committed_root(epoch, len(true.nodes.ids), top),
+            root=committed_root(true.epoch, len(true.nodes.ids), top),
             annotation=top[HASH_BYTES:],
             nodes=Nodes(true.nodes.ids, rows),
         )

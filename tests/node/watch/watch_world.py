@@ -31,7 +31,6 @@ from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.measure.frames import digest_column, log_columns, seed_column
 from meridian.node.measure.publication import Publication
-from meridian.node.measure.seal import gather
 from meridian.node.network_file import NetworkFile
 from meridian.node.watch.options import WatchOptions
 from meridian.node.watch.watcher import Watcher
@@ -232,7 +231,9 @@ class WatchWorld:
         table, keys = table.take(order), keys[order]
         own = CALENDAR.epochs_of(column_values(table, "ended_us"))
         late = np.where(own < epoch, LATE_FLAG, 0).astype(np.uint16)
-        table = table.append_column("flags", [late]).append_column("epoch", [own])
+        table = table.append_column("flags", [late]).append_column(
+            "epoch", [np.full(table.num_rows, epoch)]
+        )
         private = private_commitments(SCHEMA, table, [SEED] * table.num_rows)
         table = table.append_column("job_key", digest_column(keys))
         table = table.append_column("private", digest_column(private))
@@ -245,10 +246,12 @@ class WatchWorld:
             network=NAME,
             epoch=epoch,
             aggregator=AGGREGATOR.address,
-            jobs=gather(SCHEMA, [table.select(columns.names).cast(columns)]),
+            frames=[table.select(columns.names).cast(columns)],
             duplicates=0,
-            payees={name: payee_of(name) for name in NODES},
+            payees=lambda names: {name: payee_of(name) for name in names},
             inputs={},
+            work=self.measured.root / "sealing",
+            memory_bytes=1 << 30,
         )
 
     def commit(

@@ -13,6 +13,8 @@ from meridian.node.stores.config import StoreConfig
 
 SIGNED_WITHIN_LEAST_S: Final = 3600
 
+SEAL_MEMORY_MIB_MIN: Final = 768
+
 
 class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network's contracts on a chain."""
@@ -94,6 +96,8 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Most jobs that are remembered at a time: 27 bytes each, 110 in epochs of fewer than 50,000. An epoch of 100
     million jobs needs a greater bound: its own jobs and those of `remembered_epochs`, so 400 million and 11 GB."""
     log_bytes_max: int = 64 << 30
+    seal_memory_mib: int = 2048
+    """What sealing an epoch may take, whatever its size: at least 768."""
     requests_max: int = 4096
     """Batches in work at a time."""
     work_bytes_max: int = 512 << 20
@@ -125,6 +129,8 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name in bounds:
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "1 or more")
+        if self.seal_memory_mib < SEAL_MEMORY_MIB_MIN:
+            raise InvalidInput("seal_memory_mib", f"at least {SEAL_MEMORY_MIB_MIN}")
         if self.remembered_epochs < self.late_epochs:
             raise InvalidInput("remembered_epochs", "late jobs must meet what they may repeat")
 

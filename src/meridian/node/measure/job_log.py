@@ -76,7 +76,7 @@ class JobLog:
     """
 
     def __init__(self, directory: Path, bytes_max: int, file_bytes: int = FILE_BYTES) -> None:
-        self._directory = directory
+        self.directory = self._directory = directory
         self._bytes_max = bytes_max
         self._file_bytes = file_bytes
         self._maps: dict[int, memoryview] = {}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from meridian.errors import NotFound, StorageFailure
+from meridian.errors import StorageFailure
 from meridian.measure.admission import LaneSums
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
@@ -84,6 +84,11 @@ class Journal:
         if log.begins_file:
             self._begin_file()
         self.sync()
+
+    @property
+    def directory(self) -> Path:
+        """Where its log is."""
+        return self._log.directory
 
     # -- replay -----------------------------------------------------------------------------------
 
@@ -250,16 +255,6 @@ class Journal:
         if all(inside == epoch for entry in group.batches for inside, _ in entry.epochs):
             return group.jobs
         return group.jobs.filter(pa.array(column_values(group.jobs, "epoch") == epoch))
-
-    def sealed_jobs(self, epoch: int) -> list[pa.Table]:
-        """Return the jobs of a sealed epoch, group by group in log order.
-
-        Raises:
-            NotFound: If the epoch is not sealed.
-        """
-        if epoch >= self.open_epoch:
-            raise NotFound(f"epoch {epoch} is not sealed")
-        return [self.read_jobs(ref, epoch) for ref in self.frames_of(epoch)]
 
     def close(self) -> None:
         """Close the log."""

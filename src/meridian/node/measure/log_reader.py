@@ -108,7 +108,7 @@ class LogFrames:
     def __len__(self) -> int:
         return len(self._refs)
 
-    def read(self, at: int) -> pa.Table:
+    def __getitem__(self, at: int) -> pa.Table:
         """Return the jobs of a group, of all epochs, in the columns of `frames.log_columns`; checked the first time.
 
         Raises:

@@ -194,6 +194,8 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         publication=publication,
         ledger=outside.ledger,
         log=epoch_log,
+        data_dir=config.data_dir,
+        memory_bytes=config.seal_memory_mib << 20,
         on_event=_tell,
     )
     aggregator = Aggregator(

@@ -11,8 +11,11 @@ pause; ingest goes on meanwhile.
 import logging
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from meridian.errors import MeridianError, NotFound, StorageFailure
@@ -21,17 +24,25 @@ from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.ledger import Conflict, Ledger
+from meridian.node.measure.log_reader import LogFrames, LogReader
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog
-from meridian.node.measure.seal import gather, payees_of, publish_epoch, record_of
+from meridian.node.measure.seal import payees_of, publish_epoch, record_of
 from meridian.primitives.cid import cid_text, parse_cid
 from meridian.primitives.ids import Address
 
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_LAST_S: Final = 15.0
 
+TELL_S: Final = 1.0
+"""How often an event tells how far a seal is."""
+
 _log = logging.getLogger(__name__)
+
+
+class _Stopped(MeridianError):
+    """The service ends while an epoch is being sealed."""
 
 
 class Settling:
@@ -47,7 +58,9 @@ class Settling:
         publication: Written only here.
         ledger: Where epochs are committed.
         log: The epoch log.
-        on_event: Told what happened: ``sealed`` and ``committed``, with fields.
+        data_dir: For sealed stores, and for what a seal needs while it works.
+        memory_bytes: What a seal may take.
+        on_event: Told what happened: ``sealing``, ``sealed`` and ``committed``, with fields.
     """
 
     def __init__(
@@ -62,6 +75,8 @@ class Settling:
         publication: Publication,
         ledger: Ledger,
         log: PublishedLog,
+        data_dir: Path,
+        memory_bytes: int,
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._network, self._schema, self._aggregator = network, schema, aggregator
@@ -69,6 +84,10 @@ class Settling:
         self._journal, self._directory = journal, directory
         self._publication, self._ledger = publication, ledger
         self._epoch_log = log
+        self._data_dir, self._memory_bytes = data_dir, memory_bytes
+        self._told_s = 0.0
+        self.sealing: dict[str, Any] | None = None
+        """How far the epoch is that is being sealed."""
         self._on_event = on_event
         self._sealed: queue.Queue[int] = queue.Queue()
         self._stopping = threading.Event()
@@ -118,6 +137,8 @@ class Settling:
             try:
                 self._publish(epoch)
                 self._commit(epoch)
+            except _Stopped:
+                return
             except (StorageFailure, Conflict):
                 raise
             except MeridianError as error:
@@ -134,23 +155,23 @@ class Settling:
     def _publish(self, epoch: int) -> None:
         if self._publication.read_index(epoch) is not None:
             return
-        jobs = gather(self._schema, self._journal.sealed_jobs(epoch))
-        try:
-            payees = payees_of(jobs, self._directory)
-        except MeridianError:
-            self._directory.refresh()
-            payees = payees_of(jobs, self._directory)
-        manifest = publish_epoch(
-            self._publication,
-            self._schema,
-            network=self._network,
-            epoch=epoch,
-            aggregator=self._aggregator,
-            jobs=jobs,
-            duplicates=self._journal.counts(epoch)[1],
-            payees=payees,
-            inputs=self._journal.inputs(epoch),
-        )
+        self._told_s = time.monotonic()
+        with LogReader(self._journal.directory) as reader:
+            manifest = publish_epoch(
+                self._publication,
+                self._schema,
+                network=self._network,
+                epoch=epoch,
+                aggregator=self._aggregator,
+                frames=LogFrames(reader, self._journal.frames_of(epoch)),
+                duplicates=self._journal.counts(epoch)[1],
+                payees=self._payees,
+                inputs=self._journal.inputs(epoch),
+                work=self._data_dir / "sealing",
+                memory_bytes=self._memory_bytes,
+                sealed=self._data_dir / "sealed",
+                on_progress=partial(self._progress, epoch),
+            )
         index = {
             "epoch": epoch,
             "state": "sealed",
@@ -164,7 +185,25 @@ class Settling:
             "commitment": None,
         }
         self._publication.write_index(epoch, index)
+        self.sealing = None
         self._on_event("sealed", {"epoch": epoch, "jobs": manifest.jobs})
+
+    def _payees(self, names: Sequence[str]) -> Mapping[str, Address]:
+        try:
+            return payees_of(names, self._directory)
+        except MeridianError:
+            self._directory.refresh()
+            return payees_of(names, self._directory)
+
+    def _progress(self, epoch: int, phase: str, done: int) -> None:
+        """Tell how far the seal is, and give up when the service ends: it begins again at the next start."""
+        if self._stopping.is_set():
+            raise _Stopped("the service ends")
+        fields = {phase: done, "jobs": self._journal.counts(epoch)[0]}
+        self.sealing = {"epoch": epoch} | fields
+        if time.monotonic() - self._told_s >= TELL_S:
+            self._told_s = time.monotonic()
+            self._on_event("sealing", self.sealing)
 
     def _listing(self, epoch: int, index: dict[str, Any]) -> Manifest:
         """Return the epoch's manifest with the nodes that committed themselves; the list is final at their cut-off."""

@@ -51,7 +51,9 @@ class SortedColumns:
         }
         self._columns |= {name: _Digests(count, scatter) for name in DIGESTS}
         sums = [column.ends for column in self._columns.values() if isinstance(column, _Texts)]
-        self._text_ends = np.sum(sums, axis=0, dtype=np.int64)
+        self._text_ends = np.zeros(count + 1, dtype=np.int64)
+        for ends in sums:
+            self._text_ends += ends
 
     def __len__(self) -> int:
         return len(self._ranks)
@@ -76,12 +78,22 @@ class SortedColumns:
 
     def table(self, start: int, end: int) -> pa.Table:
         """Return the jobs from `start` to before `end` in the columns of a segment, ``node_id`` as a dictionary."""
-        columns = {"node_id": self.node_ids(start, end)} | {
-            name: self._columns[name].array(start, end)
-            for name in self._schema.names
-            if name != "node_id"
+        nodes = self.node_ids(start, end)
+        arrays, fields = [nodes], [pa.field("node_id", nodes.type, nullable=False)]
+        for field in self._schema:
+            if field.name != "node_id":
+                arrays.append(self._columns[field.name].array(start, end))
+                fields.append(field)
+        return pa.table(arrays, schema=pa.schema(fields))
+
+    def numbers(self, start: int, end: int) -> pa.Table:
+        """Return the columns of those jobs whose values are numbers: all that a row needs."""
+        chosen = {
+            field.name: column.array(start, end)
+            for field in self._schema
+            if isinstance(column := self._columns.get(field.name), _Numbers)
         }
-        return pa.table(columns)
+        return pa.table(chosen)
 
     def end_within(self, start: int, rows_max: int, text_bytes_max: int) -> int:
         """Return how far a stretch reaches that has at most so many jobs and bytes of text; one job always fits."""

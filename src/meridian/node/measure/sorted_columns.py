@@ -3,6 +3,7 @@
 A column of the log is read where it lies, so that every value is moved once on its way from the log to a segment.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -129,7 +130,7 @@ def _column(field: pa.Field, count: int, lengths: Lengths, scatter: Scatter) -> 
     return _Bits(count, scatter) if field.type == pa.bool_() else _Numbers(count, scatter, field)
 
 
-class _Column:
+class _Column(ABC):
     """One column, and which of its places hold a value."""
 
     def __init__(self, count: int, scatter: Scatter) -> None:
@@ -145,12 +146,13 @@ class _Column:
             self._scatter.values(_bits(bits, source), rows, places, self._valid)
         self._fill(source, rows, places)
 
+    @abstractmethod
     def _fill(self, source: pa.Array, rows: Places, places: Places) -> None:
-        raise NotImplementedError
+        """Put the values to their places, those that are null too."""
 
+    @abstractmethod
     def array(self, start: int, end: int) -> pa.Array:
         """Return a stretch."""
-        raise NotImplementedError
 
     def _validity(self, start: int, end: int) -> pa.Buffer | None:
         return None if self._valid is None else _packed(self._valid[start:end])

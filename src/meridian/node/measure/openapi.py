@@ -36,6 +36,8 @@ def _operation(
     if secured:
         operation["security"] = [{"bearer": []}]
         operation["responses"]["401"] = {"description": "No valid bearer token"}
+    if parameters or secured:
+        operation["responses"].setdefault("400", {"description": "A malformed path, query or body"})
     return operation
 
 

@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "nym": "nym_commands.nym",
     "spark": "spark_commands.spark",
     "ephemera": "ephemera_commands.ephemera",
+    "fsck": "fsck_commands.fsck",
     "serve": "serve_commands.serve",
     "sim": "sim_commands.sim",
     "function": "function_commands.function",

@@ -1,0 +1,27 @@
+"""`meridian fsck`: check a measure service's directory."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from meridian.node.measure.fsck import check
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def fsck(directory: Path, as_json: bool) -> int:
+    """Check the data directory of a stopped measure service, or a publication.
+
+    Derives the root of every epoch again from its segments, and reads the job log. Ends with 1 if something is wrong.
+    """
+    found = list(check(directory, lambda text: click.echo(f"checking {text}", err=True)))
+    if as_json:
+        click.echo(json.dumps({"problems": [asdict(one) for one in found]}))
+    else:
+        for one in found:
+            click.echo(f"{one.file}: {one.reason}")
+        click.echo(f"{len(found)} problems" if found else "clean")
+    return 1 if found else 0

@@ -16,6 +16,7 @@ BENCHMARKS: Final = {
     "decode": "decode",
     "evaluation": "evaluation",
     "hashing": "hashing",
+    "ingest": "ingest",
     "proofs": "proofs",
     "spark": "spark_rounds",
     "verification": "verification",

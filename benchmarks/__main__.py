@@ -13,6 +13,7 @@ from typing import Final
 BENCHMARKS: Final = {
     "aggregation": "aggregation",
     "agreement_latency": "agreement_table",
+    "day": "day",
     "decode": "decode",
     "evaluation": "evaluation",
     "hashing": "hashing",

@@ -148,6 +148,23 @@ def test_columns_have_several_accepted_types(
     found.table.validate(full=True)
 
 
+def test_a_scale_that_nobody_can_mean_is_refused_before_it_is_a_power() -> None:
+    """Found by fuzzing: 10 to the power of two billion keeps a processor busy for an hour."""
+    for scale in (-1, -(2**31), 39, 2**31 - 1):
+        kind = pa.decimal128(38, scale)
+        column = pa.Array.from_buffers(kind, ROWS, [None, pa.py_buffer(bytes(16 * ROWS))])
+        with pytest.raises(InvalidInput, match="request_duration_sec: its type is decimal128"):
+            decode_arrow(stream(jobs(request_duration_sec=column)), SATURN)
+
+
+def test_a_footer_of_other_kinds_of_values_is_refused() -> None:
+    """Found by fuzzing: a list where a struct is expected."""
+    footer = bytes.fromhex("292c550200001602191c191c39050026020000")
+    body = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(InvalidInput, match="not sound: IndexError"):
+        decode_parquet(body, SATURN)
+
+
 def test_nulls_hold_nothing() -> None:
     """What a sender left behind a null must not stay there: hashes are made of what columns hold."""
     hidden = pa.Array.from_buffers(

@@ -63,7 +63,9 @@ def _is_instant(kind: pa.DataType) -> bool:
 
 
 def _is_decimal(kind: pa.DataType) -> bool:
-    return bool(types.is_int64(kind) or types.is_decimal128(kind))
+    """Tell whether a decimal field may have this type; a scale is what the sender says, and may be -2^31."""
+    scaled = types.is_decimal128(kind) and 0 <= kind.scale <= _DECIMAL_DIGITS
+    return bool(types.is_int64(kind) or scaled)
 
 
 _HEADS: Final[tuple[tuple[tuple[str, ...], Accepts, str], ...]] = (
@@ -74,7 +76,7 @@ _HEADS: Final[tuple[tuple[tuple[str, ...], Accepts, str], ...]] = (
 )
 _FIELDS: Final[dict[FieldKind, tuple[Accepts, str]]] = {
     FieldKind.INTEGER: (types.is_integer, "an integer type"),
-    FieldKind.DECIMAL: (_is_decimal, "int64 units or decimal128"),
+    FieldKind.DECIMAL: (_is_decimal, "int64 units or decimal128 with a scale of 0 to 38"),
     FieldKind.BOOLEAN: (types.is_boolean, "bool"),
     FieldKind.STRING: (_is_text, "string"),
 }

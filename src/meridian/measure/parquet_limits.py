@@ -125,7 +125,7 @@ def require_small_file(data: bytes, rows_max: int, bytes_max: int) -> None:
         for group in groups:
             for chunk in group[1]:
                 pages, left = _check_pages(data, end, chunk[3], pages, left)
-    except (_Broken, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (_Broken, LookupError, TypeError, AttributeError, ValueError) as error:
         raise InvalidInput("parquet", f"its metadata are not sound: {error!r}") from None
 
 

@@ -19,6 +19,7 @@ BENCHMARKS: Final = {
     "hashing": "hashing",
     "ingest": "ingest",
     "proofs": "proofs",
+    "seal": "seal",
     "spark": "spark_rounds",
     "verification": "verification",
 }

@@ -1,4 +1,4 @@
-"""Slices of the benchmarks `verification` and `aggregation`: both check what they compute. Not timed."""
+"""Slices of the benchmarks `verification`, `aggregation` and `seal`: they check what they compute. Not timed."""
 
 from pathlib import Path
 
@@ -38,3 +38,12 @@ def test_all_averages_are_what_plain_python_says() -> None:
         for method in ("wmedian", "trimmed", "median", "mean")
         for width in ("u64", "u128")
     }
+
+
+@pytest.mark.usefixtures("_checkout")
+def test_an_epoch_is_sealed_from_the_log_of_real_ingest() -> None:
+    from benchmarks import seal
+
+    whole = seal.measure(3_000, 12, memory_mib=2048, hashlib_jobs=0, folder=None)["whole"]
+    assert whole["jobs"] == 3_000
+    assert {"first pass", "move to places", "segments"} < set(whole["stages_cpu_s"])

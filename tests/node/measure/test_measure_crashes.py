@@ -152,6 +152,8 @@ class Service:
             schema=SCHEMA,
             aggregator=KEY.address,
             first_epoch=CALENDAR.first_epoch,
+            data_dir=root,
+            memory_bytes=64 << 20,
             journal=self.journal,
             directory=self.directory,
             publication=Publication(root / "public"),

@@ -98,11 +98,7 @@ def _configuration(root: Path, ids: list[str], memory_mib: int) -> MeasureConfig
         first_epoch=1,
         listen_port=0,
         replay=True,
-        **(
-            {"seal_memory_mib": memory_mib}
-            if "seal_memory_mib" in MeasureConfig.__struct_fields__
-            else {}
-        ),
+        seal_memory_mib=memory_mib,
     )
     config.save(root / "config.json")
     return config

@@ -21,6 +21,7 @@ from meridian.measure.order import sort_order
 from meridian.measure.receipt import Batch
 from meridian.measure.row import rebuild_rows, row_keys
 from meridian.measure.seen_jobs import SeenJobs
+from meridian.node.measure import grouping
 from meridian.node.measure.batch_index import BatchIndex
 from meridian.node.measure.frames import GroupFrame
 from meridian.node.measure.grouping import Aggregator, Grouping, NotAuthenticated, Submitted
@@ -128,6 +129,30 @@ def test_a_group_is_admitted_as_its_batches_one_by_one(bodies: list[bytes]) -> N
         assert together.journal.sequence == alone.journal.sequence
         assert len(together.journal.seen) == len(alone.journal.seen)
         assert [alone.admit(one)[0] for one in reversed(waiting)] == expected[::-1]
+
+
+def test_a_body_that_breaks_the_reader_costs_nobody_else_anything(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(read: Any, has_poison: Any) -> Any:
+        def reader(*arguments: Any) -> Any:
+            if has_poison(arguments[0]):
+                raise RuntimeError("a bug")
+            return read(*arguments)
+
+        return reader
+
+    poison = b'{"poison": 1}'
+    one, many = grouping.decode_batch, grouping.decode_many
+    monkeypatch.setattr(grouping, "decode_batch", breaks(one, lambda data: poison in data))
+    together = breaks(many, lambda bodies: any(poison in body.data for body in bodies))
+    monkeypatch.setattr(grouping, "decode_many", together)
+    bodies = [lines([record(1)]), poison, lines([record(2)])]
+    with world() as made:
+        first, refused, last = made.admit(*map(ndjson, bodies))
+        assert (first["accepted"], last["accepted"]) == (1, 1)
+        assert refused == "body: it cannot be read; our log says why"
+        assert caplog.text.count("RuntimeError: a bug") == 2
 
 
 def test_every_receipt_of_a_group_has_the_root_over_its_own_jobs() -> None:

@@ -6,6 +6,7 @@ Nothing here changes the journal: a group that is dropped has left no trace.
 """
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +16,7 @@ import numpy as np
 
 from meridian.errors import InvalidInput, MeridianError
 from meridian.measure.admission import Admitted, Outcome, Records, admit
-from meridian.measure.batch_decode import Body, BodyKind, decode_batch, decode_many
+from meridian.measure.batch_decode import Body, BodyKind, Many, decode_batch, decode_many
 from meridian.measure.batch_signature import (
     SEED_HEADER,
     SIGNATURE_HEADER,
@@ -42,6 +43,7 @@ from meridian.primitives.hashing import sha256
 from meridian.primitives.keys import PrivateKey
 
 SMALL_BYTES: Final = 64 << 10
+_log = logging.getLogger(__name__)
 _TEXTS: Final = frozenset({BodyKind.NDJSON, BodyKind.JSON})
 _NO_HASHES: Final = np.zeros((0, 2), dtype=np.uint64)
 
@@ -172,8 +174,8 @@ class Grouping:
         good: list[tuple[int, _Named]] = []
         for small, run in itertools.groupby(new, key=lambda item: item[1].submitted.is_small):
             items = list(run)
-            if small and len(items) > 1:
-                many = decode_many([named.submitted.body for _, named in items], schema)
+            many = self._many([named for _, named in items]) if small and len(items) > 1 else None
+            if many is not None:
                 for place, refusal in many.errors.items():
                     answers[items[place][0]] = refusal
                 good += [item for place, item in enumerate(items) if place not in many.errors]
@@ -187,9 +189,22 @@ class Grouping:
                 except InvalidInput as refusal:
                     answers[at] = refusal
                     continue
+                except Exception:  # noqa: BLE001 - a bug of ours must cost one batch, not the service
+                    _log.exception("batch %s cannot be read", named.batch.hex())
+                    answers[at] = InvalidInput("body", "it cannot be read; our log says why")
+                    continue
                 good.append((at, named))
                 parts.append(Records.of(decoded, named.submitted.signer))
         return parts, good
+
+    def _many(self, items: Sequence[_Named]) -> Many | None:
+        """Decode small bodies together; None if that fails in a way that nobody expected: then one by one."""
+        bodies = [named.submitted.body for named in items]
+        try:
+            return decode_many(bodies, self._aggregator.schema)
+        except Exception:  # noqa: BLE001 - as above; the one that does it is found one by one
+            _log.exception("%d small bodies cannot be read together", len(bodies))
+            return None
 
     # -- one batch --------------------------------------------------------------------------------
 

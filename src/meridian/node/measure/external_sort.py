@@ -27,6 +27,7 @@ from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.frames import digest_rows
 from meridian.node.measure.sorted_columns import (
     Lengths,
+    Room,
     SortedColumns,
     measure_texts,
     text_names,
@@ -235,10 +236,14 @@ class ExternalSort:
         except OSError as error:
             raise StorageFailure(f"{self._spill}: {error.strerror or error}") from error
 
+    def _rows_max(self) -> int:
+        """Return how many jobs fit the memory; no more than there are."""
+        width = INDEX_BYTES + self._bytes // max(1, sum(self._run_rows))
+        return max(1, min(self.jobs, self._memory // width))
+
     def buckets(self) -> list[Bucket]:
         """Return the stretches that fit the memory, in order."""
-        width = INDEX_BYTES + self._bytes // max(1, sum(self._run_rows))
-        rows_max = max(1, self._memory // width)
+        rows_max = self._rows_max()
         found: list[Bucket] = []
         first, rows = 0, 0
         for at, size in enumerate(self._sizes):
@@ -289,15 +294,16 @@ class ExternalSort:
     # -- second pass ------------------------------------------------------------------------------
 
     def stretches(self) -> Iterator[SortedColumns]:
-        """Yield all jobs in order; a stretch should be dropped before the next is asked for.
+        """Yield all jobs in order; a stretch is void when the next is asked for, which lies where it lay.
 
         Raises:
             StorageFailure: If the log is damaged or the disk refuses.
         """
+        room = Room(self._rows_max())
         for bucket in self.buckets():
-            yield self._stretch(bucket)
+            yield self._stretch(bucket, room)
 
-    def _stretch(self, bucket: Bucket) -> SortedColumns:
+    def _stretch(self, bucket: Bucket, room: Room) -> SortedColumns:
         chosen: list[tuple[int, U32]] = []
         ranks, prefixes = [], []
         for run, of_node, of_key in self._entries():
@@ -321,7 +327,9 @@ class ExternalSort:
         visits = list(_placed(chosen, places))
         for run, rows, to in visits:
             measure_texts(self._table(run), rows, to, lengths, self._scatter)
-        columns = SortedColumns(self._schema, self.names, ranks_in_order, lengths, self._scatter)
+        columns = SortedColumns(
+            self._schema, self.names, ranks_in_order, lengths, self._scatter, room
+        )
         for run, rows, to in visits:
             columns.fill(self._table(run), rows, to)
         return columns

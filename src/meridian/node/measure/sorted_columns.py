@@ -23,6 +23,35 @@ Lengths = dict[str, npt.NDArray[np.int32]]
 """The bytes of the text of each place, by column."""
 
 
+class Room:
+    """Memory that one stretch after the other uses: to get fresh pages costs more than to fill them.
+
+    Args:
+        rows: The jobs of the largest stretch.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._kept: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def rows(self, name: str, count: int, kind: npt.DTypeLike, width: int = 1) -> Any:
+        """Return room for `width` values of each of `count` jobs; what was given before under the name is void."""
+        size = np.dtype(kind).itemsize * width
+        flat = self._bytes(name, count * size, max(count, self._rows) * size)[: count * size]
+        values = flat.view(kind)
+        return values if width == 1 else values.reshape(count, width)
+
+    def texts(self, name: str, size: int) -> npt.NDArray[np.uint8]:
+        """Return room for so many bytes of text, in the same way."""
+        return self._bytes(name, size, size + size // 16)[:size]
+
+    def _bytes(self, name: str, needed: int, made: int) -> npt.NDArray[np.uint8]:
+        if name not in self._kept or len(self._kept[name]) < needed:
+            self._kept.pop(name, None)
+            self._kept[name] = np.empty(made, dtype=np.uint8)
+        return self._kept[name]
+
+
 class SortedColumns:
     """The jobs of a stretch of an epoch, in order.
 
@@ -32,6 +61,7 @@ class SortedColumns:
         ranks: The node of each job, as its place among them; ascending.
         lengths: The bytes of each text.
         scatter: Moves the values.
+        room: Where they go; the stretch that had it before is void.
     """
 
     def __init__(
@@ -41,16 +71,17 @@ class SortedColumns:
         ranks: npt.NDArray[np.uint32],
         lengths: Lengths,
         scatter: Scatter,
+        room: Room,
     ) -> None:
         count = len(ranks)
         self._names, self._ranks = names, ranks
         self._schema = segment_columns(schema)
         self._columns = {
-            field.name: _column(field, count, lengths, scatter)
+            field.name: _column(field, count, lengths, scatter, room)
             for field in self._schema
             if field.name != "node_id"
         }
-        self._columns |= {name: _Digests(count, scatter) for name in DIGESTS}
+        self._columns |= {name: _Digests(name, count, scatter, room) for name in DIGESTS}
         sums = [column.ends for column in self._columns.values() if isinstance(column, _Texts)]
         self._text_ends = np.zeros(count + 1, dtype=np.int64)
         for ends in sums:
@@ -122,19 +153,24 @@ def measure_texts(
         scatter.lengths(offsets, rows, places, lengths)
 
 
-def _column(field: pa.Field, count: int, lengths: Lengths, scatter: Scatter) -> "_Column":
-    if field.name == "batch_seed":
-        return _Digests(count, scatter)
+def _column(
+    field: pa.Field, count: int, lengths: Lengths, scatter: Scatter, room: Room
+) -> "_Column":
+    name = field.name
+    if name == "batch_seed":
+        return _Digests(name, count, scatter, room)
     if field.type == pa.string():
-        return _Texts(count, scatter, lengths[field.name])
-    return _Bits(count, scatter) if field.type == pa.bool_() else _Numbers(count, scatter, field)
+        return _Texts(name, count, scatter, room, lengths[name])
+    if field.type == pa.bool_():
+        return _Bits(name, count, scatter, room)
+    return _Numbers(name, count, scatter, room, field)
 
 
 class _Column(ABC):
     """One column, and which of its places hold a value."""
 
-    def __init__(self, count: int, scatter: Scatter) -> None:
-        self._count, self._scatter = count, scatter
+    def __init__(self, name: str, count: int, scatter: Scatter, room: Room) -> None:
+        self._name, self._count, self._scatter, self._room = name, count, scatter, room
         self._valid: npt.NDArray[np.uint8] | None = None
 
     def fill(self, source: pa.Array, rows: Places, places: Places) -> None:
@@ -142,7 +178,8 @@ class _Column(ABC):
         bits = source.buffers()[0]
         if bits is not None:
             if self._valid is None:
-                self._valid = np.ones(self._count, dtype=np.uint8)
+                self._valid = self._room.rows(f"{self._name} valid", self._count, np.uint8)
+                self._valid.fill(1)
             self._scatter.values(_bits(bits, source), rows, places, self._valid)
         self._fill(source, rows, places)
 
@@ -159,10 +196,12 @@ class _Column(ABC):
 
 
 class _Numbers(_Column):
-    def __init__(self, count: int, scatter: Scatter, field: pa.Field) -> None:
-        super().__init__(count, scatter)
+    def __init__(
+        self, name: str, count: int, scatter: Scatter, room: Room, field: pa.Field
+    ) -> None:
+        super().__init__(name, count, scatter, room)
         self._type = field.type
-        self._values = np.empty(count, dtype=field.type.to_pandas_dtype())
+        self._values = room.rows(name, count, field.type.to_pandas_dtype())
 
     def _fill(self, source: pa.Array, rows: Places, places: Places) -> None:
         values = np.frombuffer(source.buffers()[1], dtype=self._values.dtype)
@@ -175,9 +214,9 @@ class _Numbers(_Column):
 
 
 class _Bits(_Column):
-    def __init__(self, count: int, scatter: Scatter) -> None:
-        super().__init__(count, scatter)
-        self._values = np.empty(count, dtype=np.uint8)
+    def __init__(self, name: str, count: int, scatter: Scatter, room: Room) -> None:
+        super().__init__(name, count, scatter, room)
+        self._values = room.rows(name, count, np.uint8)
 
     def _fill(self, source: pa.Array, rows: Places, places: Places) -> None:
         self._scatter.values(_bits(source.buffers()[1], source), rows, places, self._values)
@@ -188,9 +227,9 @@ class _Bits(_Column):
 
 
 class _Digests(_Column):
-    def __init__(self, count: int, scatter: Scatter) -> None:
-        super().__init__(count, scatter)
-        self.values = np.empty((count, DIGEST_BYTES), dtype=np.uint8)
+    def __init__(self, name: str, count: int, scatter: Scatter, room: Room) -> None:
+        super().__init__(name, count, scatter, room)
+        self.values: ByteMatrix = room.rows(name, count, np.uint8, DIGEST_BYTES)
 
     def _fill(self, source: pa.Array, rows: Places, places: Places) -> None:
         if pa.types.is_dictionary(source.type):
@@ -207,11 +246,19 @@ class _Digests(_Column):
 
 
 class _Texts(_Column):
-    def __init__(self, count: int, scatter: Scatter, lengths: npt.NDArray[np.int32]) -> None:
-        super().__init__(count, scatter)
-        self.ends = np.zeros(count + 1, dtype=np.int64)
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        scatter: Scatter,
+        room: Room,
+        lengths: npt.NDArray[np.int32],
+    ) -> None:
+        super().__init__(name, count, scatter, room)
+        self.ends = room.rows(f"{name} ends", count + 1, np.int64)
+        self.ends[0] = 0
         np.cumsum(lengths, out=self.ends[1:])
-        self._data = np.empty(int(self.ends[-1]), dtype=np.uint8)
+        self._data = room.texts(name, int(self.ends[-1]))
 
     def _fill(self, source: pa.Array, rows: Places, places: Places) -> None:
         offsets, data = _text_buffers(source)

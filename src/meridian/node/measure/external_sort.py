@@ -41,6 +41,10 @@ RUN_ROWS_MIN: Final = 2_048
 """A group with fewer jobs is copied together with its neighbours: visiting it has a fixed price."""
 INDEX_BYTES: Final = 48
 """What the order of one job takes while it is found."""
+STRETCH_ROWS: Final = 1 << 20
+"""A stretch of more jobs is slower, though fewer would do: its columns are written at random places."""
+STRETCHES: Final = 8
+"""But no more stretches than this for that reason: each visits the whole log."""
 PREFIX_BITS: Final = 16
 """A node too large for a bucket is cut by so many bits of its job keys at a time."""
 
@@ -237,9 +241,10 @@ class ExternalSort:
             raise StorageFailure(f"{self._spill}: {error.strerror or error}") from error
 
     def _rows_max(self) -> int:
-        """Return how many jobs fit the memory; no more than there are."""
+        """Return how many jobs a stretch may have: what fits the memory, and no more than is fast."""
         width = INDEX_BYTES + self._bytes // max(1, sum(self._run_rows))
-        return max(1, min(self.jobs, self._memory // width))
+        fast = max(STRETCH_ROWS, -(-self.jobs // STRETCHES))
+        return max(1, min(self.jobs, fast, self._memory // width))
 
     def buckets(self) -> list[Bucket]:
         """Return the stretches that fit the memory, in order."""

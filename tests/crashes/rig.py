@@ -29,7 +29,7 @@ from meridian.measure.manifest import Manifest
 from meridian.node.measure.client import MeasureClient
 from meridian.primitives.cid import parse_cid
 
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 900.0
 READY_S: Final = 60.0
 EPOCHS_MAX: Final = 20
 """The records' clock has one day."""

@@ -35,4 +35,5 @@ def main() -> int:
     return 1 if found.faults else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,5 @@
 """`python -m tests.crashes`: kill a measure service at random moments under load, and look for what was lost."""
 
-import argparse
 import json
 import sys
 import tempfile
@@ -8,32 +7,29 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 from tests.crashes.broken_disk import compiler
 from tests.crashes.rig import run
 
 
-def main() -> int:
-    """Run; returns 0 if nothing was lost, doubled or promised in vain."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
-    parser.add_argument("--moments", type=int, default=200, help="how often the service ends")
-    parser.add_argument("--seed", type=int, default=1, help="order of the faults")
-    parser.add_argument("--dir", type=Path, help="where to work, kept; default: a temporary one")
-    arguments = parser.parse_args()
+@click.command()
+@click.option("--moments", type=int, default=200, help="How often the service ends.")
+@click.option("--seed", type=int, default=1, help="Order of the faults.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Work here and keep all.")
+def command(moments: int, seed: int, folder: Path | None) -> int:
+    """End a measure service at random moments under load; 0 if nothing was lost, doubled or promised in vain."""
     if compiler() is None:
-        print("error: a C compiler is needed, for the disk that fails", file=sys.stderr)
+        click.echo("error: a C compiler is needed, for the disk that fails", err=True)
         return 2
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crashes-") as temporary:
-        found = run(arguments.dir or Path(temporary), arguments.moments, arguments.seed)
-    document = asdict(found) | {
-        "seed": arguments.seed,
-        "seconds": round(time.monotonic() - started),
-    }
-    print(json.dumps(document, indent=1))
+        found = run(folder or Path(temporary), moments, seed)
+    document = asdict(found) | {"seed": seed, "seconds": round(time.monotonic() - started)}
+    click.echo(json.dumps(document, indent=1))
     if found.faults:
-        print(f"{len(found.faults)} faults; replay: --seed {arguments.seed}", file=sys.stderr)
+        click.echo(f"{len(found.faults)} faults; replay: --seed {seed}", err=True)
     return 1 if found.faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.main(standalone_mode=False))

@@ -194,6 +194,7 @@ def test_every_reason_of_the_readers_is_reached_by_the_cases_above() -> None:
         "too_late",
         "ahead_of_clock",
         "duplicate",
+        "other_node",
         "(from",
         "`admission`)",
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from meridian.node.measure.fsck import check
+from meridian.node.measure.fsck import check, leftovers
 
 
 @click.command()
@@ -15,12 +15,17 @@ from meridian.node.measure.fsck import check
 def fsck(directory: Path, as_json: bool) -> int:
     """Check the data directory of a stopped measure service, or a publication.
 
-    Derives the root of every epoch again from its segments, and reads the job log. Ends with 1 if something is wrong.
+    Derives the root of every epoch again from its segments, reads the job log, and compares the epoch log with its
+    checkpoint. Changes nothing. Ends with 1 if something is wrong.
     """
     found = list(check(directory, lambda text: click.echo(f"checking {text}", err=True)))
+    left = [str(path.relative_to(directory)) for path in leftovers(directory)]
     if as_json:
-        click.echo(json.dumps({"problems": [asdict(one) for one in found]}))
+        document = {"problems": [asdict(one) for one in found], "leftovers": left}
+        click.echo(json.dumps(document))
     else:
+        for name in left:
+            click.echo(f"{name}: left over by a write that was cut off; nobody reads it")
         for one in found:
             click.echo(f"{one.file}: {one.reason}")
         click.echo(f"{len(found)} problems" if found else "clean")

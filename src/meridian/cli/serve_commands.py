@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from meridian.cli.memory_size import MEMORY
+
 
 @click.group()
 def serve() -> None:
@@ -14,11 +16,13 @@ def serve() -> None:
 @click.option(
     "--config", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True
 )
-def measure(path: Path) -> None:
+@click.option("--memory", type=MEMORY, help="What a seal may use; default: as configured (2GiB).")
+def measure(path: Path, memory: int | None) -> None:
     """Run a measure service: HTTP ingest, receipts, seals and commitments."""
     from meridian.node.measure.service import main
 
-    raise SystemExit(main(["--config", str(path)]))
+    more = [] if memory is None else ["--memory-mib", str(memory)]
+    raise SystemExit(main(["--config", str(path), *more]))
 
 
 @serve.command()

@@ -158,9 +158,11 @@ class MeasureHttp:
             return index | {"problem": face.settling.problem if waits else None}
         jobs, duplicates = face.journal.counts(epoch)
         sealing = epoch < face.journal.open_epoch
+        progress = face.settling.sealing
         return {
             "epoch": epoch,
             "state": "sealing" if sealing else "open",
+            "progress": progress if progress and progress["epoch"] == epoch else None,
             "jobs": jobs,
             "duplicates": duplicates,
             "inputs": {name: digest.hex() for name, digest in face.journal.inputs(epoch).items()},

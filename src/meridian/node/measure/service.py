@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 from aiohttp import web
 
 from meridian.contracts.artefact import load
@@ -292,12 +293,15 @@ def run(config: MeasureConfig) -> int:
 
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path, dir_okay=False), required=True)
-def _command(path: Path) -> int:
+@click.option("--memory-mib", type=int, help="What a seal may use, instead of what is configured.")
+def _command(path: Path, memory_mib: int | None) -> int:
     """Serve the measure service that a configuration file describes."""
     bound_recursion()
     start_logging("measure")
     try:
         config = MeasureConfig.load(path)
+        if memory_mib is not None:
+            config = msgspec.structs.replace(config, seal_memory_mib=memory_mib)
     except MeridianError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code

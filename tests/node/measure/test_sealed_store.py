@@ -1,6 +1,7 @@
 """The sealed store: its paths are those of the whole trees, it stands whole or not at all, and damage is an error."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -191,6 +192,16 @@ def test_writing_again_replaces_and_a_torn_store_is_none(tmp_path: Path) -> None
     torn = SealedWriter(tmp_path, EPOCH, LANES)
     torn.rows(epoch.jobs[0])  # and then the process is killed
     assert epoch.write(tmp_path).header.jobs == 305
+    assert [path.name for path in tmp_path.iterdir()] == ["000060"]
+
+
+def test_stores_of_old_epochs_are_deleted_and_the_others_stay(tmp_path: Path) -> None:
+    Epoch([3]).write(tmp_path)
+    for number in (58, 59):
+        shutil.copytree(epoch_directory(tmp_path, EPOCH), epoch_directory(tmp_path, number))
+    store = SealedStore(tmp_path)
+    assert store.remove_before(EPOCH) == [58, 59]
+    assert store.remove_before(EPOCH) == []
     assert [path.name for path in tmp_path.iterdir()] == ["000060"]
 
 

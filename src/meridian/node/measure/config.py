@@ -98,6 +98,8 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_bytes_max: int = 64 << 30
     seal_memory_mib: int = 2048
     """What sealing an epoch may take, whatever its size: at least 768."""
+    sealed_epochs_kept: int = 168
+    """Settled epochs of which proofs are quick, 100 bytes a job; those of older ones are made from the segments."""
     requests_max: int = 4096
     """Batches in work at a time."""
     work_bytes_max: int = 512 << 20
@@ -125,6 +127,7 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "gateway_bytes_per_s",
             "node_requests_per_s",
             "node_bytes_per_s",
+            "sealed_epochs_kept",
         )
         for name in bounds:
             if getattr(self, name) < 1:

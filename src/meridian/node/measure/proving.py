@@ -72,6 +72,14 @@ class Proving:
         self._publication, self._store = publication, store
         self._slow = threading.Lock()
 
+    def forget_before(self, epoch: int) -> list[int]:
+        """Delete what is kept for quick proofs about epochs before `epoch`; segments answer for them from now on.
+
+        Raises:
+            StorageFailure: If the disk refuses.
+        """
+        return self._store.remove_before(epoch)
+
     def prove(self, epoch: int, node: Name, job: Name | None = None) -> ProofFile:
         """Return the proof of a node or of one job of it; the proof of its absence if the epoch does not have it.
 

@@ -209,6 +209,20 @@ class SealedStore:
         with self._lock:
             self._open.pop(epoch, None)
 
+    def remove_before(self, epoch: int) -> list[int]:
+        """Delete the stores of all epochs before `epoch`, and return these; their proofs come from segments then.
+
+        Raises:
+            StorageFailure: If the disk refuses.
+        """
+        found = sorted(
+            int(path.name) for path in self._directory.glob("[0-9]*") if path.name.isdigit()
+        )
+        old = [one for one in found if one < epoch]
+        for one in old:
+            self.remove(one)
+        return old
+
     def remove(self, epoch: int) -> None:
         """Delete an epoch's store; proofs about it come from its segments then.
 

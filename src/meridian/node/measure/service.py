@@ -280,6 +280,9 @@ async def serve(config: MeasureConfig) -> None:
             if settling.settled_before > pruned_before:
                 pruned_before = settling.settled_before
                 await asyncio.wrap_future(intake.prune(pruned_before))
+                kept_from = pruned_before - config.sealed_epochs_kept
+                if gone := await asyncio.to_thread(face.proving.forget_before, kept_from):
+                    _tell("forgotten", {"epochs": gone})
         failure = face.failure
         if isinstance(failure, MeridianError):
             raise failure

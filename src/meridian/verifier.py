@@ -29,6 +29,8 @@ from typing import Any, NamedTuple, NoReturn
 FILE_BYTES_MAX = 1 << 20
 TEXT_BYTES_MAX = (1 << 16) - 1
 PATH_MAX = 64
+BRACKETS_MAX = 512
+"""A proof has eleven at most; ids may hold some. More would only serve to exhaust the reader's stack."""
 NUMBER_END = 1 << 63
 VERSION = 1
 MAGIC = b"MPF\x01"
@@ -675,9 +677,11 @@ def decode(data: bytes) -> ProofFile:
     """
     if data[: len(MAGIC)] == MAGIC or len(data) > FILE_BYTES_MAX:
         return unpack(data)
+    if data.count(b"[") + data.count(b"{") > BRACKETS_MAX:
+        raise Malformed("", "it is nested too deeply")
     try:
         document = json.loads(data.decode(), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Malformed("", f"it is neither binary nor JSON: {error}") from error
     if type(document) is not dict:
         raise Malformed("", "it is not a JSON object")

@@ -123,12 +123,12 @@ async def test_4_2_pushing_blocks_keeps_no_memory(node):
     subscribers = Subscribers()
     with subscribers.subscribe(blocks_max=8) as reader:
         gc.collect()
-        before = sum(isinstance(o, FinalisedBlock) for o in gc.get_objects())
+        before = sum(type(o) is FinalisedBlock for o in gc.get_objects())
         for _ in range(2_000):
             subscribers.publish(copied(last))
         await reader.next()
         gc.collect()
-        after = sum(isinstance(o, FinalisedBlock) for o in gc.get_objects())
+        after = sum(type(o) is FinalisedBlock for o in gc.get_objects())
     assert after - before <= 8
 
 

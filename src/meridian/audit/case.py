@@ -35,9 +35,11 @@ class Case:
     contributions: tuple[Committed | SelfCommitted, ...]  # commitment
     sources: tuple[Source, ...]  # manifest: of `contributions`
     schema: NetworkSchema  # manifest
-    union: UnionEpoch[JobStore] | None  # segments
+    union: UnionEpoch[JobStore] | None = None  # segments
     fault: Broken | None  # segments: what is wrong with `jobs`, where nothing counts
-    union_document: bytes | None  # jobs: what must be published of it
+    union_document: bytes | None = None  # jobs: what must be published of it
+    counted: Mapping[Address, int]  # jobs: of each aggregator
+    annotation: bytes  # jobs: count and sums of what counts
     nodes: Nodes  # jobs
     jobs: Jobs  # jobs
     payees: Mapping[NodeKey, Address]  # jobs

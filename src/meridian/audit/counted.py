@@ -137,6 +137,7 @@ def check_jobs(case: Case) -> Finding:
     keys = case.nodes.keys
     case.names = dict(zip(keys, case.nodes.ids, strict=True))
     case.payees = dict(zip(keys, case.nodes.payees, strict=True))
+    case.counted, case.annotation = union.counted, union.annotation
     case.union_document = union_document(case.epoch, union)
     lanes = case.schema.lanes
     count, sums = annotation(bytes(HASH_BYTES) + union.annotation, lanes.kind)

@@ -48,8 +48,7 @@ def check_aggregation(case: Case) -> Finding:
 
 
 def _outcome(case: Case, previous: Ledger) -> Outcome:
-    chain, union = case.source.chain, case.union
-    assert union is not None, "the link `jobs` holds"
+    chain = case.source.chain
     return compute_outcome(
         case.rows,
         members=case.context.members,
@@ -59,8 +58,8 @@ def _outcome(case: Case, previous: Ledger) -> Outcome:
         expected=case.header,
         payees=case.payees,
         pay=chain.pay(case.epoch),
-        aggregators=union.counted,
-        annotation=union.annotation,
+        aggregators=case.counted,
+        annotation=case.annotation,
         traces=case.traces,
     )
 

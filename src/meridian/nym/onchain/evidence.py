@@ -86,6 +86,7 @@ def check_measurements(case: ChainCase) -> Finding:
         except InvalidInput as error:
             raise Broken(f"{name} cannot be used", [str(error)]) from error
         case.logs[member] = log
+    case.counted, case.annotation = {}, committed.annotation
     return Finding(
         f"{listed.readings} readings of {len(case.logs)} Nym-Apis, committed before any row was sent",
         tuple(f"{address_text(m)}: {len(log.readings)} readings" for m, log in case.logs.items()),

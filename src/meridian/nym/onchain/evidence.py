@@ -52,6 +52,7 @@ def check_measurements(case: ChainCase) -> Finding:
         Broken: Naming the list, or the member whose readings are not what was committed.
     """
     committed, network = case.committed, case.source.network
+    case.counted, case.annotation = {}, committed.annotation  # whatever the list turns out to be
     others = [
         file
         for file, digest in pointed(case.source.manifests(case.epoch), "a list of readings")
@@ -86,7 +87,6 @@ def check_measurements(case: ChainCase) -> Finding:
         except InvalidInput as error:
             raise Broken(f"{name} cannot be used", [str(error)]) from error
         case.logs[member] = log
-    case.counted, case.annotation = {}, committed.annotation
     return Finding(
         f"{listed.readings} readings of {len(case.logs)} Nym-Apis, committed before any row was sent",
         tuple(f"{address_text(m)}: {len(log.readings)} readings" for m, log in case.logs.items()),

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from benchmarks.measure_service import configure_service
 from benchmarks.traffic import Traffic
 from meridian.networks.generator import EPOCH_SECONDS, GENESIS_S
-from meridian.networks.saturn import SCHEMA
 from meridian.node.keystore import load_or_create_secret
 from meridian.node.measure.client import MeasureClient
 from meridian.node.measure.config import MeasureConfig
-from meridian.primitives.ids import Address, address_text, node_key
 
 Result = dict[str, Any]
 
@@ -62,7 +61,7 @@ def measure(jobs: int, epochs: int, form: str, memory_mib: int, folder: Path | N
     with tempfile.TemporaryDirectory(prefix="day-") as temporary:
         root = folder or Path(temporary)
         traffic = Traffic(NODES)
-        config = _configuration(root, traffic.ids, memory_mib)
+        config = configure_service(root, traffic.ids, first_epoch=1, seal_memory_mib=memory_mib)
         service = _Service(root, config)
         try:
             return _Day(traffic, service, jobs, epochs, form).run()
@@ -70,38 +69,6 @@ def measure(jobs: int, epochs: int, form: str, memory_mib: int, folder: Path | N
             service.stop()
             if folder is None:
                 shutil.rmtree(config.data_dir, ignore_errors=True)
-
-
-def _configuration(root: Path, ids: list[str], memory_mib: int) -> MeasureConfig:
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "schema").write_bytes(SCHEMA.encode())
-    accounts = [address_text(Address(node_key(one)[:20])) for one in ids]
-    nodes = [
-        {"node_id": one, "operator": account, "payee": account}
-        for one, account in zip(ids, accounts, strict=True)
-    ]
-    (root / "nodes.json").write_text(json.dumps(nodes))
-    config = MeasureConfig(
-        network="saturn",
-        schema_file=root / "schema",
-        data_dir=root / "measure",
-        key_file=root / "keys/aggregator.key",
-        log_key_file=root / "keys/log.key",
-        secret_file=root / "keys/secret.key",
-        gateway_token_file=root / "keys/gateway.key",
-        admin_token_file=root / "keys/admin.key",
-        chain_id=31337,
-        commitments=address_text(Address(b"\xc0" * 20)),
-        nodes_file=root / "nodes.json",
-        genesis_s=GENESIS_S,
-        epoch_seconds=EPOCH_SECONDS,
-        first_epoch=1,
-        listen_port=0,
-        replay=True,
-        seal_memory_mib=memory_mib,
-    )
-    config.save(root / "config.json")
-    return config
 
 
 class _Service:

@@ -22,12 +22,11 @@ from typing import Any, Final
 import msgspec
 
 from benchmarks.decode import lines
+from benchmarks.measure_service import configure_service
 from meridian.measure.arrow_batch import encode_arrow
 from meridian.measure.batch_decode import BodyKind, decode_batch
 from meridian.networks.saturn import SCHEMA
 from meridian.node.keystore import load_or_create_secret
-from meridian.node.measure.config import MeasureConfig
-from meridian.primitives.ids import address_text
 
 GENESIS_S: Final = 1_682_899_200
 BATCH: Final = 10_000
@@ -55,30 +54,7 @@ class Server:
     """One service, fresh."""
 
     def __init__(self, root: Path, without: str, nodes: list[str]) -> None:
-        root.mkdir(parents=True)
-        (root / "schema").write_bytes(SCHEMA.encode())
-        account = address_text(bytes(20))
-        entries = [{"node_id": one, "operator": account, "payee": account} for one in nodes]
-        (root / "nodes.json").write_text(json.dumps(entries))
-        self.config = MeasureConfig(
-            network="saturn",
-            schema_file=root / "schema",
-            data_dir=root / "measure",
-            key_file=root / "aggregator.key",
-            log_key_file=root / "log.key",
-            secret_file=root / "secret.key",
-            gateway_token_file=root / "gateway.key",
-            admin_token_file=root / "admin.key",
-            chain_id=31337,
-            commitments=account,
-            nodes_file=root / "nodes.json",
-            genesis_s=GENESIS_S,
-            epoch_seconds=3600,
-            first_epoch=0,
-            listen_port=0,
-            replay=True,
-        )
-        self.config.save(root / "config.json")
+        self.config = configure_service(root, nodes, first_epoch=0)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.ingest_server", str(root / "config.json"), without],
             stdout=subprocess.PIPE,

@@ -7,12 +7,13 @@ new one, never a mixture, and at worst a temporary file whose name starts with a
 """
 
 import ctypes
+import fcntl
 import os
 import struct
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from meridian.errors import InvalidInput, NotFound, StorageFailure
 
@@ -48,6 +49,28 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise StorageFailure(f"{path}: {error.strerror or error}") from error
+
+
+def held_lock(path: Path, taken: str) -> IO[bytes]:
+    """Hold a lock file for as long as it is open, or until the process ends.
+
+    Args:
+        path: Made when absent.
+        taken: What is said if another process holds it.
+
+    Raises:
+        StorageFailure: If so, or if the disk refused.
+    """
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise StorageFailure(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StorageFailure(f"{path}: {taken}") from None
+    return file
 
 
 def sync_directory(directory: Path) -> None:

@@ -14,7 +14,6 @@ Source: https://ipld.io/specs/transport/car/carv1/.
 """
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from meridian.errors import NotFound, StorageFailure
-from meridian.node.durable_file import sync_directory, write_durably
+from meridian.node.durable_file import held_lock, sync_directory, write_durably
 from meridian.node.stores.store import OBJECT_BYTES_MAX, bounded, checked
 from meridian.primitives.cid import cid_text
 from meridian.primitives.hashing import DIGEST_BYTES
@@ -52,7 +51,9 @@ class CarStore:
     def __init__(self, path: Path, bytes_max: int = OBJECT_BYTES_MAX) -> None:
         self._path, self._bytes_max = path, bytes_max
         self._mutex = threading.Lock()
-        self._holder = _held(path.with_name(f"{path.name}.lock"))
+        self._holder = held_lock(
+            path.with_name(f"{path.name}.lock"), "another process holds this store"
+        )
         if not path.exists():
             write_durably(path, HEADER_SECTION)
         self._file, self._places, self._end = _opened(path, bytes_max)
@@ -134,19 +135,6 @@ class CarStore:
 
 
 Places = dict[bytes, tuple[int, int]]
-
-
-def _held(path: Path) -> IO[bytes]:
-    try:
-        file = path.open("wb")
-    except OSError as error:
-        raise StorageFailure(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StorageFailure(f"{path}: another process holds this store") from None
-    return file
 
 
 def _opened(path: Path, bytes_max: int) -> tuple[IO[bytes], Places, int]:

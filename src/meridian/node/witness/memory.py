@@ -4,16 +4,15 @@ Law: a witness without its memory would cosign a second history. The file is mad
 file is gone does not start.
 """
 
-import fcntl
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from meridian.errors import InvalidInput, NotFound, StorageFailure
 from meridian.measure.epoch_log import Checkpoint
 from meridian.measure.signed_note import Note
-from meridian.node.durable_file import read_whole, write_durably
+from meridian.node.durable_file import held_lock, read_whole, write_durably
 
 MEMORY_BYTES_MAX: Final = 1 << 28
 
@@ -31,7 +30,9 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = _locked(path.with_name(f"{path.name}.lock"))
+        self._lock = held_lock(
+            path.with_name(f"{path.name}.lock"), "another process witnesses here"
+        )
         self._notes = _read(path)
 
     @staticmethod
@@ -62,19 +63,6 @@ class Memory:
     def close(self) -> None:
         """Let go of the file."""
         self._lock.close()
-
-
-def _locked(path: Path) -> IO[bytes]:
-    try:
-        file = path.open("wb")
-    except OSError as error:
-        raise StorageFailure(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StorageFailure(f"{path}: another process witnesses here") from None
-    return file
 
 
 def _read(path: Path) -> dict[str, str]:

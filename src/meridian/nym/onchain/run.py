@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from meridian.audit.evidence import State, first_broken
-from meridian.errors import InvalidInput
+from meridian.errors import InvalidInput, Reverted
 from meridian.journey.host import taken_directory
 from meridian.journey.processes import Event, module_command
 from meridian.node.audit_sources import CHAIN_FILE, open_source
@@ -32,6 +32,9 @@ LEAD_S: Final = 6
 MIXNODES_PER_S: Final = 100
 GAP_MAX: Final = 200
 """Epochs that may have passed while nothing ran."""
+FUND_ATTEMPTS: Final = 5
+EPOCH_OVER: Final = "rewards: over"
+"""The reason of the contract for funds that come after the first epoch that they are for."""
 
 
 class ChainRun(NymRun):
@@ -67,9 +70,23 @@ class ChainRun(NymRun):
         with self._chain(network) as (work, view):
             calendar = calendar_of(view)
             genesis_s = calendar.genesis_s
-            wanted = self._plan(genesis_s, seen)
-            work.fund(view, max(0, ChainClock(calendar).epoch()), wanted[-1])
+            wanted = self._funded_plan(work, view, seen)
             self._work(genesis_s, wanted)
+        return wanted
+
+    def _funded_plan(self, work: setup.ChainSetup, view: ChainView, seen: set[int]) -> list[int]:
+        """Plan this run's epochs and fund them; an epoch that ends before its funds arrive is planned anew."""
+        calendar = calendar_of(view)
+        for attempt in range(FUND_ATTEMPTS):
+            running = max(0, ChainClock(calendar).epoch())
+            wanted = self._plan(calendar.genesis_s, seen)
+            try:
+                work.fund(view, running, wanted[-1])
+            except Reverted as error:
+                if error.reason != EPOCH_OVER or attempt + 1 == FUND_ATTEMPTS:
+                    raise
+            else:
+                break
         return wanted
 
     # -- what there is ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from test_runs import Notes
 
 from meridian.errors import Reverted
 from meridian.measure.epoch import Calendar
+from meridian.nym.acceptance import Mode
 from meridian.nym.onchain import run as onchain_run
 from meridian.nym.run import NymOptions
 
@@ -31,7 +32,7 @@ def plan(tmp_path, monkeypatch):
     calendar = Calendar(genesis_s=int(time.time()) - 10, epoch_seconds=LENGTH_S)
     monkeypatch.setattr(onchain_run, "calendar_of", lambda view: calendar)
     run = onchain_run.ChainRun(
-        NymOptions(data_dir=tmp_path, epochs=2, epoch_seconds=LENGTH_S), Notes()
+        NymOptions(data_dir=tmp_path, mode=Mode.QUORUM, epochs=2, epoch_seconds=LENGTH_S), Notes()
     )
     return lambda funds: run._funded_plan(funds, SimpleNamespace(), set())
 

@@ -1,0 +1,68 @@
+/** Bytes as the formats have them: big-endian integers, lower-case hex, comparison from the left. */
+
+import { sha256 as hash } from "@noble/hashes/sha2.js";
+
+export type Bytes = Uint8Array;
+
+const encoder = new TextEncoder();
+
+export function utf8(text: string): Bytes {
+  return encoder.encode(text);
+}
+
+export function concat(...parts: Bytes[]): Bytes {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+export function hex(data: Bytes): string {
+  return Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The bytes of a hex text of exactly that many bytes, null if it is not one. */
+export function unhex(text: unknown, width: number): Bytes | null {
+  if (typeof text !== "string" || !/^[0-9a-fA-F]*$/.test(text) || text.length !== 2 * width) return null;
+  return Uint8Array.from({ length: width }, (_, at) => Number.parseInt(text.slice(2 * at, 2 * at + 2), 16));
+}
+
+/** A big-endian unsigned integer of `width` bytes. */
+export function uint(value: bigint, width: number): Bytes {
+  const out = new Uint8Array(width);
+  for (let at = width - 1; at >= 0; at--) {
+    out[at] = Number(value & 255n);
+    value >>= 8n;
+  }
+  if (value !== 0n) throw new RangeError(`a value does not fit in ${width} bytes`);
+  return out;
+}
+
+export function toUint(data: Bytes): bigint {
+  return data.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+}
+
+export function equal(a: Bytes, b: Bytes): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+/** Below zero, zero or above zero, as the first bytes that differ are. */
+export function compare(a: Bytes, b: Bytes): number {
+  for (let at = 0; at < Math.min(a.length, b.length); at++) {
+    const difference = (a[at] as number) - (b[at] as number);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+export function sha256(...parts: Bytes[]): Bytes {
+  return hash(concat(...parts));
+}
+
+/** SHA-256 of one domain tag and the parts. */
+export function tagged(tag: number, ...parts: Bytes[]): Bytes {
+  return hash(concat(Uint8Array.of(tag), ...parts));
+}

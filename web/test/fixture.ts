@@ -102,6 +102,17 @@ export function fixture(): T.Site {
       weight: (m, n) => (m === 3 || (m === 5 && n % 31 === 0) ? null : (node(number, n).weight ?? 0n) + ((m + n) % 53 === 0 ? 40n : 0n)),
       outlier: (m, n) => m !== 3 && (m + n) % 53 === 0,
     }),
+    node: async (number, key) => Array.from({ length: row(number).nodes }, (_, i) => node(number, i)).find((one) => one.key === key) ?? null,
+    jobs: async (number, place) => Array.from({ length: Math.min(200, node(number, place).jobs) }, (_, index) => ({
+      index, jobId: `job-${place}-${index}`, verdict: index % 40 === 7 ? 1 : 0, late: index % 90 === 3,
+      startedUs: BigInt(GENESIS + number * LENGTH + index) * 1_000_000n, endedUs: BigInt(GENESIS + number * LENGTH + index + 1) * 1_000_000n, sums: [BigInt(index) * 1000n],
+    })),
+    nodeProof: async () => null,
+    jobProof: async () => null,
+    claim: async (nodeKey) => ({
+      contract: address(3), chainId: 31337, epoch: 55, nodeKey, payee: address(1), cumulative: 55n * COIN, index: 0, size: 2,
+      path: [{ hash: hex(8, 32), count: 1n, total: 7n * COIN, annotation: (1n << 128n) + 7n * COIN }], rewardRoot: hex(355, 32), unlockAtS: GENESIS + 57 * LENGTH, claimed: 50n * COIN,
+    }),
     findNodes: async (query) => Array.from({ length: NODES }, (_, i) => found(i)).filter(({ id, key, payee }) => [id, key, payee].includes(query.toLowerCase())),
     findJobs: async (jobId) => (jobId === "job-1" ? [{ jobId, nodeId: "node-00001", epoch: 40, index: 3 }] : []),
     history: async (key) => Array.from({ length: EPOCHS }, (_, epoch) => {

@@ -158,6 +158,49 @@ export interface NodeInEpoch {
   cumulative: bigint;
 }
 
+/** One job of a node in one epoch, as far as a site keeps them. */
+export interface JobRow {
+  /** Its place among the node's jobs: that of its leaf in the job tree. */
+  index: number;
+  jobId: string;
+  /** Place in `Epoch.verdicts`; null: not evaluated yet. */
+  verdict: number | null;
+  late: boolean;
+  startedUs: bigint;
+  endedUs: bigint;
+  /** What it adds to the sums, as `Network.laneFields` names them. */
+  sums: bigint[];
+}
+
+/** A sibling on the way from a claim to the reward root: what the contract's `path` has of a node. */
+export interface ClaimPathNode {
+  /** 32 bytes, hex without 0x. */
+  hash: string;
+  /** Claims below the node, and what they come to. */
+  count: bigint;
+  total: bigint;
+  /** The contract's second word of a node: count * 2^128 + total. */
+  annotation: bigint;
+}
+
+/** Everything that `Rewards.claim(epoch, node_key, payee, cumulative, index, size, path)` is called with. */
+export interface Claim {
+  /** Address of Rewards. */
+  contract: string;
+  chainId: number;
+  epoch: number;
+  nodeKey: string;
+  payee: string;
+  cumulative: bigint;
+  index: number;
+  size: number;
+  path: ClaimPathNode[];
+  rewardRoot: string;
+  unlockAtS: number;
+  /** What the node had been paid when the site was made; the chain knows better. */
+  claimed: bigint;
+}
+
 /** Weights of the decided block: one row for each member, one column for each node, both in the epoch's order. */
 export interface Matrix {
   members: string[];
@@ -234,8 +277,24 @@ export interface Site {
   epochs(): Promise<EpochRow[]>;
   epoch(epoch: number): Promise<Epoch>;
   nodes(epoch: number): Promise<NodeInEpoch[]>;
+  /** One node of an epoch, without reading the others; null: it has no jobs there. */
+  node(epoch: number, nodeKey: string): Promise<NodeInEpoch | null>;
   matrix(epoch: number): Promise<Matrix>;
-  /** By node id, or address in any letter case and form (0x, f410): all nodes that match, at most 50. */
+  /** The jobs of the node at a place; null: the epoch has more jobs than the site keeps. */
+  jobs(epoch: number, place: number): Promise<JobRow[] | null>;
+  /**
+   * The proof file of a node, byte for byte as `meridian proof node -o` writes it; null: neither the files nor a
+   * measure service have it (the node's jobs are committed by nobody but itself, or nothing is committed yet).
+   */
+  nodeProof(epoch: number, place: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** The same of one of its jobs (`meridian proof job`). */
+  jobProof(epoch: number, place: number, index: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /**
+   * What the node can claim: under the newest report whose window is over where that pays anything, else under the
+   * newest report. Null: it never earned anything.
+   */
+  claim(nodeKey: string): Promise<Claim | null>;
+  /** By node id, node key (hex), or address in any letter case and form (0x, f410): all nodes that match, at most 50. */
   findNodes(query: string): Promise<FoundNode[]>;
   findJobs(jobId: string): Promise<FoundJob[]>;
   history(nodeKey: string): Promise<NodeHistoryRow[]>;

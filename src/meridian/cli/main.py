@@ -37,6 +37,8 @@ COMMANDS: Final = {
     "run": "run_commands.run",
     "verify": "audit_commands.verify",
     "watch": "watch_commands.watch",
+    "web": "web_commands.web",
+    "complaint": "complaint_commands.complaint",
     "submit": "submit_commands.submit",
     "receipt": "receipt_commands.receipt",
     "witness": "witness_commands.witness",

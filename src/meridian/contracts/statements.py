@@ -1,7 +1,7 @@
 """Signed statements that the contracts check: registrations, transmissions, commitments of nodes.
 
-Each is an EIP-712 struct in the domain of the contract that checks it; field order and types are the contract's type
-hash. `Report` and `Receipt` are defined beside the code that makes them.
+Each is an EIP-712 struct in the domain of the contract that checks it (`Complaint`, which none checks, in that of
+Commitments); field order and types are the contract's type hash. `Report` and `Receipt` are defined beside the code that makes them.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,16 @@ DELEGATE: Final = StructType(
         ("deadline", "uint64"),
     ),
 )
-
+COMPLAINT: Final = StructType(
+    "Complaint",
+    (
+        ("network", "bytes32"),
+        ("nodeKey", "bytes32"),
+        ("epoch", "uint64"),
+        ("text", "string"),
+        ("atS", "uint64"),
+    ),
+)
 RULING: Final = StructType(
     "Ruling",
     (
@@ -250,6 +259,27 @@ class Delegate:
         return digest(
             domain,
             DELEGATE.hash(self.network, self.payee, self.delegate, self.nonce, self.deadline_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What somebody who answers for a node says about an epoch: no contract checks it, the explorer keeps it.
+
+    Signed by the node's registered operator or payee, in the domain of Commitments.
+    """
+
+    network: bytes
+    node_key: NodeKey
+    epoch: int
+    text: str
+    at_s: int
+    """When it was signed, Unix seconds by the signer's clock."""
+
+    def digest(self, domain: Domain) -> bytes:
+        """Return the 32 bytes that the operator or the payee signs; also the complaint's id."""
+        return digest(
+            domain, COMPLAINT.hash(self.network, self.node_key, self.epoch, self.text, self.at_s)
         )
 
 

@@ -1,7 +1,7 @@
 """EIP-712 typed data, so that what is signed off chain can be checked on chain.
 
 Every signature binds the domain (name, version, chain, contract); the structs of this system bind network and epoch
-as well. Only static types are needed. Source: https://eips.ethereum.org/EIPS/eip-712
+as well. Only static types and texts are needed. Source: https://eips.ethereum.org/EIPS/eip-712
 """
 
 import functools
@@ -13,8 +13,8 @@ from eth_hash.auto import keccak as _keccak
 from meridian.errors import InvalidInput
 from meridian.primitives.ids import Address
 
-Value = int | bytes
-"""An unsigned integer, or the bytes of a ``bytes32``, a ``bytes24`` or an ``address``."""
+Value = int | bytes | str
+"""An unsigned integer, the bytes of a ``bytes32``, a ``bytes24`` or an ``address``, or a ``string``."""
 
 
 def keccak(data: bytes) -> bytes:
@@ -36,6 +36,8 @@ def _word(kind: str, value: Value, field: str) -> bytes:
         return value.to_bytes(32, "big")
     if kind == "address" and isinstance(value, bytes) and len(value) == 20:
         return bytes(12) + value
+    if kind == "string" and isinstance(value, str):
+        return keccak(value.encode())
     if kind.startswith("uint") and isinstance(value, int) and 0 <= value < 1 << int(kind[4:]):
         return value.to_bytes(32, "big")
     raise InvalidInput(field, f"{value!r} is not a {kind}")
@@ -47,7 +49,7 @@ class StructType:
 
     name: str
     fields: tuple[tuple[str, str], ...]
-    """Pairs of field name and type: ``bytes32``, ``bytes24``, ``address`` or ``uintN``."""
+    """Pairs of field name and type: ``bytes32``, ``bytes24``, ``address``, ``string`` or ``uintN``."""
 
     @property
     def description(self) -> str:

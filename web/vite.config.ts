@@ -15,6 +15,9 @@ export default defineConfig({
     cssCodeSplit: false,
     reportCompressedSize: true,
     rollupOptions: {
+      // The verifier is a file with names of its own: what the pages run is what the tests run, and anybody may.
+      input: { index: "index.html", verifier: "src/verifier/index.ts" },
+      preserveEntrySignatures: "strict",
       output: {
         entryFileNames: "assets/[name].js",
         chunkFileNames: "assets/[name].js",

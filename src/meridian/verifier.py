@@ -545,7 +545,8 @@ def unpack(data: bytes) -> ProofFile:
     reader = _Reader(data)
     if reader.data(len(MAGIC)) != MAGIC:
         reader.refuse("it does not begin as a binary proof of version 1")
-    kind = list(KINDS)[reader.uint(1, len(KINDS) + 1) - 1]
+    number = reader.uint(1, len(KINDS) + 1)
+    kind = list(KINDS)[number - 1] if number else reader.refuse("0 is no kind of proof")
     fields = {}
     for name, form, *width in FIELDS[kind]:
         reader.field = name

@@ -1,5 +1,8 @@
 """A proof file of every kind, made from the primitives alone."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from audit.audit_world import NETWORK
@@ -185,3 +188,38 @@ FILES = {
 """Those that the chain can be asked about."""
 LOG_FILES = {"log inclusion": inclusion_file(), "log consistency": consistency_file()}
 ALL_FILES = FILES | LOG_FILES | {f"{name} by key": by_key(file) for name, file in FILES.items()}
+
+
+def others(file: ProofFile) -> Iterator[ProofFile]:
+    """Changes that bytes hardly make: other places, sizes and paths, leaves for others, keys for ids."""
+    f = file.fields
+    leaves = [value for value in f.values() if isinstance(value, Leaf)]
+    for name, value in f.items():
+        if isinstance(value, Leaf):
+            swapped: list[object] = [leaf for leaf in leaves if leaf != value]
+            swapped += [replace(value, index=value.index + by) for by in (-1, 1)]
+            swapped += [replace(value, size=value.size + by) for by in (-1, 1, 1 << 40)]
+            swapped += [replace(value, path=path) for path in paths(value.path)]
+            swapped += [None] if name in {"left", "right"} else []
+        elif isinstance(value, int):
+            swapped = [value + 1, max(0, value - 1), value << 1]
+        elif isinstance(value, tuple) and name == "path":
+            swapped = list(paths(value))
+        elif isinstance(value, Name):
+            swapped = [Name.of("somebody else"), value._replace(id=None)]
+        elif value is None:
+            swapped = list(leaves)
+        elif value in {"pair_u64", "u128"}:
+            swapped = ["u128"]
+        else:
+            swapped = []
+        for one in swapped:
+            yield ProofFile(file.kind, {**f, name: one})
+
+
+def paths(path: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
+    for at in range(len(path)):
+        yield path[:at] + path[at + 1 :]
+        yield (*path[:at], path[at], *path[at:])
+        yield (*path[:at], b"\xff" * len(path[at]), *path[at + 1 :])
+    yield (*path, bytes(len(path[0]) if path else 56))

@@ -4,15 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.proof_files import ALL_FILES, FILES, WHOLE, consistency_file, inclusion_file, job_file
+from audit.proof_files import (
+    ALL_FILES,
+    FILES,
+    WHOLE,
+    consistency_file,
+    inclusion_file,
+    job_file,
+    others,
+)
 from meridian import verifier
 from meridian.audit.proofs import check_file
 from meridian.errors import InvalidInput
@@ -24,7 +30,7 @@ from meridian.primitives import hashing, rfc6962
 from meridian.primitives.ids import NodeKey, network_id
 from meridian.primitives.sumtree import EMPTY_ROOT, LaneKind, fold
 from meridian.reward.claims import ClaimProof, verify_claim
-from meridian.verifier import Leaf, Malformed, Name, ProofFile
+from meridian.verifier import Leaf, Malformed, ProofFile
 
 every_file = pytest.mark.parametrize("file", ALL_FILES.values(), ids=ALL_FILES.keys())
 
@@ -134,41 +140,6 @@ def test_every_byte_of_the_binary_form_counts(file: ProofFile) -> None:
             assert other.fields.get("cumulative_atto") == file.fields.get("cumulative_atto"), at
 
 
-def others(file: ProofFile) -> Iterator[ProofFile]:
-    """Changes that bytes hardly make: other places, sizes and paths, leaves for others, keys for ids."""
-    f = file.fields
-    leaves = [value for value in f.values() if isinstance(value, Leaf)]
-    for name, value in f.items():
-        if isinstance(value, Leaf):
-            swapped: list[object] = [leaf for leaf in leaves if leaf != value]
-            swapped += [replace(value, index=value.index + by) for by in (-1, 1)]
-            swapped += [replace(value, size=value.size + by) for by in (-1, 1, 1 << 40)]
-            swapped += [replace(value, path=path) for path in paths(value.path)]
-            swapped += [None] if name in {"left", "right"} else []
-        elif isinstance(value, int):
-            swapped = [value + 1, max(0, value - 1), value << 1]
-        elif isinstance(value, tuple) and name == "path":
-            swapped = list(paths(value))
-        elif isinstance(value, Name):
-            swapped = [Name.of("somebody else"), value._replace(id=None)]
-        elif value is None:
-            swapped = list(leaves)
-        elif value in {"pair_u64", "u128"}:
-            swapped = ["u128"]
-        else:
-            swapped = []
-        for one in swapped:
-            yield ProofFile(file.kind, {**f, name: one})
-
-
-def paths(path: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
-    for at in range(len(path)):
-        yield path[:at] + path[at + 1 :]
-        yield (*path[:at], path[at], *path[at:])
-        yield (*path[:at], b"\xff" * len(path[at]), *path[at + 1 :])
-    yield (*path, bytes(len(path[0]) if path else 56))
-
-
 @every_file
 def test_other_places_sizes_paths_and_leaves_have_the_verdict_of_the_trees(file: ProofFile) -> None:
     seen = set()
@@ -227,6 +198,12 @@ def test_what_has_no_binary_form_is_no_proof_file() -> None:
     ):
         with pytest.raises(Malformed):
             verifier.decode(wrong)
+
+
+def test_no_kind_has_the_number_0() -> None:
+    data = encode_binary(ALL_FILES["log consistency"])
+    with pytest.raises(Malformed, match="0 is no kind of proof"):
+        verifier.decode(data[:4] + b"\0" + data[5:])
 
 
 def test_a_proof_of_another_root_than_yours_does_not_hold() -> None:

@@ -1,14 +1,18 @@
-/** Reading a proof file: one value has one spelling, and a file cannot carry anything that is not checked. */
+/** The two forms of a proof file, JSON and binary: one value has one spelling, and nothing that is not checked fits in. */
 
-import { type Bytes, equal, sha256, unhex, utf8 } from "./bytes.ts";
-import { type Json, JsonError, parseJson } from "./json.ts";
-import { type Lanes, NODE_BYTES, PATH_MAX } from "./tree.ts";
+import { type Bytes, concat, equal, fromUtf8, hex, quoted, sha256, toUint, uint, unhex, utf8 } from "./bytes.ts";
+import { isObject, type Json, JsonError, type JsonObject, parseJson } from "./json.ts";
+import { HASH_BYTES, LANES, type Lanes, NODE_BYTES, NUMBER_END, PATH_MAX } from "./tree.ts";
 
 export const FILE_BYTES_MAX = 1 << 20;
-export const JOB_ROW_BYTES = 100;
-export const NODE_ROW_BYTES = 116;
+const TEXT_BYTES_MAX = (1 << 16) - 1;
+const BRACKETS_MAX = 512;
+const VERSION = 1n;
+/** The first bytes of a binary proof: MPF, and the version. */
+export const MAGIC: Bytes = Uint8Array.of(0x4d, 0x50, 0x46, Number(VERSION));
 
-export class DocumentError extends Error {
+/** A file is not a proof; `field` says where. */
+export class Malformed extends Error {
   constructor(
     readonly field: string,
     readonly reason: string,
@@ -17,6 +21,32 @@ export class DocumentError extends Error {
   }
 }
 
+/** A node or job that a proof is about: its key, and its id unless it was asked for by the key. */
+export class Name {
+  private constructor(
+    readonly key: Bytes,
+    readonly id: string | null,
+  ) {}
+
+  static of(text: string): Name {
+    return new Name(sha256(utf8(text)), text);
+  }
+
+  static byKey(key: Bytes): Name {
+    return new Name(key, null);
+  }
+
+  toString(): string {
+    return this.id === null ? `with key ${hex(this.key)}` : quoted(this.id);
+  }
+
+  /** Where the key comes from. */
+  get rule(): string {
+    return this.id === null ? "the key that is asked about" : `SHA-256 of the id ${quoted(this.id)}`;
+  }
+}
+
+/** A row, its place in its tree, and its siblings up to the root. */
 export interface Leaf {
   row: Bytes;
   index: bigint;
@@ -24,201 +54,324 @@ export interface Leaf {
   path: Bytes[];
 }
 
-export interface Head {
+interface Head {
   network: string;
   epoch: bigint;
-  nodeId: string;
 }
-
-export interface Counted extends Head {
+interface Counted extends Head {
+  node_id: Name;
   lanes: Lanes;
-  root: Bytes;
+  committed_root: Bytes;
+}
+interface Gap {
+  left: Leaf | null;
+  right: Leaf | null;
 }
 
-export type ProofFile =
-  | (Counted & { kind: "job"; jobId: string; job: Leaf; node: Leaf })
-  | (Counted & { kind: "node"; node: Leaf })
-  | (Counted & { kind: "absent_job"; jobId: string; left: Leaf | null; right: Leaf | null; node: Leaf })
-  | (Counted & { kind: "absent_node"; left: Leaf | null; right: Leaf | null })
-  | (Head & {
-      kind: "claim";
-      nodeKey: Bytes;
-      payee: Bytes;
-      cumulative: bigint;
-      index: bigint;
-      size: bigint;
-      path: Bytes[];
-      total: bigint;
-      rewardRoot: Bytes;
-    });
-
-type Document = { [key: string]: Json };
-
-const COMMON = ["meridian_proof", "kind", "network", "epoch", "node_id"];
-const KEYS: { [kind: string]: string[] } = {
-  job: ["lanes", "job_id", "job", "node", "committed_root"],
-  node: ["lanes", "node", "committed_root"],
-  absent_job: ["lanes", "job_id", "job_key", "left", "right", "node", "committed_root"],
-  absent_node: ["lanes", "node_key", "left", "right", "committed_root"],
-  claim: ["node_key", "payee", "cumulative_atto", "index", "size", "path", "total_atto", "reward_root"],
-};
-const LEAF_KEYS = ["row", "index", "size", "path"];
-
-/** Read a proof file; throws `DocumentError` with the key that is not acceptable. */
-export function readProof(text: string): ProofFile {
-  if (utf8(text).length > FILE_BYTES_MAX) throw new DocumentError("", `it is longer than ${FILE_BYTES_MAX} bytes`);
-  let value: Json;
-  try {
-    value = parseJson(text);
-  } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    throw new DocumentError("", `it is not JSON: ${error.message}`);
-  }
-  if (!isObject(value)) throw new DocumentError("", "it is not a JSON object");
-  if (value["meridian_proof"] !== 1n) throw new DocumentError("meridian_proof", "is not 1");
-  const reader = new Reader(value, "");
-  const kind = reader.text("kind");
-  const keys = KEYS[kind];
-  if (keys === undefined) {
-    throw new DocumentError("kind", `${JSON.stringify(kind)} is none of ${Object.keys(KEYS).join(", ")}`);
-  }
-  reader.only([...COMMON, ...keys]);
-  return kind === "claim" ? claim(reader) : counted(kind, reader);
-}
-
-function isObject(value: Json | undefined): value is Document {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function head(reader: Reader): Head {
-  return { network: reader.text("network"), epoch: reader.number("epoch"), nodeId: reader.text("node_id") };
-}
-
-function counted(kind: string, reader: Reader): ProofFile {
-  const about: Counted = { ...head(reader), lanes: reader.lanes(), root: reader.hex("committed_root", 32) };
-  if (kind === "node") return { ...about, kind, node: reader.leaf("node", NODE_ROW_BYTES) };
-  if (kind === "absent_node") {
-    reader.key("node_key", about.nodeId);
-    return { ...about, kind, ...reader.neighbours(NODE_ROW_BYTES) };
-  }
-  const jobId = reader.text("job_id");
-  const node = reader.leaf("node", NODE_ROW_BYTES);
-  if (kind === "job") return { ...about, kind, jobId, job: reader.leaf("job", JOB_ROW_BYTES), node };
-  reader.key("job_key", jobId);
-  return { ...about, kind: "absent_job", jobId, ...reader.neighbours(JOB_ROW_BYTES), node };
-}
-
-function claim(reader: Reader): ProofFile {
-  return {
-    ...head(reader),
-    kind: "claim",
-    nodeKey: reader.hex("node_key", 32),
-    payee: reader.address("payee"),
-    cumulative: reader.amount("cumulative_atto"),
-    index: reader.number("index"),
-    size: reader.number("size"),
-    path: reader.path(),
-    total: reader.amount("total_atto"),
-    rewardRoot: reader.hex("reward_root", 32),
+/** The fields of each kind, as `KINDS` lists them. */
+export interface Fields {
+  job: Counted & { job_id: Name; job: Leaf; node: Leaf };
+  node: Counted & { node: Leaf };
+  absent_job: Counted & Gap & { job_id: Name; node: Leaf };
+  absent_node: Counted & Gap;
+  claim: Head & {
+    node_id: Name;
+    payee: Bytes;
+    cumulative_atto: bigint;
+    index: bigint;
+    size: bigint;
+    path: Bytes[];
+    total_atto: bigint;
+    reward_root: Bytes;
   };
+  log_inclusion: Head & { index: bigint; size: bigint; entry: Bytes; path: Bytes[]; log_root: Bytes };
+  log_consistency: { network: string; old_size: bigint; size: bigint; old_root: Bytes; path: Bytes[]; log_root: Bytes };
+}
+export type Kind = keyof Fields;
+export type ProofFile = { [K in Kind]: { kind: K; fields: Fields[K] } }[Kind];
+
+/** The fields of each kind: name, form, bytes; in the order of the binary form. */
+const KINDS: { [kind in Kind]: string } = {
+  job: "network text, epoch number, node_id name, job_id name, lanes lanes, job leaf 100, node leaf 116, committed_root data 32",
+  node: "network text, epoch number, node_id name, lanes lanes, node leaf 116, committed_root data 32",
+  absent_job:
+    "network text, epoch number, node_id name, job_id both, lanes lanes, left maybe 100, right maybe 100, node leaf 116, committed_root data 32",
+  absent_node:
+    "network text, epoch number, node_id both, lanes lanes, left maybe 116, right maybe 116, committed_root data 32",
+  claim:
+    "network text, epoch number, node_id both, payee address, cumulative_atto amount, index number, size number, path path 56, total_atto amount, reward_root data 32",
+  log_inclusion:
+    "network text, epoch number, index number, size number, entry data 157, path path 32, log_root data 32",
+  log_consistency: "network text, old_size number, size number, old_root data 32, path path 32, log_root data 32",
+};
+const NAMES = Object.keys(KINDS) as Kind[];
+
+type Form = "text" | "number" | "name" | "both" | "lanes" | "leaf" | "maybe" | "data" | "path" | "address" | "amount";
+type Value = string | bigint | Name | Leaf | null | Bytes | Bytes[];
+
+function fieldsOf(kind: Kind): [string, Form, number][] {
+  return KINDS[kind].split(", ").map((field) => {
+    const [name, form, width] = field.split(" ") as [string, Form, string | undefined];
+    return [name, form, Number(width ?? 0)];
+  });
 }
 
+/** Reads the binary form; whatever is not there or has another spelling is refused. */
 class Reader {
-  constructor(
-    private readonly document: Document,
-    private readonly prefix: string,
-  ) {}
+  private at = 0;
+  field = "";
 
-  only(keys: string[]): void {
-    const other = Object.keys(this.document).find((key) => !keys.includes(key));
-    if (other !== undefined) throw new DocumentError("", "it holds more than a proof, or spells it in another way");
+  constructor(private readonly bytes: Bytes) {}
+
+  refuse(reason: string): never {
+    throw new Malformed(this.field, reason);
   }
 
-  text(name: string): string {
-    const value = this.get(name);
-    if (typeof value !== "string") this.refuse(name, "is not text");
-    if (!value.isWellFormed()) this.refuse(name, "is not Unicode text");
+  get ended(): boolean {
+    return this.at === this.bytes.length;
+  }
+
+  data(width: number): Bytes {
+    this.at += width;
+    if (this.at > this.bytes.length) this.refuse("the file ends here");
+    return this.bytes.slice(this.at - width, this.at);
+  }
+
+  uint(width: number, end: bigint): bigint {
+    const value = toUint(this.data(width));
+    if (value >= end) this.refuse(`${value} is not below ${end}`);
     return value;
   }
 
-  number(name: string): bigint {
-    const value = this.get(name);
-    if (typeof value !== "bigint" || value < 0n || value >> 63n) this.refuse(name, "is not a number in 0..2^63");
-    return value;
+  small(width: number, end: number): number {
+    return Number(this.uint(width, BigInt(end)));
   }
 
-  amount(name: string): bigint {
-    const digits = this.text(name);
-    if (!/^[0-9]{1,39}$/.test(digits)) this.refuse(name, "is not decimal digits");
-    const value = BigInt(digits);
-    if (value >> 128n) this.refuse(name, "does not fit in 128 bits");
-    if (value.toString() !== digits) this.spelling();
-    return value;
-  }
-
-  hex(name: string, width: number): Bytes {
-    return this.hexOf(name, this.get(name), width);
-  }
-
-  key(name: string, id: string): void {
-    if (!equal(this.hex(name, 32), sha256(utf8(id)))) this.refuse(name, "is not the SHA-256 of the id");
-  }
-
-  address(name: string): Bytes {
-    const value = this.text(name);
-    const found = value.startsWith("0x") ? unhex(value.slice(2), 20) : null;
-    if (found === null) this.refuse(name, "is not an address of 20 bytes");
-    if (value !== value.toLowerCase()) this.spelling();
-    return found;
-  }
-
-  path(): Bytes[] {
-    const value = this.get("path");
-    if (!Array.isArray(value) || value.length > PATH_MAX) {
-      this.refuse("path", `is not a list of at most ${PATH_MAX} nodes`);
+  read(form: Form, width: number): Value {
+    switch (form) {
+      case "text":
+        return this.text();
+      case "number":
+        return this.uint(8, NUMBER_END);
+      case "amount":
+        return this.uint(16, 1n << 128n);
+      case "name":
+        return this.name();
+      case "both":
+        return this.both();
+      case "lanes":
+        return LANES[this.small(1, LANES.length)] as Lanes;
+      case "leaf":
+        return this.leaf(width);
+      case "maybe":
+        return this.small(1, 2) ? this.leaf(width) : null;
+      case "path":
+        return this.path(width);
+      case "address":
+        return this.data(20);
+      case "data":
+        return this.data(width);
     }
-    return value.map((item) => this.hexOf("path", item, NODE_BYTES));
   }
 
-  lanes(): Lanes {
-    const name = this.text("lanes");
-    if (name !== "pair_u64" && name !== "u128") this.refuse("lanes", `${JSON.stringify(name)} is no kind of lanes`);
+  private text(): string {
+    return fromUtf8(this.data(this.small(2, 1 << 16))) ?? this.refuse("is not UTF-8");
+  }
+
+  private name(): Name {
+    return this.small(1, 2) ? Name.of(this.text()) : Name.byKey(this.data(HASH_BYTES));
+  }
+
+  private both(): Name {
+    const name = this.name();
+    if (name.id !== null && !equal(this.data(HASH_BYTES), name.key)) {
+      this.refuse("its key is not the SHA-256 of the id");
+    }
     return name;
   }
 
-  leaf(name: string, width: number): Leaf {
-    const value = this.get(name);
-    if (!isObject(value)) this.refuse(name, "is not an object");
-    const inner = new Reader(value, `${this.prefix}${name}.`);
-    inner.only(LEAF_KEYS);
-    return { row: inner.hex("row", width), index: inner.number("index"), size: inner.number("size"), path: inner.path() };
+  private path(width: number): Bytes[] {
+    return Array.from({ length: this.small(1, PATH_MAX + 1) }, () => this.data(width));
   }
 
-  neighbours(width: number): { left: Leaf | null; right: Leaf | null } {
-    return {
-      left: this.get("left") === null ? null : this.leaf("left", width),
-      right: this.get("right") === null ? null : this.leaf("right", width),
-    };
+  private leaf(width: number): Leaf {
+    const row = this.data(width);
+    return { row, index: this.uint(8, NUMBER_END), size: this.uint(8, NUMBER_END), path: this.path(NODE_BYTES) };
+  }
+}
+
+function startsWith(data: Bytes, head: Bytes): boolean {
+  return equal(data.subarray(0, head.length), head);
+}
+
+/** Read the binary form; throws `Malformed` if it is anything else, or not the only binary form of what it says. */
+export function unpack(data: Bytes): ProofFile {
+  if (data.length > FILE_BYTES_MAX) throw new Malformed("", `it is longer than ${FILE_BYTES_MAX} bytes`);
+  const reader = new Reader(data);
+  if (!startsWith(reader.data(MAGIC.length), MAGIC)) {
+    reader.refuse("it does not begin as a binary proof of version 1");
+  }
+  const kind = NAMES[reader.small(1, NAMES.length + 1) - 1] ?? reader.refuse("0 is no kind of proof");
+  const fields: { [name: string]: Value } = {};
+  for (const [name, form, width] of fieldsOf(kind)) {
+    reader.field = name;
+    fields[name] = reader.read(form, width);
+  }
+  if (!reader.ended) throw new Malformed("", "it goes on behind its end");
+  return { kind, fields } as unknown as ProofFile;
+}
+
+/** Turns the JSON form into the binary one; a value that is not as it would be written is refused. */
+class Packer {
+  private field = "";
+  private readonly rest: Map<string, Json>;
+
+  constructor(
+    document: JsonObject,
+    private readonly prefix = "",
+  ) {
+    this.rest = new Map(Object.entries(document));
   }
 
-  private hexOf(name: string, value: Json, width: number): Bytes {
-    const found = unhex(value, width);
-    if (found === null) this.refuse(name, `is not ${width} bytes of hex`);
-    if (value !== (value as string).toLowerCase()) this.spelling();
-    return found;
+  refuse(reason: string): never {
+    throw new Malformed(this.prefix + this.field, reason);
   }
 
-  private get(name: string): Json {
-    const value = this.document[name];
-    if (value === undefined) this.refuse(name, "is missing");
+  take(field: string): Json {
+    this.field = field;
+    const value = this.rest.get(field);
+    if (value === undefined) this.refuse("is missing");
+    this.rest.delete(field);
     return value;
   }
 
-  private spelling(): never {
-    throw new DocumentError("", "it holds more than a proof, or spells it in another way");
+  finish(): void {
+    const first = [...this.rest.keys()].sort(inCodePoints)[0];
+    if (first !== undefined) throw new Malformed(this.prefix + first, "is no key of this kind of proof");
   }
 
-  private refuse(name: string, reason: string): never {
-    throw new DocumentError(this.prefix + name, reason);
+  pack(field: string, form: Form, width: number): Bytes {
+    if (form === "name" || form === "both") return this.named(field, form);
+    const value = this.take(field);
+    switch (form) {
+      case "text":
+        return this.text(value);
+      case "number":
+        return this.number(value);
+      case "amount":
+        return this.amount(value);
+      case "lanes":
+        return this.lanes(value);
+      case "leaf":
+        return this.leaf(value, width);
+      case "maybe":
+        return value === null ? Uint8Array.of(0) : concat(Uint8Array.of(1), this.leaf(value, width));
+      case "path":
+        return this.path(value, width);
+      case "address":
+        if (typeof value !== "string" || !value.startsWith("0x")) this.refuse("does not begin with 0x");
+        return this.data(value.slice(2), 20);
+      case "data":
+        return this.data(value, width);
+    }
   }
+
+  private text(value: Json): Bytes {
+    if (typeof value !== "string") this.refuse("is not text");
+    if (!value.isWellFormed()) this.refuse("is not Unicode text");
+    const data = utf8(value);
+    if (data.length > TEXT_BYTES_MAX) this.refuse(`is longer than ${TEXT_BYTES_MAX} bytes`);
+    return concat(uint(BigInt(data.length), 2), data);
+  }
+
+  private number(value: Json): Bytes {
+    if (typeof value !== "bigint" || value < 0n || value >= NUMBER_END) this.refuse("is not a number in 0..2^63");
+    return uint(value, 8);
+  }
+
+  private amount(value: Json): Bytes {
+    if (typeof value !== "string" || !/^[0-9]{1,39}$/.test(value)) this.refuse("is not decimal digits");
+    const number = BigInt(value);
+    if (number.toString() !== value || number >> 128n) {
+      this.refuse("is not a number of at most 128 bits, without zeros in front");
+    }
+    return uint(number, 16);
+  }
+
+  private data(value: Json, width: number): Bytes {
+    const data = unhex(value, width);
+    if (data === null || hex(data) !== value) this.refuse(`is not ${width} bytes of lower-case hex`);
+    return data;
+  }
+
+  private path(value: Json, width: number): Bytes {
+    if (!Array.isArray(value) || value.length > PATH_MAX) this.refuse(`is not a list of at most ${PATH_MAX} nodes`);
+    return concat(Uint8Array.of(value.length), ...value.map((node) => this.data(node, width)));
+  }
+
+  private lanes(value: Json): Bytes {
+    const at = LANES.indexOf(value as Lanes);
+    if (at < 0) this.refuse("is no kind of lanes");
+    return Uint8Array.of(at);
+  }
+
+  private leaf(value: Json, width: number): Bytes {
+    if (!isObject(value)) this.refuse("is not an object");
+    const inner = new Packer(value, `${this.prefix}${this.field}.`);
+    const parts = [inner.pack("row", "data", width), inner.pack("index", "number", 8)];
+    parts.push(inner.pack("size", "number", 8), inner.pack("path", "path", NODE_BYTES));
+    inner.finish();
+    return concat(...parts);
+  }
+
+  /** `node_id` and `node_key`, or `job_id` and `job_key`. */
+  private named(field: string, form: "name" | "both"): Bytes {
+    const keyField = field.replace("_id", "_key");
+    if (!this.rest.has(field)) return concat(Uint8Array.of(0), this.data(this.take(keyField), HASH_BYTES));
+    const text = concat(Uint8Array.of(1), this.text(this.take(field)));
+    return form === "name" ? text : concat(text, this.data(this.take(keyField), HASH_BYTES));
+  }
+}
+
+function inCodePoints(a: string, b: string): number {
+  const [one, other] = [Array.from(a), Array.from(b)];
+  const at = one.findIndex((char, i) => char !== other[i]);
+  if (at < 0 || other[at] === undefined) return one.length - other.length;
+  return (one[at]?.codePointAt(0) as number) - (other[at].codePointAt(0) as number);
+}
+
+/** The binary form of a proof's JSON object; throws `Malformed` if it is none, or not the only JSON form of it. */
+export function pack(document: JsonObject): Bytes {
+  const packer = new Packer(document);
+  if (packer.take("meridian_proof") !== VERSION) packer.refuse(`is not ${VERSION}`);
+  const kind = packer.take("kind");
+  const number = NAMES.indexOf(kind as Kind);
+  if (number < 0) packer.refuse("is no kind of proof");
+  const parts = fieldsOf(kind as Kind).map(([field, form, width]) => packer.pack(field, form, width));
+  packer.finish();
+  return concat(MAGIC, Uint8Array.of(1 + number), ...parts);
+}
+
+/** The JSON object in some bytes; throws `Malformed`. */
+export function readJson(data: Bytes): JsonObject {
+  if (data.reduce((sum, byte) => sum + (byte === 0x5b || byte === 0x7b ? 1 : 0), 0) > BRACKETS_MAX) {
+    throw new Malformed("", "it is nested too deeply");
+  }
+  let value: Json;
+  try {
+    const text = fromUtf8(data);
+    if (text === null) throw new JsonError("it is not UTF-8");
+    value = parseJson(text);
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new Malformed("", `it is neither binary nor JSON: ${error.message}`);
+  }
+  if (!isObject(value)) throw new Malformed("", "it is not a JSON object");
+  return value;
+}
+
+/** Read a proof file in either form; throws `Malformed` with the field that is wrong. */
+export function decode(data: Bytes): ProofFile {
+  if (startsWith(data, MAGIC) || data.length > FILE_BYTES_MAX) return unpack(data);
+  return unpack(pack(readJson(data)));
 }

@@ -1,23 +1,38 @@
 /**
- * JSON as strictly as the formats need it: a key stands once, integers keep every digit, nothing is nested without bound.
+ * JSON as strictly as the formats need it: a key stands once, integers keep every digit.
  *
  * The browser's own parser takes the last of two equal keys, so a file could say one thing to a reader and another to us.
  */
 
-export type Json = null | boolean | string | bigint | number | Json[] | { [key: string]: Json };
+export type Json = null | boolean | string | bigint | number | Json[] | JsonObject;
+export type JsonObject = { [key: string]: Json };
 
 export class JsonError extends Error {}
 
-const DEPTH_MAX = 16;
+const DIGITS_MAX = 4300;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const SPACE = /[ \t\n\r]*/y;
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+const WORDS: [string, Json][] = [
+  ["null", null],
+  ["true", true],
+  ["false", false],
+  // Python's reader takes these, and both must refuse a file for the same reason.
+  ["NaN", Number.NaN],
+  ["Infinity", Number.POSITIVE_INFINITY],
+  ["-Infinity", Number.NEGATIVE_INFINITY],
+];
 
+/** Read a text whose brackets are few; throws `JsonError`. Integers become bigint, other numbers number. */
 export function parseJson(text: string): Json {
   const reader = new Reader(text);
-  const value = reader.value(0);
+  const value = reader.value();
   reader.end();
   return value;
+}
+
+export function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 class Reader {
@@ -25,22 +40,23 @@ class Reader {
 
   constructor(private readonly text: string) {}
 
-  value(depth: number): Json {
-    if (depth > DEPTH_MAX) throw new JsonError("it is nested too deeply");
+  value(): Json {
     this.space();
     const char = this.text[this.at];
-    if (char === "{") return this.object(depth);
-    if (char === "[") return this.array(depth);
+    if (char === "{") return this.object();
+    if (char === "[") return this.array();
     if (char === '"') return this.string();
-    for (const [word, value] of [["null", null], ["true", true], ["false", false]] as const) {
+    for (const [word, value] of WORDS) {
       if (this.text.startsWith(word, this.at)) {
         this.at += word.length;
         return value;
       }
     }
     const digits = this.match(NUMBER);
-    if (digits === null) throw new JsonError(`it is not JSON at character ${this.at}`);
-    return /^-?[0-9]+$/.test(digits) ? BigInt(digits) : Number(digits);
+    if (digits === null) this.wrong();
+    if (!/^-?[0-9]+$/.test(digits)) return Number(digits);
+    if (digits.length > DIGITS_MAX) throw new JsonError(`a number has more than ${DIGITS_MAX} digits`);
+    return BigInt(digits);
   }
 
   end(): void {
@@ -48,21 +64,25 @@ class Reader {
     if (this.at !== this.text.length) throw new JsonError(`it goes on behind character ${this.at}`);
   }
 
-  private object(depth: number): Json {
-    const out: { [key: string]: Json } = Object.create(null);
+  private object(): Json {
+    const out: JsonObject = Object.create(null);
+    let twice = false;
     this.list("}", () => {
       this.space();
       const key = this.string();
-      if (key in out) throw new JsonError(`the key ${JSON.stringify(key)} stands twice`);
-      this.expect(":");
-      out[key] = this.value(depth + 1);
+      twice ||= key in out;
+      this.space();
+      if (this.text[this.at] !== ":") this.wrong();
+      this.at += 1;
+      out[key] = this.value();
     });
+    if (twice) throw new JsonError("a key stands twice");
     return out;
   }
 
-  private array(depth: number): Json {
+  private array(): Json {
     const out: Json[] = [];
-    this.list("]", () => out.push(this.value(depth + 1)));
+    this.list("]", () => out.push(this.value()));
     return out;
   }
 
@@ -77,22 +97,20 @@ class Reader {
       item();
       this.space();
       const char = this.text[this.at];
+      if (char !== end && char !== ",") this.wrong();
       this.at += 1;
       if (char === end) return;
-      if (char !== ",") throw new JsonError(`it is not JSON at character ${this.at - 1}`);
     }
   }
 
   private string(): string {
-    const quoted = this.match(STRING);
-    if (quoted === null) throw new JsonError(`it is not JSON at character ${this.at}`);
-    return JSON.parse(quoted) as string;
+    const found = this.match(STRING);
+    if (found === null) this.wrong();
+    return JSON.parse(found) as string;
   }
 
-  private expect(char: string): void {
-    this.space();
-    if (this.text[this.at] !== char) throw new JsonError(`it is not JSON at character ${this.at}`);
-    this.at += 1;
+  private wrong(): never {
+    throw new JsonError(`something else was expected at character ${this.at}`);
   }
 
   private space(): void {

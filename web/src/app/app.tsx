@@ -1,24 +1,87 @@
-/** The frame of every page: skip link, header, the page, footer; opens the network and watches it. */
+/** The frame of every page: skip link, header, the page, footer; opens the network, watches it, moves the focus. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-import type { Network, Site } from "../data/types.ts";
+import type { Site } from "../data/types.ts";
+import { announce, hear } from "./announce.ts";
+import { Footer, Header } from "./frame.tsx";
 import { pageOf } from "./pages.tsx";
-import { useRoute } from "./router.ts";
-import { OpenSite } from "./site.ts";
+import { type Route, useRoute } from "./router.ts";
+import { type Open, OpenSite } from "./site.ts";
+
+/** The network's facts, read again whenever the site says that something has changed. */
+function useOpen(site: Site): Open | string | null {
+  const [open, setOpen] = useState<Open | string | null>(null);
+  useEffect(() => {
+    let current = true;
+    let revision = 0;
+    const read = async () => {
+      const mine = (revision += 1);
+      try {
+        const network = await site.network();
+        if (current && mine === revision) setOpen({ site, network, revision, receivedMs: Date.now() });
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        if (current) setOpen((old) => (old !== null && typeof old !== "string" ? old : reason));
+      }
+    };
+    void read();
+    const stop = site.watch((epoch) => {
+      announce(epoch === null ? "The network has news: the figures are up to date." : `Epoch ${epoch} has changed: the figures are up to date.`);
+      void read();
+    });
+    return () => {
+      current = false;
+      stop();
+    };
+  }, [site]);
+  return open;
+}
+
+/** After a change of page the focus is on its heading, as if the page had been loaded. */
+function useFocus(route: Route, ready: boolean): void {
+  const before = useRef<string | null>(null);
+  const here = `${route.path.join("/")}?${route.query.get("q") ?? ""}`;
+  useEffect(() => {
+    if (!ready) return;
+    if (before.current !== null && before.current !== here) {
+      scrollTo(0, 0);
+      (document.querySelector<HTMLElement>("main h1") ?? document.getElementById("main"))?.focus();
+    }
+    before.current = here;
+  }, [here, ready]);
+}
 
 export function App({ site }: { site: Site }) {
-  const [network, setNetwork] = useState<Network | null>(null);
-  const [revision, setRevision] = useState(0);
+  const open = useOpen(site);
   const route = useRoute();
-  useEffect(() => site.watch(() => setRevision((old) => old + 1)), [site]);
-  useEffect(() => {
-    void site.network().then(setNetwork);
-  }, [site, revision]);
-  if (network === null) return <main id="main">Reading the network…</main>;
+  const [said, setSaid] = useState("");
+  useEffect(() => hear(setSaid), []);
+  const ready = open !== null && typeof open !== "string";
+  useFocus(route, ready);
   return (
-    <OpenSite.Provider value={{ site, network, revision }}>
-      <main id="main">{pageOf(route)}</main>
-    </OpenSite.Provider>
+    <>
+      <Header route={route} network={ready ? open.network : null} />
+      <main id="main" tabIndex={-1}>
+        {ready ? <OpenSite.Provider value={open}>{pageOf(route)}</OpenSite.Provider> : <Unopened reason={open} />}
+      </main>
+      <Footer network={ready ? open.network : null} />
+      <p class="hidden" role="status">{said}</p>
+    </>
+  );
+}
+
+function Unopened({ reason }: { reason: string | null }) {
+  if (reason === null) return <p class="loading">Reading the network…</p>;
+  return (
+    <div class="error" role="alert">
+      <h1 tabIndex={-1}>This site cannot be read</h1>
+      <p>{reason}</p>
+      <p>
+        A site is a folder with <code>data/network.json</code>, served by any web server. <code>meridian web build</code> writes it; a page
+        opened straight from disk (<code>file://</code>) cannot read it.
+      </p>
+      <button type="button" onClick={() => location.reload()}>Try again</button>
+    </div>
   );
 }

@@ -8,6 +8,8 @@ import type { Network, Site } from "../data/types.ts";
 export interface Open {
   site: Site;
   network: Network;
+  /** By the browser's clock: when the network's facts were read. */
+  receivedMs: number;
   /** Grows when the site tells that something has changed: what was loaded is loaded again. */
   revision: number;
 }

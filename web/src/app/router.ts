@@ -46,6 +46,8 @@ export const to = {
   evaluator: (address: string) => hash("evaluator", address),
   money: () => "#/money",
   proof: () => "#/proof",
+  /** The checker with the proof of a node, or of one of its jobs. */
+  proofOf: (epoch: number, place: number, index?: number) => `#/proof?epoch=${epoch}&place=${place}${index === undefined ? "" : `&index=${index}`}`,
   complaints: () => "#/complaints",
   search: (query: string) => `#/search?q=${encodeURIComponent(query)}`,
 };

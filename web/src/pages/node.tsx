@@ -1,7 +1,9 @@
 /** One node: what was counted of it and why, what it earned, how to check that, and how to draw it. */
 
+import { Lazy } from "../app/lazy.tsx";
 import { to } from "../app/router.ts";
-import { useLoad } from "../app/site.ts";
+import { useLoad, useSite } from "../app/site.ts";
+import { loadClaimButton, loadComplaintForm } from "../app/slots.ts";
 import { Plot } from "../charts/plot.tsx";
 import type { FoundNode, NodeHistoryRow } from "../data/types.ts";
 import { coinsForPlot, count, plural } from "../ui/format.ts";
@@ -9,8 +11,6 @@ import { Empty, Facts, Figures, PageTitle, Section, Show } from "../ui/page.tsx"
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
 import { Amount, Hex } from "../ui/values.tsx";
-import { useSite } from "../app/site.ts";
-import { Lazy } from "../app/lazy.tsx";
 import { NodeEpoch } from "./node_epoch.tsx";
 
 export function NodePage({ nodeKey, epoch }: { nodeKey: string; epoch: number | null }) {
@@ -81,7 +81,7 @@ function Parts({ nodeKey, node, rows, wanted }: { nodeKey: string; node: FoundNo
       </Section>
       <Section title="Complain about an epoch">
         <p>If a figure is wrong and the proofs do not explain it, say so. Your wallet signs the text, everybody can read it, and the answer stands beside it.</p>
-        <Lazy what="the form" load={async () => (await import("../wallet/complaint.tsx")).ComplaintForm} props={{ epoch, nodeId: node?.id ?? nodeKey }} />
+        <Lazy what="the form" load={loadComplaintForm} props={{ epoch, nodeId: node?.id ?? nodeKey }} />
       </Section>
     </>
   );
@@ -91,7 +91,7 @@ function ClaimSlot({ nodeKey }: { nodeKey: string }) {
   const claim = useLoad((site) => site.claim(nodeKey), ["claim", nodeKey]);
   return (
     <Show of={claim} what="the claim">
-      {(value) => (value === null ? <Empty>There is nothing to claim yet: no report with this node stands on chain.</Empty> : <Lazy what="the wallet" load={async () => (await import("../wallet/claim.tsx")).ClaimButton} props={{ claim: value }} />)}
+      {(value) => (value === null ? <Empty>There is nothing to claim yet: no report with this node stands on chain.</Empty> : <Lazy what="the wallet" load={loadClaimButton} props={{ claim: value }} />)}
     </Show>
   );
 }

@@ -5,7 +5,7 @@ import { useLoad, useSite } from "../app/site.ts";
 import { HeatMap } from "../charts/heat.tsx";
 import type { Epoch, EpochRow, NodeInEpoch } from "../data/types.ts";
 import { count, percent, plural, share } from "../ui/format.ts";
-import { Empty, Figures, PageTitle, Section, Show } from "../ui/page.tsx";
+import { Empty, Figures, PageMap, PageTitle, Section, Show } from "../ui/page.tsx";
 import { meaning, reasonName } from "../ui/reasons.ts";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
@@ -37,6 +37,8 @@ function Neighbours({ epochs, number }: { epochs: EpochRow[]; number: number }) 
   );
 }
 
+const SECTIONS = ["Nodes", "Verdicts", "Commitment", "Evaluation", "Report", "Disputes", "Gas and artefacts"];
+
 function Parts({ epoch }: { epoch: Epoch }) {
   const { row } = epoch;
   const nodes = useLoad((site) => site.nodes(row.epoch), ["nodes", row.epoch]);
@@ -44,24 +46,25 @@ function Parts({ epoch }: { epoch: Epoch }) {
     <>
       <Timeline epoch={epoch} />
       <Summary epoch={epoch} />
-      <Section title={<Term word="node">Nodes</Term>}>
+      <PageMap sections={SECTIONS} />
+      <Section name="Nodes" title={<Term word="node">Nodes</Term>}>
         {row.nodes === 0 ? (
           <Empty>{row.state === "open" ? "The epoch is open: its nodes are known when it is sealed." : "No node has jobs in this epoch."}</Empty>
         ) : (
           <Show of={nodes} what="the nodes of the epoch">{(value) => <NodesTable epoch={row.epoch} nodes={value} />}</Show>
         )}
       </Section>
-      <Section title={<Term word="verdict">Verdicts</Term>}>
+      <Section name="Verdicts" title={<Term word="verdict">Verdicts</Term>}>
         <Verdicts epoch={epoch} />
       </Section>
-      <Section title={<Term word="commitment">Commitment</Term>}>
+      <Section name="Commitment" title={<Term word="commitment">Commitment</Term>}>
         <Commitments epoch={epoch} />
       </Section>
       <Section title="Evaluation">
         <Function epoch={epoch} />
         <Committee epoch={epoch} nodes={nodes.state === "ready" ? nodes.value : []} />
       </Section>
-      <Section title={<Term word="report">Report</Term>}>
+      <Section name="Report" title={<Term word="report">Report</Term>}>
         <Reports epoch={epoch} />
       </Section>
       <Section title="Disputes">
@@ -96,11 +99,11 @@ function NodesTable({ epoch, nodes }: { epoch: number; nodes: NodeInEpoch[] }) {
   const counted = (node: NodeInEpoch) => node.verdicts?.[0] ?? null;
   return (
     <DataTable
-      caption={`${plural(nodes.length, "node")} with jobs in the epoch; amounts in ${network.coin}`}
+      caption={`${plural(nodes.length, "node")} with jobs in the epoch`}
       rows={nodes}
       text={({ id, key, payee }) => `${id} ${key} ${payee}`}
       filterLabel="Node id, key or payee"
-      first={{ name: "Reward", down: true }}
+      first={{ name: `Reward, ${network.coin}`, down: true }}
       empty="No node has jobs in this epoch."
       columns={[
         { name: "Node", cell: ({ id, key }) => <a href={to.node(key, epoch)}>{id}</a>, order: ({ id }) => id },
@@ -109,7 +112,7 @@ function NodesTable({ epoch, nodes }: { epoch: number; nodes: NodeInEpoch[] }) {
         { name: "Late", term: "late", number: true, cell: ({ late }) => count(late), order: ({ late }) => late },
         { name: "Weight", term: "weight", number: true, cell: ({ weight, deferred }) => (weight === null ? (deferred ? "deferred" : "–") : count(weight)), order: ({ weight }) => weight },
         { name: "Proportion", term: "proportion", number: true, cell: ({ weight, proportion }) => (weight === null ? "–" : share(proportion)), order: ({ weight, proportion }) => (weight === null ? null : proportion) },
-        { name: "Reward", number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} />), order: ({ amount }) => amount },
+        { name: `Reward, ${network.coin}`, number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} bare />), order: ({ amount }) => amount },
       ]}
     />
   );

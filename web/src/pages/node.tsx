@@ -97,6 +97,7 @@ function ClaimSlot({ nodeKey }: { nodeKey: string }) {
 }
 
 function HistoryTable({ nodeKey, rows }: { nodeKey: string; rows: NodeHistoryRow[] }) {
+  const { coin } = useSite().network;
   return (
     <div class="gap-top">
       <DataTable
@@ -111,8 +112,8 @@ function HistoryTable({ nodeKey, rows }: { nodeKey: string; rows: NodeHistoryRow
           { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
           { name: "Counted", number: true, cell: ({ counted, weight }) => (weight === null ? "–" : count(counted)), order: ({ counted }) => counted },
           { name: "Weight", term: "weight", number: true, cell: ({ weight }) => (weight === null ? "–" : count(weight)), order: ({ weight }) => weight },
-          { name: "Reward", number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} />), order: ({ amount }) => amount },
-          { name: "Earned so far", number: true, cell: ({ cumulative }) => <Amount atto={cumulative} />, order: ({ cumulative }) => cumulative },
+          { name: `Reward, ${coin}`, number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} bare />), order: ({ amount }) => amount },
+          { name: `Earned so far, ${coin}`, number: true, cell: ({ cumulative }) => <Amount atto={cumulative} bare />, order: ({ cumulative }) => cumulative },
         ]}
       />
     </div>

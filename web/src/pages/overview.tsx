@@ -105,7 +105,8 @@ function EpochPlots({ rows, coin }: { rows: EpochRow[]; coin: string }) {
   );
 }
 
-export function EpochTable({ rows }: { rows: EpochRow[] }) {
+function EpochTable({ rows }: { rows: EpochRow[] }) {
+  const { coin } = useSite().network;
   return (
     <DataTable
       caption="All epochs, the newest first"
@@ -120,9 +121,9 @@ export function EpochTable({ rows }: { rows: EpochRow[] }) {
         { name: "Ends (UTC)", cell: ({ endS }) => <time dateTime={new Date(endS * 1000).toISOString()}>{dateTime(endS)}</time>, order: ({ endS }) => endS },
         { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
         { name: "Nodes", number: true, cell: ({ nodes }) => count(nodes), order: ({ nodes }) => nodes },
-        { name: "Budget", term: "budget", number: true, cell: ({ budget }) => <Amount atto={budget} />, order: ({ budget }) => budget },
-        { name: "Allocated", number: true, cell: ({ allocated }) => <Amount atto={allocated} />, order: ({ allocated }) => allocated },
-        { name: "Claimed", number: true, cell: ({ paid }) => <Amount atto={paid} />, order: ({ paid }) => paid },
+        { name: `Budget, ${coin}`, term: "budget", number: true, cell: ({ budget }) => <Amount atto={budget} bare />, order: ({ budget }) => budget },
+        { name: `Allocated, ${coin}`, number: true, cell: ({ allocated }) => <Amount atto={allocated} bare />, order: ({ allocated }) => allocated },
+        { name: `Claimed, ${coin}`, number: true, cell: ({ paid }) => <Amount atto={paid} bare />, order: ({ paid }) => paid },
         { name: "Signers", term: "signer", number: true, cell: ({ signers, members }) => `${signers} of ${members}`, order: ({ signers }) => signers },
         { name: "Disputes", number: true, cell: ({ disputes }) => disputes, order: ({ disputes }) => disputes },
       ]}

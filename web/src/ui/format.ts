@@ -2,7 +2,7 @@
 
 const COIN = 10n ** 18n;
 const TINY = 10n ** 9n;
-const DECIMALS = 4n;
+const DECIMALS = 4;
 
 export function count(value: number | bigint): string {
   return value.toLocaleString("en");
@@ -16,21 +16,20 @@ export function exactCoins(atto: bigint): string {
   return `${sign}${count(size / COIN)}${rest === "" ? "" : `.${rest}`}`;
 }
 
-/** An amount for reading: four decimals; what is below a billionth of a coin is given in atto. */
-export function shortCoins(atto: bigint): { text: string; unit: "coin" | "atto" } {
+/** An amount for reading: so many decimals; what is below a billionth of a coin is given in atto. */
+export function shortCoins(atto: bigint, decimals = DECIMALS): { text: string; unit: "coin" | "atto" } {
   if (atto === 0n) return { text: "0", unit: "coin" };
   const sign = atto < 0n ? "-" : "";
   const size = atto < 0n ? -atto : atto;
   if (size < TINY) return { text: `${sign}${count(size)}`, unit: "atto" };
-  const step = COIN / 10n ** DECIMALS;
+  const parts = 10n ** BigInt(decimals);
+  const step = COIN / parts;
   if (size < step) {
     const digits = size.toString().padStart(18, "0");
-    const first = digits.search(/[1-9]/);
-    return { text: `${sign}0.${digits.slice(0, first + 3).replace(/0+$/, "")}`, unit: "coin" };
+    return { text: `${sign}0.${digits.slice(0, digits.search(/[1-9]/) + 3).replace(/0+$/, "")}`, unit: "coin" };
   }
   const rounded = (size + step / 2n) / step;
-  const rest = (rounded % 10n ** DECIMALS).toString().padStart(Number(DECIMALS), "0");
-  return { text: `${sign}${count(rounded / 10n ** DECIMALS)}.${rest}`, unit: "coin" };
+  return { text: `${sign}${count(rounded / parts)}.${(rounded % parts).toString().padStart(decimals, "0")}`, unit: "coin" };
 }
 
 /** A number of coins for a plot, where rounding is of no matter. */

@@ -24,13 +24,31 @@ export function PageTitle(props: { title: string; kicker?: ComponentChildren; as
   );
 }
 
-export function Section({ title, children }: { title: ComponentChildren; children: ComponentChildren }) {
+/** `name`: by which the map of the page finds it. */
+export function Section({ title, name, children }: { title: ComponentChildren; name?: string; children: ComponentChildren }) {
   const id = useId();
   return (
     <section class="section" aria-labelledby={id}>
-      <h2 id={id}>{title}</h2>
+      <h2 id={id} tabIndex={-1} data-name={name ?? (typeof title === "string" ? title : undefined)}>{title}</h2>
       {children}
     </section>
+  );
+}
+
+/**
+ * The sections of a long page. Buttons, as the part of the address behind # names the page; they move the focus, as a
+ * link to a place would.
+ */
+export function PageMap({ sections }: { sections: string[] }) {
+  const go = (name: string) => {
+    const heading = [...document.querySelectorAll<HTMLElement>("main h2")].find(({ dataset }) => dataset["name"] === name);
+    heading?.scrollIntoView();
+    heading?.focus({ preventScroll: true });
+  };
+  return (
+    <nav class="page-map" aria-label="On this page">
+      {sections.map((name) => <button type="button" class="plain" onClick={() => go(name)}>{name}</button>)}
+    </nav>
   );
 }
 

@@ -30,7 +30,7 @@ interface Props<R> {
   empty: ComponentChildren;
 }
 
-const PAGE = 50;
+const PAGE = 20;
 const ALWAYS_SMALL = 8;
 
 function compare(a: Order, b: Order): number {

@@ -6,14 +6,21 @@ import { announce } from "../app/announce.ts";
 import { useSite } from "../app/site.ts";
 import { count, dateTime, exactCoins, shortCoins, shortHex, span } from "./format.ts";
 
-/** An amount with its unit. `focus`: the full value opens on hover and focus; in tables it is the title. */
-export function Amount({ atto, focus = false }: { atto: bigint; focus?: boolean }) {
+/** From 100 coins on, two decimals are enough where the whole amount opens beside it. */
+const BRIEF_FROM = 100n * 10n ** 18n;
+
+/**
+ * An amount with its unit. `focus`: the full value opens on hover and focus; in tables it is the title. `bare`: the
+ * heading of the column names the coin.
+ */
+export function Amount({ atto, focus = false, bare = false }: { atto: bigint; focus?: boolean; bare?: boolean }) {
   const { coin } = useSite().network;
-  const { text, unit } = shortCoins(atto);
+  const { text, unit } = shortCoins(atto, focus && (atto >= BRIEF_FROM || atto <= -BRIEF_FROM) ? 2 : undefined);
   const whole = `${exactCoins(atto)} ${coin}`;
   const shown = (
     <>
-      {text} <span class="unit">{unit === "coin" ? coin : `atto${coin}`}</span>
+      {text}
+      {bare && unit === "coin" ? null : <span class="unit"> {unit === "coin" ? coin : `atto${coin}`}</span>}
     </>
   );
   if (!focus) return <span class="amount" title={whole}>{shown}</span>;

@@ -15,8 +15,8 @@ export default defineConfig({
     cssCodeSplit: false,
     reportCompressedSize: true,
     rollupOptions: {
-      // The verifier is a file with names of its own: what the pages run is what the tests run, and anybody may.
-      input: { index: "index.html", verifier: "src/verifier/index.ts" },
+      // Verifier and calls are files with names of their own: what the pages run is what the tests ask, and anybody may.
+      input: { index: "index.html", verifier: "src/verifier/index.ts", calls: "src/wallet/calls.ts" },
       preserveEntrySignatures: "strict",
       output: {
         entryFileNames: "assets/[name].js",

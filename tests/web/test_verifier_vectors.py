@@ -7,11 +7,8 @@ npm is needed.
 import base64
 import json
 import random
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +22,15 @@ from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, network_id
 from meridian.primitives.keys import PrivateKey
 from meridian.verifier import Malformed
+from web.shipped_scripts import Ask, shipped_script
 
-Ask = Callable[[list[dict[str, Any]]], list[Any]]
 NOT_JSON = "it is neither binary nor JSON: "
-DRIVER = Path(__file__).parent / "verifier_driver.mjs"
 
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Asks many questions of one process of Node."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no Node.js: the verifier of the pages cannot be run")
-    place = tmp_path_factory.mktemp("verifier")
-    (place / "package.json").write_text('{"type": "module"}')
-    shipped = resources.files("meridian.web") / "assets" / "assets"
-    for file in shipped.iterdir():
-        if file.name.endswith(".js"):
-            (place / file.name).write_bytes(file.read_bytes())
-
-    def answers(questions: list[dict[str, Any]]) -> list[Any]:
-        asked = "".join(json.dumps(question) + "\n" for question in questions)
-        command = [node, DRIVER, place / "verifier.js"]
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    return answers
+    return shipped_script(tmp_path_factory.mktemp("verifier"), "verifier.js", "verifier_driver.mjs")
 
 
 def expected(data: bytes, root: bytes | None = None) -> dict[str, Any]:

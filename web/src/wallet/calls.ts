@@ -3,7 +3,7 @@
  * more of the ABI is needed than words, one array of pairs, and a text.
  */
 
-import type { Claim, Network } from "../data/types.ts";
+import type { Claim, ClaimPathNode, Network } from "../data/types.ts";
 import { type Bytes, concat, fromUtf8, hex, toUint, uint, unhex, utf8 } from "../verifier/bytes.ts";
 import { keccak, NAME, VERSION, word } from "../verifier/eip712.ts";
 
@@ -28,6 +28,11 @@ function number(value: number | bigint, bits: number): Bytes {
   return word(found);
 }
 
+/** The second word of a node of a path: its count and total at the upper end, as they are hashed. */
+function annotationWord({ count, total }: ClaimPathNode): Bytes {
+  return concat(uint(count, 8), uint(total, 16), new Uint8Array(8));
+}
+
 /** `Rewards.claim`: seven words, the last of which says where the path begins: behind them. */
 export function claimCall(claim: Claim): string {
   const { epoch, nodeKey, payee, cumulative, index, size, path } = claim;
@@ -41,7 +46,7 @@ export function claimCall(claim: Claim): string {
     number(size, 64),
     word(7n * 32n),
     word(BigInt(path.length)),
-    ...path.flatMap((node) => [bytes(node.hash, 32), number(node.annotation, 256)]),
+    ...path.flatMap((node) => [bytes(node.hash, 32), annotationWord(node)]),
   );
 }
 
@@ -107,6 +112,12 @@ export function revertReason(data: string, message: string): string {
   return /(rewards|trees|sums?|evaluations|commitments): [a-z ]+/.exec(message)?.[0] ?? message;
 }
 
+/** Address of one of a network's contracts, as the site gives it; null: it does not. */
+export function contractOf(contracts: Network["contracts"], name: string): string | null {
+  const found = Object.entries(contracts).find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
+  return /^0x[0-9a-fA-F]{40}$/.test(found) ? found : null;
+}
+
 const COMPLAINT = [
   { name: "network", type: "bytes32" },
   { name: "nodeKey", type: "bytes32" },
@@ -142,7 +153,7 @@ export function complaintTypedData(
       Complaint: COMPLAINT,
     },
     primaryType: "Complaint",
-    domain: { name: NAME, version: VERSION, chainId: network.chainId, verifyingContract: network.contracts["commitments"] ?? "" },
+    domain: { name: NAME, version: VERSION, chainId: network.chainId, verifyingContract: contractOf(network.contracts, "commitments") },
     message: { network: prefixed(network.networkId), nodeKey: prefixed(nodeKey), epoch, text, atS },
   };
 }

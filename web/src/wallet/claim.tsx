@@ -7,7 +7,7 @@ import type { Claim, Network } from "../data/types.ts";
 import { Amount, Hex, Moment } from "../ui/values.tsx";
 import { claimCall, revertReason } from "./calls.ts";
 import { ask, connect, follow, type Mined, type Provider, simulate, useChain, WalletError } from "./provider.ts";
-import { contractOf, readClaimed } from "./reading.ts";
+import { placeOf, readClaimed } from "./reading.ts";
 import { useWallets, WalletChoice } from "./use_wallet.tsx";
 
 /** What the contract's reasons mean to a node's operator. */
@@ -42,7 +42,7 @@ async function send({ provider, network, claim, say, stopped }: Sending): Promis
   const from = await connect(provider);
   say(`Checking that the wallet is on chain ${network.chainId}.`);
   await useChain(provider, network);
-  const rewards = contractOf(network, "rewards");
+  const rewards = placeOf(network, "rewards");
   const before = await readClaimed(provider, network, claim.nodeKey);
   const call = { from, to: rewards, data: claimCall(claim) };
   say("Asking the chain whether it would pay.");

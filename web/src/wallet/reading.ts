@@ -1,16 +1,14 @@
 /** What the wallet's chain says, by `eth_call`: the page believes the chain of the reader's own wallet, not the site's. */
 
 import type { Network } from "../data/types.ts";
-import { type Bytes, hex, toUint, unhex } from "../verifier/bytes.ts";
-import { claimedCall, type Committed, isCommitmentCall, reportCall, revertReason, words } from "./calls.ts";
+import { type Bytes, hex, toUint } from "../verifier/bytes.ts";
+import { claimedCall, type Committed, contractOf, isCommitmentCall, reportCall, revertReason, words } from "./calls.ts";
 import { chainOf, type Provider, simulate, WalletError } from "./provider.ts";
 
 /** Address of one of the network's contracts, as the site gives it. */
-export function contractOf(network: Network, name: string): string {
-  const found = Object.entries(network.contracts).find(([key]) => key.toLowerCase() === name)?.[1];
-  if (found === undefined || unhex(found.replace(/^0x/, ""), 20) === null) {
-    throw new WalletError(`The site does not say where the contract ${name} is.`);
-  }
+export function placeOf(network: Network, name: string): string {
+  const found = contractOf(network.contracts, name);
+  if (found === null) throw new WalletError(`The site does not say where the contract ${name} is.`);
   return found;
 }
 
@@ -19,7 +17,7 @@ async function read(provider: Provider, network: Network, contract: string, data
   if (chain !== network.chainId) {
     throw new WalletError(`The wallet is on chain ${chain}, the network on chain ${network.chainId}: switch the wallet first.`);
   }
-  const result = await simulate(provider, { to: contractOf(network, contract), data });
+  const result = await simulate(provider, { to: placeOf(network, contract), data });
   if ("refused" in result) throw new WalletError(`The chain refused the question: ${revertReason(result.data, result.refused)}`);
   const found = words(result.answer);
   if (found === null || found.length < number) throw new WalletError(`On the wallet's chain there is no contract ${contract} at this address.`);

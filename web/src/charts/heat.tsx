@@ -6,7 +6,7 @@ import { to } from "../app/router.ts";
 import type { MemberRow, Matrix, NodeInEpoch } from "../data/types.ts";
 import { count, percent, plural, shortHex } from "../ui/format.ts";
 import { DataTable } from "../ui/table.tsx";
-import { Hex } from "../ui/values.tsx";
+import { Hex, NameLink } from "../ui/values.tsx";
 import { type Cell, cellAt, drawHeat, type View } from "./heat_drawing.ts";
 
 const WINDOW = 200;
@@ -160,7 +160,7 @@ function OddTable({ epoch, matrix, nodes, odd }: Props & { odd: Odd[] }) {
       filterLabel="Node or evaluator"
       empty="Every evaluator whose row is there gave every node the decided weight."
       columns={[
-        { name: "Node", cell: ({ node }) => { const found = nodes[node]; return found === undefined ? node : <a href={to.node(found.key, epoch)}>{found.id}</a>; }, order: ({ node }) => nodes[node]?.id ?? "" },
+        { name: "Node", cell: ({ node }) => { const found = nodes[node]; return found === undefined ? node : <NameLink name={found.id} href={to.node(found.key, epoch)} />; }, order: ({ node }) => nodes[node]?.id ?? "" },
         { name: "Evaluator", cell: ({ member }) => <code title={matrix.members[member]}>{shortHex(matrix.members[member] ?? "")}</code>, order: ({ member }) => member },
         { name: "Its weight", number: true, cell: ({ weight }) => (weight === null ? "missing" : count(weight)), order: ({ weight }) => weight },
         { name: "Decided", number: true, cell: ({ node }) => { const decided = nodes[node]?.weight; return decided === null || decided === undefined ? "–" : count(decided); }, order: ({ node }) => nodes[node]?.weight ?? null },

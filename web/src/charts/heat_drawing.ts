@@ -5,6 +5,8 @@ import type { Matrix } from "../data/types.ts";
 export const ROW_HEIGHT = 26;
 const GAP = 4;
 const MARK = 3;
+/** Of a row's height: the mark of an outlier in a column that stands for several nodes, from the top. */
+const PART = 0.4;
 
 /** Which nodes the picture shows, in their order from left to right. */
 export interface View {
@@ -96,11 +98,11 @@ export function drawHeat(canvas: HTMLCanvasElement, matrix: Matrix, view: View, 
       context.fillRect(x, y, wide, height);
       if (seen > 0 && seen < end - start) {
         context.fillStyle = missing;
-        context.fillRect(x, y + height * 0.6, Math.max(wide, MARK), height * 0.4);
+        context.fillRect(x, y + height * (1 - PART), Math.max(wide, MARK), height * PART);
       }
       if (!outlier) continue;
       context.fillStyle = colours.outlier;
-      context.fillRect(Math.max(0, x - (wide < MARK ? 1 : 0)), y, Math.max(wide, MARK), height);
+      context.fillRect(Math.max(0, x - (wide < MARK ? 1 : 0)), y, Math.max(wide, MARK), end - start === 1 ? height : height * PART);
     }
   }
 }

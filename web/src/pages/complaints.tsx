@@ -5,7 +5,7 @@ import { useLoad } from "../app/site.ts";
 import type { Complaint } from "../data/types.ts";
 import { Empty, PageTitle, Show } from "../ui/page.tsx";
 import { DataTable } from "../ui/table.tsx";
-import { Hex, Moment, State } from "../ui/values.tsx";
+import { Hex, Moment, NameLink, State } from "../ui/values.tsx";
 
 export function ComplaintsPage() {
   const complaints = useLoad((site) => site.complaints(), []);
@@ -32,7 +32,7 @@ export function ComplaintTable({ complaints }: { complaints: Complaint[] }) {
         { name: "Filed", cell: ({ atS }) => <Moment seconds={atS} />, order: ({ atS }) => atS },
         { name: "State", cell: ({ state }) => <State state={state} />, order: ({ state }) => state },
         { name: "Epoch", number: true, cell: ({ epoch }) => <a href={to.epoch(epoch)}>{epoch}</a>, order: ({ epoch }) => epoch },
-        { name: "Node", cell: ({ nodeId }) => <a href={to.search(nodeId)}>{nodeId}</a>, order: ({ nodeId }) => nodeId },
+        { name: "Node", cell: ({ nodeId }) => <NameLink name={nodeId} href={to.search(nodeId)} />, order: ({ nodeId }) => nodeId },
         { name: "Complaint and answer", cell: ({ text, answer }) => <div class="told"><p>{text}</p>{answer === null ? null : <p class="note"><strong>Answer:</strong> {answer}</p>}</div> },
         { name: "Signed by", cell: ({ signer }) => <Hex value={signer} what="the signer's address" /> },
       ]}

@@ -10,7 +10,7 @@ import { meaning, reasonName } from "../ui/reasons.ts";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
 import { Timeline } from "../ui/timeline.tsx";
-import { Amount, Bar, Countdown, Hex, Moment, State } from "../ui/values.tsx";
+import { Amount, Bar, Countdown, Hex, Moment, NameLink, State } from "../ui/values.tsx";
 import { Commitments, Function, Gas, Reports } from "./epoch_chain.tsx";
 
 export function EpochPage({ number }: { number: number }) {
@@ -106,7 +106,7 @@ function NodesTable({ epoch, nodes }: { epoch: number; nodes: NodeInEpoch[] }) {
       first={{ name: `Reward, ${network.coin}`, down: true }}
       empty="No node has jobs in this epoch."
       columns={[
-        { name: "Node", cell: ({ id, key }) => <a href={to.node(key, epoch)}>{id}</a>, order: ({ id }) => id },
+        { name: "Node", cell: ({ id, key }) => <NameLink name={id} href={to.node(key, epoch)} />, order: ({ id }) => id },
         { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
         { name: "Counted", number: true, cell: (node) => { const many = counted(node); return many === null ? "–" : count(many); }, order: counted },
         { name: "Late", term: "late", number: true, cell: ({ late }) => count(late), order: ({ late }) => late },

@@ -9,7 +9,7 @@ import { bytesText, count, plural } from "../ui/format.ts";
 import { Empty, Facts } from "../ui/page.tsx";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
-import { Amount, Countdown, Hex, Moment } from "../ui/values.tsx";
+import { Amount, Countdown, Hex, Moment, NameLink } from "../ui/values.tsx";
 
 function Sent({ transaction }: { transaction: Transaction | null }) {
   if (transaction === null) return <>not known to this site</>;
@@ -43,7 +43,7 @@ function One({ commitment }: { commitment: Commitment }) {
         [<Term word="root">Root</Term>, <Hex value={commitment.root} what="the root" />],
         ["Jobs and nodes", `${plural(commitment.jobs, "job")} of ${plural(commitment.nodes, "node")}`],
         ...commitment.sums.map((sum, i): [string, string] | null => (network.laneFields[i] ? [`Sum of ${network.laneFields[i]}`, count(sum)] : null)),
-        ["Manifest", <Hex value={commitment.manifest} what="the manifest's digest" />],
+        [<Term word="manifest">Manifest</Term>, <Hex value={commitment.manifest} what="the manifest's digest" />],
         ["Transaction", <Sent transaction={commitment.transaction} />],
       ]}
     />
@@ -58,7 +58,7 @@ function OwnNodes({ rows }: { rows: SelfCommitment[] }) {
       text={({ nodeId, nodeKey }) => `${nodeId} ${nodeKey}`}
       empty=""
       columns={[
-        { name: "Node", cell: ({ nodeId, nodeKey }) => <a href={to.node(nodeKey)}>{nodeId ?? nodeKey}</a>, order: ({ nodeId }) => nodeId },
+        { name: "Node", cell: ({ nodeId, nodeKey }) => <NameLink name={nodeId ?? nodeKey} href={to.node(nodeKey)} />, order: ({ nodeId }) => nodeId },
         { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
         { name: "Segment", cell: ({ segment }) => <Hex value={segment} what="the segment's digest" /> },
         { name: "Gas", number: true, cell: ({ transaction }) => (transaction === null ? "–" : count(transaction.gas)) },
@@ -80,7 +80,7 @@ export function Function({ epoch }: { epoch: Epoch }) {
       facts={[
         [<Term word="function">Function</Term>, <><strong>{name}</strong>{link === null ? null : <>, <a href={link}>read its source</a></>}</>],
         [<Term word="CID">CID of the function</Term>, cid === "" ? null : <Hex value={cid} what="the function's CID" />],
-        ["Digest on chain", <Hex value={digest} what="the function's digest" />],
+        [<Term word="digest">Digest on chain</Term>, <Hex value={digest} what="the function's digest" />],
         ["Parameters", <Hex value={epoch.parameters} what="the digest of the parameters" />],
         ...epoch.inputs.map(({ name: input, cid: digestOf }): [string, ComponentChildren] => [`Input ${input}`, <Hex value={digestOf} what={`the CID of ${input}`} />]),
         epoch.blockHash === null ? null : [<Term word="block">Block</Term>, <Hex value={epoch.blockHash} what="the block's hash" />],
@@ -126,7 +126,7 @@ export function Gas({ epoch }: { epoch: Epoch }) {
   return (
     <div class="columns">
       <DataTable
-        caption={`Gas of the epoch's transactions: ${count(total)} in all`}
+        caption={<><Term word="gas">Gas</Term> of the epoch's transactions: {count(total)} in all</>}
         rows={epoch.gas}
         empty="No transaction of this epoch is known yet."
         columns={[

@@ -11,7 +11,7 @@ import { Empty, Facts, Section, Show } from "../ui/page.tsx";
 import { meaning, reasonName } from "../ui/reasons.ts";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
-import { Amount, Bar, Moment, State } from "../ui/values.tsx";
+import { Amount, Bar, Moment, NameLink, State } from "../ui/values.tsx";
 
 interface Props {
   nodeKey: string;
@@ -165,6 +165,7 @@ function Proofs({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
 
 function Jobs({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
   const number = epoch.row.epoch;
+  const { network } = useSite();
   const [shown, setShown] = useState(false);
   const jobs = useLoad((site) => (shown ? site.jobs(number, node.place) : Promise.resolve([])), ["jobs", number, node.place, shown]);
   if (!shown) return <button type="button" onClick={() => setShown(true)}>Show all {count(node.jobs)} jobs with their verdicts</button>;
@@ -182,10 +183,11 @@ function Jobs({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
             filterLabel="Job id or verdict"
             empty="No job."
             columns={[
-              { name: "Job", cell: ({ jobId }) => <a href={to.job(jobId)}>{jobId}</a>, order: ({ jobId }) => jobId },
+              { name: "Job", cell: ({ jobId }) => <NameLink name={jobId} href={to.job(jobId)} />, order: ({ jobId }) => jobId },
               { name: "Verdict", cell: named, order: ({ verdict }) => verdict },
               { name: "Ended (UTC)", cell: ({ endedUs }) => <Moment seconds={Number(endedUs / 1_000_000n)} />, order: ({ endedUs }) => endedUs },
               { name: "Took", number: true, cell: ({ startedUs, endedUs }) => `${count((endedUs - startedUs) / 1000n)} ms`, order: ({ startedUs, endedUs }) => endedUs - startedUs },
+              ...network.laneFields.map((lane, i) => ({ name: lane, number: true, cell: ({ sums }: JobRow) => count(sums[i] ?? 0n), order: ({ sums }: JobRow) => sums[i] ?? null })).filter(({ name }) => name !== ""),
               { name: "Late", cell: ({ late }) => (late ? "late" : ""), order: ({ late }) => Number(late) },
               { name: "Proof", cell: ({ index }) => <a href={to.proofOf(number, node.place, index)}>check</a> },
             ]}

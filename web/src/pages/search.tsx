@@ -8,7 +8,7 @@ import type { FoundJob, FoundNode, Site } from "../data/types.ts";
 import { count, plural } from "../ui/format.ts";
 import { PageTitle, Show } from "../ui/page.tsx";
 import { DataTable } from "../ui/table.tsx";
-import { Hex } from "../ui/values.tsx";
+import { Hex, NameLink } from "../ui/values.tsx";
 
 const NODES_MAX = 50;
 
@@ -58,7 +58,7 @@ function Results({ query, found: { nodes, jobs, evaluator, epoch } }: { query: s
           text={({ id, key }) => `${id} ${key}`}
           empty=""
           columns={[
-            { name: "Node", cell: ({ id, key }) => <a href={to.node(key)}>{id}</a>, order: ({ id }) => id },
+            { name: "Node", cell: ({ id, key }) => <NameLink name={id} href={to.node(key)} />, order: ({ id }) => id },
             { name: "Operator", cell: ({ operator }) => (operator === "" ? "–" : <Hex value={operator} what="the operator's address" />), order: ({ operator }) => operator },
             { name: "Payee", cell: ({ payee }) => <Hex value={payee} what="the payee's address" />, order: ({ payee }) => payee },
             { name: "Last epoch", number: true, cell: ({ lastEpoch }) => count(lastEpoch), order: ({ lastEpoch }) => lastEpoch },
@@ -72,8 +72,8 @@ function Results({ query, found: { nodes, jobs, evaluator, epoch } }: { query: s
             rows={jobs}
             empty=""
             columns={[
-              { name: "Job", cell: ({ jobId }) => <a href={to.job(jobId)}>{jobId}</a> },
-              { name: "Node", cell: ({ nodeId }) => <a href={to.search(nodeId)}>{nodeId}</a> },
+              { name: "Job", cell: ({ jobId }) => <NameLink name={jobId} href={to.job(jobId)} /> },
+              { name: "Node", cell: ({ nodeId }) => <NameLink name={nodeId} href={to.search(nodeId)} /> },
               { name: "Epoch", number: true, cell: ({ epoch: at }) => <a href={to.epoch(at)}>{at}</a> },
             ]}
           />

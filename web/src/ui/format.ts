@@ -78,6 +78,13 @@ export function bytesText(bytes: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
 
+const NAME_MAX = 28;
+
+/** A node or job id for a table: whole while it is short, else its ends. */
+export function shortName(name: string): string {
+  return name.length <= NAME_MAX ? name : `${name.slice(0, 14)}…${name.slice(-10)}`;
+}
+
 /** The two ends of a digest, an address or a CID. */
 export function shortHex(value: string): string {
   const head = value.startsWith("0x") ? 6 : 8;

@@ -22,7 +22,7 @@ function stations({ row, openedS, commitments, reports }: Epoch): Station[] {
     { name: "Open", at: openedS, note: row.state === "open" ? <Countdown untilS={row.endS} over="has ended" /> : undefined },
     { name: "Sealed", at: row.endS, note: row.state === "open" ? "when the epoch ends" : undefined },
     { name: "Committed", at: committed, note: committed === null ? "jobs, as one root on chain" : undefined },
-    { name: failed === "Abandoned" ? failed : "Evaluating", at: committed, note: failed === "Abandoned" ? "nobody can report it any more; its budget has rolled forward" : row.state === "committed" ? "evaluators are at work" : "evaluators compute and agree" },
+    { name: failed === "Abandoned" ? failed : "Evaluating", at: null, note: failed === "Abandoned" ? "nobody can report it any more; its budget has rolled forward" : row.state === "committed" ? "evaluators are at work" : "evaluators compute and agree" },
     {
       name: failed === "Void" ? failed : "Challenge window",
       at: reported,

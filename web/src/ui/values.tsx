@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { announce } from "../app/announce.ts";
 import { useSite } from "../app/site.ts";
-import { count, dateTime, exactCoins, shortCoins, shortHex, span } from "./format.ts";
+import { count, dateTime, exactCoins, shortCoins, shortHex, shortName, span } from "./format.ts";
 
 /** From 100 coins on, two decimals are enough where the whole amount opens beside it. */
 const BRIEF_FROM = 100n * 10n ** 18n;
@@ -79,6 +79,11 @@ export function Hex({ value, what, href }: { value: string; what: string; href?:
       <CopyButton value={value} what={what} />
     </span>
   );
+}
+
+/** A link under the name of a node or job, which may be long: the whole name is its title. */
+export function NameLink({ name, href }: { name: string; href: string }) {
+  return <a class="name" href={href} title={name}>{shortName(name)}</a>;
 }
 
 /** A time of the chain. */

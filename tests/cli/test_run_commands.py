@@ -143,7 +143,7 @@ def test_the_options_arrive(runs: Runs, tmp_path: Path) -> None:
     result = meridian(
         "demo", *SMALL, "--data-dir", tmp_path / "home", "--evaluators", 7, "--budget-atto", 5,
         "--challenge-seconds", 9, "--claims", 2, "--kill-evaluator", "--sabotage", "3:dead",
-        "--sabotage", "4:garbage", "--decide-timeout-s", 1.5, "--keep", "--json",
+        "--sabotage", "4:garbage", "--decide-timeout-s", 1.5, "--keep", "--live-seconds", 0, "--web-port", 8001, "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     [(source, options)] = runs.asked
@@ -157,8 +157,20 @@ def test_the_options_arrive(runs: Runs, tmp_path: Path) -> None:
         sabotage=((3, "dead"), (4, "garbage")),
         decide_timeout_s=1.5,
         keep=True,
+        web_port=8001,
     )
     assert (source.jobs, len(source.nodes), source.n_epochs) == (20, 2, 1)
+
+
+def test_a_kept_demo_goes_on_with_epochs_of_the_same_nodes(runs: Runs, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    result = meridian("demo", *SMALL, "--data-dir", home, "--keep", "--live-seconds", 7)
+    assert result.exit_code == 0, result.output
+    [(source, options)] = runs.asked
+    assert options.live_seconds == 7
+    later = options.following(source.epochs[-1] + 4)
+    assert later.nodes == source.nodes
+    assert (later.jobs, later.epochs) == (20, range(5, 6))
 
 
 def test_json_is_alone_on_standard_output(runs: Runs, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ HERE = Path("data")
         ({"decide_timeout_s": -5.0}, "--decide-timeout-s", "must be a number of seconds above 0"),
         ({"decide_timeout_s": math.nan}, "--decide-timeout-s", "must be a number of seconds"),
         ({"decide_timeout_s": math.inf}, "--decide-timeout-s", "must be a number of seconds"),
+        ({"web_port": 1 << 16}, "--web-port", "65536 is not in 0..65535"),
+        ({"live_seconds": math.nan}, "--live-seconds", "must be above 0 and at most 3600"),
         ({"sabotage": ((5, "dead"),)}, "--sabotage", "there is no evaluator 5"),
         ({"sabotage": ((0, "dead"),)}, "--sabotage", "there is no evaluator 0"),
         ({"sabotage": ((1, "asleep"),)}, "--sabotage", "'asleep' is none of dead, garbage"),

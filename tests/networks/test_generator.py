@@ -1,6 +1,7 @@
 """Made-up traffic: the same bytes everywhere, and everything in it that an evaluation must cope with."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -8,8 +9,9 @@ from evaluate.epoch_builder import input_of_table, tables_by_epoch
 from meridian.errors import InvalidInput
 from meridian.evaluate.functions.saturn import HEALTH_CHECKS, health_checks
 from meridian.evaluate.layered import evaluate_layered
+from meridian.measure.times import parse_time
 from meridian.networks.definition import BATCH_RECORDS, JobSource
-from meridian.networks.generator import Draws, Traffic, generate
+from meridian.networks.generator import Draws, Traffic, following, generate
 
 GOLDEN = "06cb155678b1367647ac58b64754a73bc88cdd75b859bcae25d5b45f83698faf"
 """Pinned from one machine, so that every other one is compared with it."""
@@ -74,6 +76,27 @@ def test_the_default_traffic_has_fraud_errors_gaps_and_absent_nodes() -> None:
         assert not away & seen_nodes[-1]
     assert all(nodes < set(source.nodes) for nodes in seen_nodes)
     assert set.union(*seen_nodes) == set(source.nodes)
+
+
+def test_further_epochs_have_jobs_of_their_own_in_their_own_time() -> None:
+    traffic = Traffic(jobs=500, nodes=20, epochs=2)
+    sources = [generate(traffic), *(following(traffic, epoch, 90, 20) for epoch in (3, 4))]
+    seen: set[str] = set()
+    for source in sources:
+        lines = [json.loads(line) for batch in source.batches() for line in batch.splitlines()]
+        assert len(lines) == source.jobs
+        ids = {line["job_id"] for line in lines}
+        assert len(ids) == source.jobs
+        assert not ids & seen
+        seen |= ids
+        ends = [parse_time(line["ended_at"]) // 1_000_000 for line in lines]
+        assert source.genesis_s <= min(ends)
+        assert max(ends) < source.genesis_s + source.epoch_seconds * source.n_epochs
+        assert {line["peer_id"] for line in lines} <= set(sources[0].nodes)
+        assert all(HEALTH_CHECKS in source.inputs[epoch] for epoch in source.epochs)
+    assert [len(b.splitlines()) for b in sources[1].batches()] == [20, 20, 20, 20, 10]
+    with pytest.raises(InvalidInput, match="2 does not follow"):
+        following(traffic, 2, 90, 20)
 
 
 @pytest.mark.parametrize(("jobs", "nodes", "epochs"), [(1, 1, 1), (10, 1, 3), (3, 9, 3)])

@@ -17,8 +17,13 @@ from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
 from meridian.node.process import bound_recursion
+from meridian.node.web.options import DEFAULT_PORT
 
 BROKEN: Final = 1
+LIVE_JOBS_MAX: Final = 5_000
+"""Jobs of a further epoch of a demo, so that it may go on for days."""
+LIVE_BATCHES: Final = 60
+"""In how many batches they come."""
 
 _SABOTAGE = re.compile(r"(\d+):(\w+)")
 
@@ -75,7 +80,15 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         passphrase_option,
         click.option(
-            "--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C."
+            "--keep",
+            is_flag=True,
+            help="Serve the explorer from the start, and leave everything running until Ctrl-C.",
+        ),
+        click.option(
+            "--web-port",
+            default=DEFAULT_PORT,
+            show_default=True,
+            help="The explorer's port with --keep; a free one if it is taken.",
         ),
         click.option(
             "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
@@ -229,6 +242,13 @@ def run(
 @click.option("--nodes", default=300, show_default=True, help="Nodes to generate.")
 @click.option("--epochs", default=3, show_default=True, help="Epochs to generate.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the generator.")
+@click.option(
+    "--live-seconds",
+    type=click.FloatRange(min=0.0, max=3600.0),
+    default=30.0,
+    show_default=True,
+    help="With --keep: further epochs follow (saturn), the jobs of each over so many seconds; 0: none.",
+)
 @_shared
 def demo(
     data_dir: Path | None,
@@ -237,11 +257,16 @@ def demo(
     nodes: int,
     epochs: int,
     seed: int,
+    live_seconds: float,
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Show the whole system on generated jobs, with some fraud and some missing data."""
+    """Show the whole system on generated jobs, with some fraud and some missing data.
+
+    With --keep the explorer is served meanwhile, and epochs go on until Ctrl-C: watch one from open to paid.
+    """
     from meridian.networks import generator, nym, spark_chain, spark_generator
+    from meridian.networks.definition import JobSource
     from meridian.networks.generator import Traffic
 
     made_up = {
@@ -250,7 +275,16 @@ def demo(
         "spark-chain": spark_chain.generate,
         "nym": nym.generate,
     }
-    source = made_up[network](Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs))
+    traffic = Traffic(seed=seed, jobs=jobs, nodes=nodes, epochs=epochs)
+    source = made_up[network](traffic)
+    if values["keep"] and network == "saturn" and live_seconds:
+        share = min(max(1, jobs // epochs), LIVE_JOBS_MAX)
+        batch = -(-share // LIVE_BATCHES)
+
+        def following(epoch: int) -> JobSource:
+            return generator.following(traffic, epoch, share, batch)
+
+        values |= {"following": following, "live_seconds": live_seconds}
     directory = data_dir or Path(tempfile.mkdtemp(prefix="meridian-demo-"))
     try:
         _run(source, _options(directory, **values), as_json=as_json)

@@ -1,11 +1,13 @@
 """What a run may be asked for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meridian.errors import InvalidInput
+from meridian.networks.definition import JobSource
 from meridian.primitives.amounts import ATTO
 from meridian.primitives.keys import PrivateKey
 
@@ -33,7 +35,13 @@ class Options:
     decide_timeout_s: float = 600.0
     """How long an epoch may take from its commitment to its report."""
     keep: bool = False
-    """Leave the processes running until interrupted."""
+    """Leave the processes running until interrupted, and serve the explorer from the start."""
+    web_port: int = 0
+    """Where the explorer should listen with `keep`; if it is taken, or 0, anywhere."""
+    following: Callable[[int], JobSource] | None = None
+    """With `keep`: makes a further epoch of the network from its number; None: there are none."""
+    live_seconds: float = 30.0
+    """How long the jobs of a further epoch take to come in."""
     chain_url: str | None = None
     """JSON-RPC endpoint of a chain that runs already; None: an embedded chain of the run's own."""
     private_layers: Path | None = None
@@ -53,6 +61,10 @@ class Options:
             raise InvalidInput("--claims", f"{self.claims_max} is not a number of nodes")
         if not 0 < self.decide_timeout_s < math.inf:  # a NaN would wait for ever
             raise InvalidInput("--decide-timeout-s", "must be a number of seconds above 0")
+        if not 0 <= self.web_port < 1 << 16:
+            raise InvalidInput("--web-port", f"{self.web_port} is not in 0..65535")
+        if not 0 < self.live_seconds <= 3600:
+            raise InvalidInput("--live-seconds", "must be above 0 and at most 3600")
         for number, mode in self.sabotage:
             if not 1 <= number <= self.evaluators:
                 raise InvalidInput("--sabotage", f"there is no evaluator {number}")

@@ -16,11 +16,12 @@ from meridian.audit.evidence import State
 from meridian.errors import InvalidInput, NotFound, RemoteFault
 from meridian.journey import bank, chain_setup, claiming, servers
 from meridian.journey.chain_setup import Accounts
+from meridian.journey.event_notes import EventNotes
 from meridian.journey.host import taken_directory
 from meridian.journey.layout import Layout
+from meridian.journey.living import Living
 from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
 from meridian.journey.outcome import Publications, PublishedEpoch, read_epoch, run_result
-from meridian.journey.processes import Event
 from meridian.journey.receipts import ReceiptBook
 from meridian.journey.stream import Ingested, stream
 from meridian.networks.definition import JobSource
@@ -28,7 +29,7 @@ from meridian.node.audit_sources import open_source
 from meridian.node.chain.finality import Finality, finality
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import ChainView
+from meridian.node.chain_view import AcceptedReport, ChainView
 from meridian.node.durable_file import write_durably
 from meridian.node.network_file import NetworkFile
 
@@ -72,7 +73,6 @@ class Journey:
         self._layout = Layout(options.data_dir.resolve())
         self._seconds: dict[str, float] = {}
         self._killed_epoch: int | None = None
-        self._said: set[str] = set()
 
     def run(self, show: Callable[[RunResult], None]) -> RunResult:
         """Do everything, and stop all processes at the end, also after an error or Ctrl-C.
@@ -80,11 +80,14 @@ class Journey:
         Args:
             show: Called with the result while the processes still run.
         """
+        keep = self._options.keep
         with contextlib.ExitStack() as stack:
             stack.enter_context(taken_directory(self._layout.root))
             self._refuse_other_network()
             self._accounts = Accounts.load(self._layout, self._options.evaluators)
-            self._fleet = stack.enter_context(servers.Fleet(self._layout, self._on_event))
+            self._fleet = stack.enter_context(
+                servers.Fleet(self._layout, EventNotes(self._watcher.note))
+            )
             with self._step("start the chain"):
                 url = self._options.chain_url or self._fleet.start_chain(self._accounts.addresses)
             self._rpc = Rpc(url)
@@ -100,6 +103,9 @@ class Journey:
             with self._step("start the services"):
                 self._network = self._fleet.start_measure(self._network, self._source)
                 self._start_evaluators()
+                explorer = self._fleet.start_web(self._options.web_port) if keep else None
+            if explorer is not None:
+                self._watcher.note(f"the explorer: {explorer}")
             with self._step("jobs in", counted=True):
                 ingested = self._stream()
             with self._step("decide", counted=True):
@@ -120,8 +126,8 @@ class Journey:
             with self._step("verify", counted=True):
                 result.broken = self._verify(epochs)
             show(result)
-            if self._options.keep:
-                self._hold()
+            if explorer is not None:
+                self._hold(explorer)
             return result
 
     # -- set up -----------------------------------------------------------------------------------
@@ -249,6 +255,9 @@ class Journey:
         self._fleet.wait_ready()
 
     def _stream(self) -> Ingested:
+        return self._send(self._source, functools.partial(self._watcher.progress, "jobs in"))
+
+    def _send(self, source: JobSource, progress: Callable[[int, int], None]) -> Ingested:
         client = self._fleet.measure_client(self._network)
 
         def sealed(epoch: int) -> None:
@@ -263,13 +272,7 @@ class Journey:
             self._network.domain(contracts.commitments),
         )
         with contextlib.closing(client):
-            return stream(
-                self._source,
-                client,
-                book.keep,
-                sealed,
-                functools.partial(self._watcher.progress, "jobs in"),
-            )
+            return stream(source, client, book.keep, sealed, progress)
 
     def _kill_one(self, epoch: int) -> None:
         """Kill an evaluator with SIGKILL while the epoch is under way."""
@@ -308,27 +311,27 @@ class Journey:
             time.sleep(_POLL_S)
 
     def _claim_all(self) -> int:
-        """Wait for the window of every report and draw what is due, oldest report first."""
+        """Draw what is due under every report, oldest first."""
+        return sum(self._claim(report) for report in self._view.reported())
+
+    def _claim(self, report: AcceptedReport) -> int:
+        """Wait for the window of a report and draw what is due; returns the number of claims."""
         publications = Publications(self._network.directories(self._layout.root))
-        claims = 0
-        for report in self._view.reported():
-            self._await(
-                functools.partial(self._view.is_unlocked, report.epoch),
-                self._options.challenge_seconds + self._finality.wait_s,
-                f"the challenge window of epoch {report.epoch} does not end",
-            )
-            item = self._await_publication(publications, report.epoch)
-            step = f"claims of epoch {report.epoch}"
-            paid = claiming.pay_claims(
-                self._relayer,
-                self._view,
-                report.epoch,
-                item.outcome.claims,
-                self._options.claims_max,
-                functools.partial(self._watcher.progress, step),
-            )
-            claims += paid.claims
-        return claims
+        self._await(
+            functools.partial(self._view.is_unlocked, report.epoch),
+            self._options.challenge_seconds + self._finality.wait_s,
+            f"the challenge window of epoch {report.epoch} does not end",
+        )
+        item = self._await_publication(publications, report.epoch)
+        paid = claiming.pay_claims(
+            self._relayer,
+            self._view,
+            report.epoch,
+            item.outcome.claims,
+            self._options.claims_max,
+            functools.partial(self._watcher.progress, f"claims of epoch {report.epoch}"),
+        )
+        return paid.claims
 
     def _await_publication(self, publications: Publications, epoch: int) -> PublishedEpoch:
         commitment = next(c for c in self._view.committed() if c.epoch == epoch)
@@ -390,12 +393,42 @@ class Journey:
                 self._watcher.progress("verify", done, len(epochs))
         return broken
 
-    def _hold(self) -> None:
-        self._watcher.note(f"everything keeps running; Ctrl-C stops it ({self._network.rpc_url})")
+    def _hold(self, explorer: str) -> None:
+        """Go on until Ctrl-C: with further epochs, where the source has them."""
+        chain = self._network.rpc_url
+        self._watcher.note(f"everything keeps running; Ctrl-C stops it (chain {chain})")
+        self._watcher.note(f"the explorer: {explorer}")
         with contextlib.suppress(KeyboardInterrupt):
+            if self._options.following is not None:
+                self._live(self._options.following)
             while True:
                 self._fleet.check()
                 time.sleep(1.0)
+
+    def _live(self, following: Callable[[int], JobSource]) -> None:
+        with contextlib.closing(self._fleet.measure_client(self._network)) as client:
+            first = int(client.epochs()["open_epoch"])
+        Living(
+            options=self._options,
+            calendar=self._network.calendar,
+            view=self._view,
+            sponsor=self._sponsor,
+            relayer=self._relayer,
+            send=self._send,
+            settle=self._settle,
+            check=self._fleet.check,
+        ).run(following, first)
+
+    def _settle(self, epoch: int) -> None:
+        def report() -> AcceptedReport | None:
+            return next((one for one in self._view.reported() if one.epoch == epoch), None)
+
+        wait_s = self._options.decide_timeout_s
+        self._await(lambda: report() is not None, wait_s, f"no report of epoch {epoch}")
+        found = report()
+        assert found is not None
+        self._claim(found)
+        self._watcher.note(f"epoch {epoch} paid")
 
     # -- reporting --------------------------------------------------------------------------------
 
@@ -409,18 +442,3 @@ class Journey:
         self._seconds[name] = time.monotonic() - started
         if not counted:
             self._watcher.progress(name, 1, 1)
-
-    def _on_event(self, process: str, event: Event) -> None:
-        match event.get("event"):
-            case "waiting":
-                silent = ", ".join(event["silent"]) or "nobody"
-                text = (
-                    f"epoch {event['epoch']} waits ({event['phase']}): {event['rows']} members are heard,"
-                    f" {event['needed']} are needed; silent: {silent}"
-                )
-                if text not in self._said:
-                    self._said.add(text)
-                    self._watcher.note(f"{process}: {text}")
-            case "refused" | "mismatch" | "misbehaviour":
-                details = {key: value for key, value in event.items() if key != "evidence"}
-                self._watcher.note(f"{process}: {details}")

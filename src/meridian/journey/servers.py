@@ -271,6 +271,19 @@ class Fleet:
         complete.save(self._layout.root)
         return complete
 
+    # -- explorer ---------------------------------------------------------------------------------
+
+    def start_web(self, port: int) -> str:
+        """Start the explorer's server, on a port if it is free; returns its address."""
+        command = module_command(
+            "meridian.node.web.service",
+            "--data-dir",
+            str(self._layout.root),
+            "--port",
+            str(free_port(port)),
+        )
+        return str(self._start("web", command).wait_ready()["url"])
+
     def measure_client(self, network: NetworkFile) -> MeasureClient:
         """Return a client of the measure service, as its gateway and administrator."""
         gateway = load_or_create_secret(self._layout.key("gateway-token")).hex()

@@ -223,13 +223,54 @@ def _health_checks(traffic: Traffic, draws: Draws, fleet: _Fleet, epoch: int) ->
     )
 
 
+def _contents() -> list[str]:
+    return [
+        json_text(cid_text(digest_of(f"content/{number}".encode()))) for number in range(CONTENTS)
+    ]
+
+
+def following(traffic: Traffic, epoch: int, jobs: int, batch: int) -> JobSource:
+    """Return a source of one epoch after those that `generate` makes, with jobs of the same nodes.
+
+    Args:
+        traffic: As given to `generate`.
+        epoch: Its number.
+        jobs: How many it has.
+        batch: Greatest number of records in one batch.
+
+    Raises:
+        InvalidInput: If `generate` makes the epoch.
+    """
+    index = epoch - FIRST_EPOCH
+    if index < traffic.epochs:
+        raise InvalidInput("epoch", f"{epoch} does not follow those of the traffic")
+    draws = Draws(traffic.seed)
+    fleet = _fleet(traffic, draws)
+    first = traffic.jobs + (index - traffic.epochs) * jobs
+    contents = _contents()
+
+    def lines() -> Iterator[str]:
+        made = _epoch_jobs(traffic, draws, fleet, index, jobs)
+        return _epoch_lines(fleet, made, first, contents)
+
+    return JobSource(
+        definition=DEFINITION,
+        genesis_s=GENESIS_S + index * EPOCH_SECONDS,
+        epoch_seconds=EPOCH_SECONDS,
+        first_epoch=epoch,
+        n_epochs=1,
+        nodes=dict.fromkeys(fleet.ids),
+        jobs=jobs,
+        batches=lambda: batches_of(lines(), batch),
+        inputs={epoch: {HEALTH_CHECKS: _health_checks(traffic, draws, fleet, index)}},
+    )
+
+
 def generate(traffic: Traffic) -> JobSource:
     """Return a source of made-up Saturn jobs, spread evenly over the epochs."""
     draws = Draws(traffic.seed)
     fleet = _fleet(traffic, draws)
-    contents = [
-        json_text(cid_text(digest_of(f"content/{number}".encode()))) for number in range(CONTENTS)
-    ]
+    contents = _contents()
     shares, rest = divmod(traffic.jobs, traffic.epochs)
 
     def lines() -> Iterator[str]:

@@ -70,9 +70,9 @@ class TimeTexts:
         return f'{text}.{micros:06d}+00"'
 
 
-def batches_of(lines: Iterable[str]) -> Iterator[bytes]:
-    """Gather lines into NDJSON batches of at most `BATCH_RECORDS` records."""
+def batches_of(lines: Iterable[str], records: int = BATCH_RECORDS) -> Iterator[bytes]:
+    """Gather lines into NDJSON batches of at most so many records."""
     stream = iter(lines)
-    while batch := list(islice(stream, BATCH_RECORDS)):
+    while batch := list(islice(stream, records)):
         batch.append("")
         yield "\n".join(batch).encode()

@@ -64,8 +64,8 @@ def keys_of(kind: type) -> tuple[Key, ...]:
 
 
 def title_of(kind: type) -> str:
-    """Return the first line of a declaration's own text."""
-    return (kind.__doc__ or "").strip().split("\n", 1)[0]
+    """Return the first sentence of a declaration's own text."""
+    return (kind.__doc__ or "").strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".") + "."
 
 
 def _fields(kind: type) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import { Empty, Facts, Figures, PageTitle, Section, Show } from "../ui/page.tsx"
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
 import { Amount, Hex } from "../ui/values.tsx";
+import { ComplaintTable } from "./complaints.tsx";
 import { NodeEpoch } from "./node_epoch.tsx";
 
 export function NodePage({ nodeKey, epoch }: { nodeKey: string; epoch: number | null }) {
@@ -81,6 +82,7 @@ function Parts({ nodeKey, node, rows, wanted }: { nodeKey: string; node: FoundNo
       </Section>
       <Section title="Complain about an epoch">
         <p>If a figure is wrong and the proofs do not explain it, say so. Your wallet signs the text, everybody can read it, and the answer stands beside it.</p>
+        {node === null ? null : <OwnComplaints nodeId={node.id} />}
         <Lazy what="the form" load={loadComplaintForm} props={{ epoch, nodeId: node?.id ?? nodeKey }} />
       </Section>
     </>
@@ -94,6 +96,13 @@ function ClaimSlot({ nodeKey }: { nodeKey: string }) {
       {(value) => (value === null ? <Empty>There is nothing to claim yet: no report with this node stands on chain.</Empty> : <Lazy what="the wallet" load={loadClaimButton} props={{ claim: value }} />)}
     </Show>
   );
+}
+
+/** What was complained of about this node so far. */
+function OwnComplaints({ nodeId }: { nodeId: string }) {
+  const all = useLoad((site) => site.complaints(), []);
+  const own = all.state === "ready" ? all.value.filter((complaint) => complaint.nodeId === nodeId) : [];
+  return own.length === 0 ? null : <ComplaintTable complaints={own} />;
 }
 
 function HistoryTable({ nodeKey, rows }: { nodeKey: string; rows: NodeHistoryRow[] }) {

@@ -13,7 +13,6 @@ import { SearchPage } from "../pages/search.tsx";
 import { PageTitle } from "../ui/page.tsx";
 import { Lazy } from "./lazy.tsx";
 import { type Route, to } from "./router.ts";
-import { loadChecker } from "./slots.ts";
 
 function number(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : null;
@@ -32,7 +31,7 @@ export function pageOf({ path, query }: Route): ComponentChildren {
   if (name === "money") return <MoneyPage />;
   if (name === "complaints") return <ComplaintsPage />;
   if (name === "search") return <SearchPage query={query.get("q") ?? ""} />;
-  if (name === "proof") return <Lazy what="the proof checker" load={loadChecker} props={{}} />;
+  if (name === "proof") return <Lazy what="the proof checker" load={async () => (await import("../pages/checker.tsx")).CheckerPage} props={{}} />;
   return (
     <>
       <PageTitle title="Nothing is here" />

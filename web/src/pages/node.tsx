@@ -3,7 +3,6 @@
 import { Lazy } from "../app/lazy.tsx";
 import { to } from "../app/router.ts";
 import { useLoad, useSite } from "../app/site.ts";
-import { loadClaimButton, loadComplaintForm } from "../app/slots.ts";
 import { Plot } from "../charts/plot.tsx";
 import type { FoundNode, NodeHistoryRow } from "../data/types.ts";
 import { coinsForPlot, count, plural } from "../ui/format.ts";
@@ -83,7 +82,7 @@ function Parts({ nodeKey, node, rows, wanted }: { nodeKey: string; node: FoundNo
       <Section title="Complain about an epoch">
         <p>If a figure is wrong and the proofs do not explain it, say so. Your wallet signs the text, everybody can read it, and the answer stands beside it.</p>
         {node === null ? null : <OwnComplaints nodeId={node.id} />}
-        <Lazy what="the form" load={loadComplaintForm} props={{ epoch, nodeId: node?.id ?? nodeKey }} />
+        <Lazy what="the form" load={async () => (await import("../wallet/complaint.tsx")).ComplaintForm} props={{ epoch, nodeId: node?.id ?? nodeKey }} />
       </Section>
     </>
   );
@@ -93,7 +92,7 @@ function ClaimSlot({ nodeKey }: { nodeKey: string }) {
   const claim = useLoad((site) => site.claim(nodeKey), ["claim", nodeKey]);
   return (
     <Show of={claim} what="the claim">
-      {(value) => (value === null ? <Empty>There is nothing to claim yet: no report with this node stands on chain.</Empty> : <Lazy what="the wallet" load={loadClaimButton} props={{ claim: value }} />)}
+      {(value) => (value === null ? <Empty>There is nothing to claim yet: no report with this node stands on chain.</Empty> : <Lazy what="the wallet" load={async () => (await import("../wallet/claim.tsx")).ClaimButton} props={{ claim: value }} />)}
     </Show>
   );
 }

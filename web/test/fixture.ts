@@ -111,7 +111,7 @@ export function fixture(): T.Site {
     jobProof: async () => null,
     claim: async (nodeKey) => ({
       contract: address(3), chainId: 31337, epoch: 55, nodeKey, payee: address(1), cumulative: 55n * COIN, index: 0, size: 2,
-      path: [{ hash: hex(8, 32), count: 1n, total: 7n * COIN, annotation: (1n << 128n) + 7n * COIN }], rewardRoot: hex(355, 32), unlockAtS: GENESIS + 57 * LENGTH, claimed: 50n * COIN,
+      path: [{ hash: hex(8, 32), count: 1n, total: 7n * COIN }], rewardRoot: hex(355, 32), unlockAtS: GENESIS + 57 * LENGTH, claimed: 50n * COIN,
     }),
     findNodes: async (query) => Array.from({ length: NODES }, (_, i) => found(i)).filter(({ id, key, payee }) => [id, key, payee, payee.toUpperCase()].includes(query.toLowerCase())),
     findJobs: async (jobId) => (jobId === "job-1" ? [{ jobId, nodeId: "node-00001", epoch: 40, index: 3 }] : []),

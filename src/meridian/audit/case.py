@@ -24,7 +24,7 @@ from meridian.measure.schema import NetworkSchema
 from meridian.measure.union_epoch import Source, UnionEpoch
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey
-from meridian.reward.outcome import MemberRow, Outcome
+from meridian.reward.outcome import JudgedRow, MemberRow, Outcome
 from meridian.reward.report import Report
 
 
@@ -60,6 +60,7 @@ class Case:
     before: Reported | None  # aggregation
     weights: tuple[int | None, ...]  # aggregation
     verdict_root: bytes  # aggregation
+    judged: tuple[JudgedRow, ...]  # aggregation: how the rows compare, where reliability is learnt
     evaluation: Evaluation  # evaluation
     outcome: Outcome  # rewards
     report: Report  # report

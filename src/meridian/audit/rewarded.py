@@ -31,6 +31,7 @@ def check_aggregation(case: Case) -> Finding:
     learns = bool(case.parameters.reliability)
     outcome = _outcome(case, _previous_ledger(case) if learns else Ledger.empty())
     case.weights, case.verdict_root = outcome.weights, outcome.verdict_root
+    case.judged = outcome.judged
     deferred = [
         f"deferred: {case.name_of(key)}"
         for key, weight in zip(outcome.node_keys, outcome.weights, strict=True)

@@ -1,10 +1,13 @@
 """`meridian web`: the explorer of a network, as a directory of files and as a server."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from meridian.cli.audit_commands import json_option
 from meridian.node.web.options import DEFAULT_HOST, DEFAULT_PORT
 
 _SERVE: Final = "serve"
@@ -53,3 +56,35 @@ def serve(**values: Any) -> None:
 
     start_logging("web")
     raise SystemExit(run(WebOptions(**values), ready))
+
+
+@web.command()
+@click.argument("data_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The site's directory; what is there already is brought up to date.",
+)
+@click.option(
+    "--jobs-max",
+    type=click.IntRange(min=0),
+    default=200_000,
+    show_default=True,
+    help="Jobs are kept one by one of epochs with at most so many.",
+)
+@json_option
+def build(data_dir: Path, out: Path, jobs_max: int, *, as_json: bool) -> None:
+    """Write the explorer of the network in DATA_DIR as files that any web server can serve.
+
+    Run it again after an epoch: only what is new is read. `python -m http.server -d SITE` is enough to look at it.
+    """
+    from meridian.node.explorer.site_builder import SiteBuilder
+
+    with contextlib.closing(SiteBuilder(data_dir, out, jobs_max)) as builder:
+        changed = builder.update()
+    if as_json:
+        click.echo(json.dumps({"site": str(out), "changed": changed}))
+        return
+    said = f"{len(changed)} epochs are new or have changed" if changed else "nothing is new"
+    click.echo(f"{out}: {said}")

@@ -179,8 +179,6 @@ export interface ClaimPathNode {
   /** Claims below the node, and what they come to. */
   count: bigint;
   total: bigint;
-  /** The contract's second word of a node: count * 2^128 + total. */
-  annotation: bigint;
 }
 
 /** Everything that `Rewards.claim(epoch, node_key, payee, cumulative, index, size, path)` is called with. */

@@ -16,7 +16,7 @@ from measure_schemas import SATURN, lines, saturn_record
 from pyarrow import ipc
 
 from meridian.errors import InvalidInput
-from meridian.measure import arrow_batch
+from meridian.measure import arrow_batch, arrow_columns
 from meridian.measure.arrow_batch import decode_arrow, decode_parquet, encode_arrow
 from meridian.measure.columns import job_columns
 from meridian.measure.ipc_limits import MESSAGES_MAX, METADATA_BYTES_MAX
@@ -475,3 +475,12 @@ def test_parquet_files_of_other_writers(compression: str) -> None:
     ):  # fmt: skip
         found = decode_parquet(parquet(table, compression=compression, **options), SATURN)
         assert found.table.drop_columns("index").to_pylist() == table.to_pylist()
+
+
+def test_a_buffer_with_odd_bytes_behind_its_values_is_read() -> None:
+    """A stranger's stream may say so of a buffer's length: found by fuzzing."""
+    values = b"".join(value.to_bytes(16, "little") for value in (7, 250, 1))
+    buffers = [None, pa.py_buffer(values + b"odd")]
+    column = pa.Array.from_buffers(pa.decimal128(20, 2), 3, buffers).slice(1)
+    units, exact, fits = arrow_columns._units(column, 3)
+    assert (units.tolist(), exact.all(), fits.all()) == ([2500, 10], True, True)

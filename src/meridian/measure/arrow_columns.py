@@ -346,8 +346,9 @@ def _field(column: pa.Array, item: Field, verdicts: _Verdicts) -> "_Texts | pa.A
 
 def _units(column: pa.Array, scale: int) -> tuple[Integers, Bools, Bools]:
     """Return decimals as units of 10^-scale, and which are exact and which fit an int64; 0 where one is not."""
-    halves = np.frombuffer(column.buffers()[1], dtype=np.int64).reshape(-1, 2)
-    halves = halves[column.offset : column.offset + len(column)]
+    end = column.offset + len(column)  # a stranger's buffer may have odd bytes behind it
+    halves = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
+    halves = halves[column.offset :]
     low, high = halves[:, 0].copy(), halves[:, 1]
     if column.null_count:
         null = np.asarray(column.is_null())

@@ -1,8 +1,10 @@
 """Bodies of batches as they are sent: forms, compressions, and what a sender cannot make the service spend."""
 
 import gzip
+import mmap
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -110,3 +112,22 @@ def test_windows_that_need_much_memory_are_refused_in_every_frame() -> None:
         for body in (one, zstd(TEXT) + one, frame(b"\x68") + b"\x5f\x2a\x4d\x18\0\0\0\0" + one):
             with pytest.raises(BodyTooLarge, match="a window of"):
                 read_body(body, NDJSON, "zstd")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_refused_bodies_leave_no_memory_behind(encoding: str) -> None:
+    """pyarrow's `read` loses its buffer on an error: found by fuzzing, 80 KB for each bad body."""
+
+    def mapped_mib() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return pages * mmap.PAGESIZE >> 20
+
+    def refuse() -> None:
+        with pytest.raises(InvalidInput):
+            read_body(b"no stream at all", "application/json", encoding)
+
+    refuse()
+    before = mapped_mib()
+    for _ in range(200):
+        refuse()
+    assert mapped_mib() - before < 50

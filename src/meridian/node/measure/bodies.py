@@ -85,12 +85,15 @@ def require_accepted(
 
 def _decompress(body: bytes, codec: str) -> bytes:
     out = io.BytesIO()
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
     try:
         with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                if out.tell() + len(chunk) > BODY_BYTES_MAX:
+            while read := stream.readinto(
+                chunk
+            ):  # `read` of pyarrow 26 loses its bytes on an error
+                if out.tell() + read > BODY_BYTES_MAX:
                     raise BodyTooLarge("body", f"more than {BODY_BYTES_MAX} bytes, decompressed")
-                out.write(chunk)
+                out.write(chunk[:read])
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput("body", f"it is not {codec}: {error}") from None
     return out.getvalue()

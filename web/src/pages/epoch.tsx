@@ -16,13 +16,22 @@ import { Commitments, Function, Gas, Reports } from "./epoch_chain.tsx";
 export function EpochPage({ number }: { number: number }) {
   const epoch = useLoad((site) => site.epoch(number), ["epoch", number]);
   const epochs = useLoad((site) => site.epochs(), []);
+  const known = epochs.state === "ready" ? epochs.value : null;
+  const unknown = known !== null && !known.some((row) => row.epoch === number);
+  const last = known?.at(-1)?.epoch;
   const state = epoch.state === "ready" ? <State state={epoch.value.row.state} /> : null;
   return (
     <>
-      <PageTitle title={`Epoch ${number}`} kicker={<a href={to.overview()}>Network</a>} aside={<>{state}<Neighbours epochs={epochs.state === "ready" ? epochs.value : []} number={number} /></>} />
-      <Show of={epoch} what={`epoch ${number}`}>
-        {(value) => <Parts epoch={value} />}
-      </Show>
+      <PageTitle title={`Epoch ${number}`} kicker={<a href={to.overview()}>Network</a>} aside={<>{state}<Neighbours epochs={known ?? []} number={number} /></>} />
+      {unknown ? (
+        <Empty>
+          This network has no epoch {number} yet{last === undefined ? "" : <>; the newest is <a href={to.epoch(last)}>epoch {last}</a></>}.
+        </Empty>
+      ) : (
+        <Show of={epoch} what={`epoch ${number}`}>
+          {(value) => <Parts epoch={value} />}
+        </Show>
+      )}
     </>
   );
 }

@@ -1,10 +1,12 @@
 /** Amounts, digests, times and states: each looks the same on every page, and none loses its full value. */
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { announce } from "../app/announce.ts";
 import { useSite } from "../app/site.ts";
 import { count, dateTime, exactCoins, shortCoins, shortHex, shortName, span } from "./format.ts";
+import { placeNote } from "./placing.ts";
 
 /** From 100 coins on, two decimals are enough where the whole amount opens beside it. */
 const BRIEF_FROM = 100n * 10n ** 18n;
@@ -24,10 +26,21 @@ export function Amount({ atto, focus = false, bare = false }: { atto: bigint; fo
     </>
   );
   if (!focus) return <span class="amount" title={whole}>{shown}</span>;
+  return <Whole atto={atto} whole={whole}>{shown}</Whole>;
+}
+
+/** The note with the whole amount is there for screen readers too; Escape closes it. */
+function Whole({ atto, whole, children }: { atto: bigint; whole: string; children: ComponentChildren }) {
+  const anchor = useRef<HTMLSpanElement>(null);
+  const note = useRef<HTMLSpanElement>(null);
+  const place = () => placeNote(anchor.current, note.current);
+  const escape = (event: KeyboardEvent) => {
+    if (event.key === "Escape") anchor.current?.blur();
+  };
   return (
-    <span class="amount" tabIndex={0}>
-      {shown}
-      <span class="whole">
+    <span class="amount" tabIndex={0} ref={anchor} onFocus={place} onPointerEnter={place} onKeyDown={escape}>
+      {children}
+      <span class="whole" ref={note}>
         {whole}
         <br />= {count(atto)} atto
       </span>

@@ -66,13 +66,16 @@ class SiteBuilder:
         data_dir: The network's data directory.
         out: The site.
         jobs_max: Jobs one by one are kept of epochs with at most so many.
+        rpc_url: Where the chain is reached; None: where the network file says.
 
     Raises:
         NotFound: If there is no network.
     """
 
-    def __init__(self, data_dir: Path, out: Path, jobs_max: int = JOBS_MAX) -> None:
-        self._data_dir, self._jobs_max = data_dir, jobs_max
+    def __init__(
+        self, data_dir: Path, out: Path, jobs_max: int = JOBS_MAX, rpc_url: str | None = None
+    ) -> None:
+        self._data_dir, self._jobs_max, self._rpc_url = data_dir, jobs_max, rpc_url
         self._network = NetworkFile.load(data_dir)
         self._files = SiteFiles(out)
         self._chain: contextlib.ExitStack | None = None
@@ -152,7 +155,8 @@ class SiteBuilder:
         if self._chain is None or self._reader is None:
             self._network = NetworkFile.load(self._data_dir)
             self._chain = contextlib.ExitStack()
-            at = reachable_chain(self._data_dir, self._network.rpc_url, self._network.chain_id)
+            url = self._rpc_url or self._network.rpc_url
+            at = reachable_chain(self._data_dir, url, self._network.chain_id)
             self._rpc = self._chain.enter_context(at)
             self._reader = ChainReader(self._rpc, self._network)
         return self._reader

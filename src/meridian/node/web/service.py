@@ -16,6 +16,7 @@ from aiohttp import web
 from meridian.errors import InvalidInput, MeridianError, StorageFailure
 from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.rpc import Rpc
+from meridian.node.explorer.site_builder import SiteBuilder
 from meridian.node.network_file import NetworkFile
 from meridian.node.process import (
     bound_recursion,
@@ -29,7 +30,6 @@ from meridian.node.web.events import EventHub
 from meridian.node.web.http import Face, WebHttp
 from meridian.node.web.options import DEFAULT_HOST, DEFAULT_PORT, WebOptions
 from meridian.node.web.proof_proxy import ProofProxy
-from meridian.node.web.site_builder import open_builder
 from meridian.node.web.site_keeper import SiteKeeper
 from meridian.node.web.static_files import StaticFiles
 
@@ -51,7 +51,8 @@ def _open(options: WebOptions, stack: contextlib.ExitStack) -> Face:
     store = ComplaintStore(options.complaints)
     stack.callback(store.close)
     options.site.mkdir(parents=True, exist_ok=True)
-    builder = stack.enter_context(open_builder(options.data_dir, options.site))
+    builder = SiteBuilder(options.data_dir, options.site, rpc_url=chain.url)
+    stack.callback(builder.close)
     hub, loop = EventHub(), asyncio.get_running_loop()
 
     def tell(epochs: Collection[int | None]) -> None:

@@ -2,7 +2,7 @@
 
 The log is written first, by a process of its own that does what ingest does, and does not count. Then one process
 seals and commits: what `Settling` does, with the ledger in a file. Processor time is all threads', loading the kernels
-not among it. Stages are exclusive of each other; `order and rest` is what no other stage claims.
+not among it. Stages are exclusive of each other; `rest` is what no other stage claims.
 """
 
 import argparse
@@ -23,23 +23,26 @@ from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.commitment import node_tree_hash
 from meridian.measure.epoch import Calendar, PlacementRules
 from meridian.measure.epoch_builder import EpochBuilder
+from meridian.measure.job_tuples import Layout
 from meridian.measure.manifest import Nodes
-from meridian.measure.scatter import Scatter
 from meridian.measure.seen_jobs import SeenJobs
+from meridian.measure.tuple_moves import Mover
 from meridian.networks.generator import EPOCH_SECONDS, GENESIS_S
 from meridian.networks.saturn import SCHEMA
-from meridian.node.measure import external_sort, seal
+from meridian.node.measure import seal
 from meridian.node.measure.external_sort import ExternalSort
 from meridian.node.measure.grouping import Aggregator, Grouping, Submitted
 from meridian.node.measure.job_log import FrameRef, JobLog
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.ledger import FileLedger
 from meridian.node.measure.log_reader import LogFrames, LogReader
+from meridian.node.measure.node_numbers import NodeNumbers
 from meridian.node.measure.nodes import FileNodes, NodeDirectory
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog, SignedState
 from meridian.node.measure.sealed_store import SealedWriter
-from meridian.node.measure.sorted_columns import SortedColumns
+from meridian.node.measure.sorted_columns import SegmentColumns
+from meridian.node.measure.tuple_blocks import Blocks
 from meridian.primitives import hashing
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, address_text, network_id, node_key
@@ -173,7 +176,7 @@ class _Stages:
 
     def __init__(self) -> None:
         self.cpu_s: dict[str, float] = defaultdict(float)
-        self._inside: list[str] = ["order and rest"]
+        self._inside: list[str] = ["rest"]
         self._since = time.process_time()
 
     def time(self, owner: Any, name: str, stage: str) -> None:
@@ -202,20 +205,23 @@ class _Stages:
 def _seal(log: Path, work: Path, memory_mib: int, kernel: str | None) -> Result:
     hashing.force(kernel)
     used = hashing.prepare()
-    Scatter(compiled=True)
+    Mover(Layout(SCHEMA)).expect(1)
     directory = _directory(log)
     refs = [FrameRef.unpack(packed) for packed in json.loads((log / "refs.json").read_text())]
     stages = _Stages()
     stages.time(LogFrames, "__getitem__", "read log, check its CRC")
-    stages.time(ExternalSort, "scan", "first pass")
-    stages.time(external_sort, "measure_texts", "move to places")
-    stages.time(SortedColumns, "fill", "move to places")
+    stages.time(NodeNumbers, "of", "numbers of nodes")
+    for name in ("sizes", "place", "pack"):
+        stages.time(Mover, name, "to tuples in buckets")
+    stages.time(ExternalSort, "_stretch", "order")
+    stages.time(Blocks, "_slot", "spill")
+    stages.time(Blocks, "bring", "spill")
+    stages.time(SegmentColumns, "add", "to columns")
     stages.time(seal, "job_rows", "pack rows")
     stages.time(EpochBuilder, "add", "hash trees")
     for name in ("rows", "subtrees", "finish"):
         stages.time(SealedWriter, name, "sealed store")
-    for name in ("add", "finish"):
-        stages.time(seal.SegmentWriter, name, "segments")
+    stages.time(seal.SegmentWriter, "write", "segments")
     started, cpu_s = time.monotonic(), time.process_time()
     root, jobs = _settle(log, work, refs, directory, memory_mib << 20)
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - started

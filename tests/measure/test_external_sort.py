@@ -1,7 +1,6 @@
 """One order and the same bytes whatever the memory, and however the log is cut; what stands twice counts once."""
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from measure_schemas import SATURN, payee
 
+from meridian.measure import tuple_moves
 from meridian.measure.columns import read_segment, write_segment
 from meridian.measure.commitment import commit_epoch
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import sort_order
 from meridian.measure.row import job_keys, private_commitments
-from meridian.measure.scatter import Scatter
-from meridian.node.measure import external_sort, seal
-from meridian.node.measure.external_sort import INDEX_BYTES, ExternalSort
+from meridian.node.measure import external_sort, node_numbers, seal, sorted_columns
+from meridian.node.measure.external_sort import ExternalSort
 from meridian.node.measure.frames import digest_column, digest_rows, log_columns, seed_column
+from meridian.node.measure.node_numbers import NodeNumbers
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.seal import publish_epoch
 from meridian.node.measure.sealed_epoch import SealedStore
@@ -93,6 +93,15 @@ def expected(table: pa.Table) -> pa.Table:
 
 
 JOBS = jobs_of(700, 12)
+BLOCK_BYTES = 1_000
+
+
+def small_memory(patch: pytest.MonkeyPatch, blocks: int) -> None:
+    """Let a sort hold about so many thousand bytes of jobs, 250 a job."""
+    patch.setattr(external_sort, "FANOUT_BITS", 2)
+    patch.setattr(external_sort, "BLOCK_BYTES", BLOCK_BYTES)
+    patch.setattr(external_sort, "STRETCH_BYTES", blocks * BLOCK_BYTES // 4)
+    patch.setattr(seal, "sort_bytes", lambda _: blocks * BLOCK_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +129,7 @@ def test_an_epoch_is_what_its_definition_says(whole: tuple[Publication, Manifest
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=5),
     st.integers(1, 200),
-    st.sampled_from([1, 20, 1000]),
+    st.sampled_from([4, 80, 4000]),
     st.booleans(),
 )
 @settings(
@@ -132,17 +141,17 @@ def test_neither_memory_nor_the_cut_of_the_log_changes_a_byte(
     tmp_path_factory: pytest.TempPathFactory,
     whole: tuple[Publication, Manifest],
     sizes: list[int],
-    bucket_rows: int,
-    run_rows_min: int,
+    blocks: int,
+    gather_rows: int,
     compiled: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("cut")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(external_sort, "RUN_ROWS_MIN", run_rows_min)
-        patch.setattr(external_sort, "GATHER_ROWS", 100)
-        patch.setattr(external_sort, "PREFIX_BITS", 4)
-        patch.setattr(external_sort, "Scatter", lambda **_: Scatter(compiled=compiled))
-        patch.setattr(seal, "sort_bytes", lambda _: bucket_rows * 300)
+        small_memory(patch, blocks)
+        patch.setattr(external_sort, "GATHER_ROWS", gather_rows)
+        if compiled:
+            patch.setattr(tuple_moves, "bulk", lambda _: True)
+            patch.setattr(node_numbers, "bulk", lambda _: True)
         _, manifest = published(folder, cut(JOBS, sizes), sealed=folder / "sealed")
     assert manifest == whole[1]
     stored = SealedStore(folder / "sealed").epoch(EPOCH, manifest.root)
@@ -153,11 +162,11 @@ def test_neither_memory_nor_the_cut_of_the_log_changes_a_byte(
 def test_segments_end_at_the_same_jobs_whatever_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "SEGMENT_ROWS_MAX", 64)
+    monkeypatch.setattr(sorted_columns, "SEGMENT_ROWS_MAX", 64)
     manifests = []
-    for at, (rows, text) in enumerate([(10_000, 1 << 20), (90, 1 << 20), (10_000, 500), (33, 500)]):
-        monkeypatch.setattr(seal, "SEGMENT_TEXT_BYTES_MAX", text)
-        monkeypatch.setattr(seal, "sort_bytes", lambda _, rows=rows: rows * 300)
+    for at, (blocks, text) in enumerate([(4000, 1 << 20), (40, 1 << 20), (4000, 500), (10, 500)]):
+        monkeypatch.setattr(sorted_columns, "SEGMENT_TEXT_BYTES_MAX", text)
+        small_memory(monkeypatch, blocks)
         manifests.append(published(tmp_path / str(at), cut(JOBS, [50]))[1])
     assert manifests[0] == manifests[1]
     assert manifests[2] == manifests[3]
@@ -173,9 +182,9 @@ def test_a_job_that_stands_twice_counts_once_and_the_first_stays(
     at = again.column_names.index("started_us")
     again = again.set_column(at, again.schema.field(at), other)
     own = int((np.asarray(again.column("epoch")) == EPOCH).sum())
-    for rows in (10_000, 60):
-        monkeypatch.setattr(seal, "sort_bytes", lambda _, rows=rows: rows * 300)
-        _, manifest = published(tmp_path / str(rows), [*cut(JOBS, [90]), again])
+    for blocks in (4000, 20):
+        small_memory(monkeypatch, blocks)
+        _, manifest = published(tmp_path / str(blocks), [*cut(JOBS, [90]), again])
         assert manifest == replace(whole[1], duplicates=2 + own)
 
 
@@ -188,7 +197,7 @@ def test_an_epoch_without_jobs(tmp_path: Path) -> None:
 def test_giving_up_leaves_nothing_and_beginning_again_gives_the_same(
     tmp_path: Path, whole: tuple[Publication, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "sort_bytes", lambda _: 100 * 300)
+    small_memory(monkeypatch, 30)
 
     class GaveUp(Exception):
         pass
@@ -204,12 +213,33 @@ def test_giving_up_leaves_nothing_and_beginning_again_gives_the_same(
     assert published(tmp_path, [JOBS], sealed=tmp_path / "sealed")[1] == whole[1]
 
 
-def test_buckets_fit_the_memory_and_follow_each_other(tmp_path: Path) -> None:
-    sort = ExternalSort(SATURN, EPOCH, [JOBS], spill=tmp_path / "s", memory_bytes=60 * 300)
+def test_one_large_node_is_cut_by_its_job_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(500, 1)
+    small_memory(monkeypatch, 8)
+    memory_bytes = 8 * BLOCK_BYTES
+    sort = ExternalSort(SATURN, EPOCH, [jobs], spill=tmp_path / "s", memory_bytes=memory_bytes)
     with sort:
         sort.scan(lambda _: None)
-        stretches = [len(columns) for columns in sort.stretches()]
-        assert sum(stretches) == sort.jobs
-        assert max(stretches) <= 60 * 300 // (INDEX_BYTES + JOBS.nbytes // JOBS.num_rows)
-        bounds = [(one.first, one.low, one.end - 1, one.high) for one in sort.buckets()]
-    assert all(a[2:] < b[:2] for a, b in pairwise(bounds))
+        keys = []
+        stretches = []
+        for stretch in sort.stretches():
+            assert stretch.sizes.sum() <= memory_bytes // 2
+            keys.append(sort.mover.keys(stretch.memory, stretch.places))
+            stretches.append(len(stretch))
+    assert len(stretches) > 20
+    assert sum(stretches) == sort.jobs
+    own = expected(jobs)
+    assert (np.concatenate(keys) == digest_rows(own.column("job_key"))).all()
+
+
+def test_numbers_of_nodes_do_not_depend_on_who_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{'n' * (at % 40)}{at % 3_000}" for at in range(9_000)]
+    columns = [pa.array(texts[at : at + 1_000]) for at in range(0, 9_000, 500)]
+    found = NodeNumbers()
+    for at, column in enumerate(columns):
+        monkeypatch.setattr(node_numbers, "bulk", lambda _, at=at: at % 3 or None)
+        numbers = found.of(column, len(column))
+        assert [found.names[number] for number in numbers.tolist()] == column.to_pylist()
+    assert len(set(found.names)) == len(found.names)

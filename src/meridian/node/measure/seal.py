@@ -3,31 +3,23 @@
 Law: the same jobs, payees and inputs give the same bytes, so building an epoch again after a crash changes nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import pyarrow as pa
-
 from meridian.errors import RemoteFault
-from meridian.measure.columns import (
-    SEGMENT_ROWS_MAX,
-    SEGMENT_TEXT_BYTES_MAX,
-    column_values,
-    write_segment,
-)
+from meridian.measure.columns import column_values, write_segment
 from meridian.measure.epoch import LATE_FLAG
-from meridian.measure.epoch_builder import SLICE_ROWS, EpochBuilder
+from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.epoch_log import EpochRecord
 from meridian.measure.manifest import InputRef, Manifest, SegmentRef
 from meridian.measure.row import job_rows
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.external_sort import ExternalSort, Frames
+from meridian.node.measure.external_sort import ExternalSort, Frames, Stretch
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.sealed_store import SealedWriter
-from meridian.node.measure.sorted_columns import SortedColumns
+from meridian.node.measure.sorted_columns import Piece, SegmentColumns
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.ids import Address, network_id
 
@@ -49,55 +41,40 @@ def sort_bytes(memory_bytes: int) -> int:
 
 
 class SegmentWriter:
-    """Cuts jobs in order into segments and publishes them.
+    """Publishes one segment after the other.
 
-    A segment ends at `SEGMENT_ROWS_MAX` jobs, or earlier where `SEGMENT_TEXT_BYTES_MAX` bytes of text are reached: where it ends depends
-    on the jobs alone.
+    Args:
+        publication: Where to.
+        columns: The room that they are made in.
     """
 
-    def __init__(self, publication: Publication) -> None:
-        self._publication = publication
-        self._parts: list[pa.Table] = []
-        self._rows = self._text_bytes = 0
-        self.segments: list[SegmentRef] = []
-        """What is published."""
+    def __init__(self, publication: Publication, columns: SegmentColumns) -> None:
+        self._publication, self._columns = publication, columns
+        self._segments: list[SegmentRef] = []
 
-    def add(self, columns: SortedColumns) -> None:
-        """Add a stretch."""
+    def pieces(self, stretch: Stretch) -> Iterator[Piece]:
+        """Add a stretch, and yield it in pieces."""
         start = 0
-        while start < len(columns):
-            rows, text = SEGMENT_ROWS_MAX - self._rows, SEGMENT_TEXT_BYTES_MAX - self._text_bytes
-            end = columns.end_within(start, rows, text)
-            if self._rows and columns.text_bytes(start, end) > text:
-                self._write()
+        while start < len(stretch):
+            end = self._columns.end_of_piece(stretch, start)
+            if end == start:
+                self.write()
                 continue
-            part = columns.table(start, end)
-            self._rows += end - start
-            self._text_bytes += columns.text_bytes(start, end)
-            if end < len(columns) or self._rows == SEGMENT_ROWS_MAX:
-                self._parts.append(part)
-                self._write()
-            else:  # copied, so that the stretch can go
-                self._parts.append(part.take(pa.array(np.arange(part.num_rows))))
+            yield self._columns.add(stretch, start, end)
             start = end
 
     def finish(self) -> tuple[SegmentRef, ...]:
         """Publish the rest; return all segments."""
-        if self._rows:
-            self._write()
-        return tuple(self.segments)
+        if len(self._columns):
+            self.write()
+        return tuple(self._segments)
 
-    def _write(self) -> None:
-        parts = self._parts
-        if len(parts) > 1:
-            parts = [part.cast(_plain(part.schema)) for part in parts]
-        data = write_segment(pa.concat_tables(parts))
-        self.segments.append(SegmentRef(self._publication.put(data), self._rows, len(data)))
-        self._parts, self._rows, self._text_bytes = [], 0, 0
-
-
-def _plain(columns: pa.Schema) -> pa.Schema:
-    return columns.set(0, pa.field("node_id", pa.string(), nullable=False))
+    def write(self) -> None:
+        """Publish what there is as a segment."""
+        data = write_segment(self._columns.table())
+        ref = SegmentRef(self._publication.put(data), len(self._columns), len(data))
+        self._segments.append(ref)
+        self._columns.clear()
 
 
 def publish_epoch(
@@ -142,16 +119,17 @@ def publish_epoch(
     with sort:
         sort.scan(lambda rows: on_progress("read", rows))
         accounts = payees(sort.names)
-        segments, late = SegmentWriter(publication), 0
+        columns = SegmentColumns(schema, sort.layout, sort.mover, sort.names, sort.jobs)
+        segments, late = SegmentWriter(publication, columns), 0
         store = None if sealed is None else SealedWriter(sealed, epoch, schema.lanes.kind)
         try:
             builder = EpochBuilder(
                 schema, epoch, _keep_nothing if store is None else store.subtrees
             )
-            for columns in sort.stretches():
-                late += _commit(schema, columns, builder, store, on_progress)
-                segments.add(columns)
-                del columns
+            for stretch in sort.stretches():
+                for piece in segments.pieces(stretch):
+                    late += _commit(schema, piece, builder, store)
+                on_progress("written", builder.jobs)
             commitment = builder.finish(accounts)
             if store is not None:
                 store.finish(commitment)
@@ -182,25 +160,14 @@ def _keep_nothing(_nodes: ByteMatrix) -> None:
 
 
 def _commit(
-    schema: NetworkSchema,
-    columns: SortedColumns,
-    builder: EpochBuilder,
-    store: SealedWriter | None,
-    on_progress: Callable[[str, int], None],
+    schema: NetworkSchema, piece: Piece, builder: EpochBuilder, store: SealedWriter | None
 ) -> int:
-    """Add a stretch to the trees and the store; return how many of its jobs are late."""
-    late = 0
-    for start in range(0, len(columns), SLICE_ROWS):
-        end = min(len(columns), start + SLICE_ROWS)
-        part = columns.numbers(start, end)
-        keys, private = (columns.digests(name, start, end) for name in ("job_key", "private"))
-        rows = job_rows(schema, part, keys, private)
-        if store is not None:
-            store.rows(rows)
-        builder.add(columns.node_ids(start, end), rows)
-        late += int(((column_values(part, "flags") & LATE_FLAG) != 0).sum())
-        on_progress("written", builder.jobs)
-    return late
+    """Add jobs to the trees and the store; return how many of them are late."""
+    rows = job_rows(schema, piece.numbers, piece.keys, piece.private)
+    if store is not None:
+        store.rows(rows)
+    builder.add(piece.node_ids, rows)
+    return int(((column_values(piece.numbers, "flags") & LATE_FLAG) != 0).sum())
 
 
 def payees_of(names: Sequence[str], directory: NodeDirectory) -> dict[str, Address]:

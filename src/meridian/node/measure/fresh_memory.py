@@ -1,0 +1,46 @@
+"""Memory for large buffers that are filled once and used again.
+
+numpy asks for huge pages for arrays of 4 MiB and more. Where memory is in pieces, the kernel then puts pages together
+at every first touch: 0.4 to 0.8 GB/s where single pages give 2.7, and 4 if they are asked for before they are touched.
+"""
+
+import mmap
+from typing import Final
+
+import numpy as np
+
+from meridian.measure.job_tuples import Bytes
+
+_POPULATE_WRITE: Final = 23
+"""MADV_POPULATE_WRITE of Linux 5.14, which Python does not name."""
+
+
+class FreshMemory:
+    """Bytes that cost nothing until they are touched.
+
+    Args:
+        size: How many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._pages.madvise(mmap.MADV_NOHUGEPAGE)
+        self.bytes: Bytes = np.frombuffer(self._pages, dtype=np.uint8)
+
+    def populate(self, start: int, size: int) -> None:
+        """Get pages for bytes that are written soon; where the system knows no such thing, they come one by one."""
+        first = start - start % mmap.PAGESIZE
+        try:
+            self._pages.madvise(_POPULATE_WRITE, first, start + size - first)
+        except (OSError, ValueError):
+            return
+
+
+def fresh_bytes(size: int) -> Bytes:
+    """Return bytes that are all used soon."""
+    if not size:
+        return np.zeros(0, dtype=np.uint8)
+    memory = FreshMemory(size)
+    memory.populate(0, size)
+    return memory.bytes

@@ -45,11 +45,13 @@ class SegmentWriter:
 
     Args:
         publication: Where to.
-        columns: The room that they are made in.
+        schema: The network's schema.
+        sort: Has scanned the jobs.
     """
 
-    def __init__(self, publication: Publication, columns: SegmentColumns) -> None:
-        self._publication, self._columns = publication, columns
+    def __init__(self, publication: Publication, schema: NetworkSchema, sort: ExternalSort) -> None:
+        self._publication = publication
+        self._columns = SegmentColumns(schema, sort.layout, sort.mover, sort.names, sort.jobs)
         self._segments: list[SegmentRef] = []
 
     def pieces(self, stretch: Stretch) -> Iterator[Piece]:
@@ -119,8 +121,7 @@ def publish_epoch(
     with sort:
         sort.scan(lambda rows: on_progress("read", rows))
         accounts = payees(sort.names)
-        columns = SegmentColumns(schema, sort.layout, sort.mover, sort.names, sort.jobs)
-        segments, late = SegmentWriter(publication, columns), 0
+        segments, late = SegmentWriter(publication, schema, sort), 0
         store = None if sealed is None else SealedWriter(sealed, epoch, schema.lanes.kind)
         try:
             builder = EpochBuilder(

@@ -129,19 +129,23 @@ function NodesTable({ epoch, nodes }: { epoch: number; nodes: NodeInEpoch[] }) {
 
 function Verdicts({ epoch: { verdicts, row } }: { epoch: Epoch }) {
   const judged = verdicts.reduce((total, { jobs }) => total + jobs, 0);
+  const none = verdicts.filter(({ jobs }, i) => jobs === 0 && i > 0).map(({ reason }) => reasonName(reason));
   if (judged === 0) return <Empty>{row.jobs === 0 ? "There are no jobs to judge yet." : "The evaluators have not decided yet."}</Empty>;
   return (
-    <DataTable
-      caption="Jobs by verdict"
-      rows={verdicts}
-      empty=""
-      columns={[
-        { name: "Verdict", cell: ({ reason }) => reasonName(reason) },
-        { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
-        { name: "Share", cell: ({ jobs, reason }) => <><Bar part={jobs / judged} kind={reason === "ok" ? "" : "not"} /><span class="small quiet">{percent(Math.round((jobs / judged) * 1e6))}</span></> },
-        { name: "What it means", cell: ({ reason }) => meaning(reason) },
-      ]}
-    />
+    <>
+      <DataTable
+        caption="Jobs by verdict"
+        rows={verdicts.filter(({ jobs }, i) => jobs > 0 || i === 0)}
+        empty=""
+        columns={[
+          { name: "Verdict", cell: ({ reason }) => reasonName(reason) },
+          { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
+          { name: "Share", cell: ({ jobs, reason }) => <><Bar part={jobs / judged} kind={reason === "ok" ? "" : "not"} /><span class="small quiet">{percent(Math.round((jobs / judged) * 1e6))}</span></> },
+          { name: "What it means", cell: ({ reason }) => meaning(reason) },
+        ]}
+      />
+      {none.length === 0 ? null : <p class="small quiet gap-top">No job has: {none.join("; ")}.</p>}
+    </>
   );
 }
 

@@ -27,14 +27,15 @@ export function MoneyPage() {
   );
 }
 
-/** When the last funded epoch ends. */
-function fundedUntil({ genesisS, epochSeconds }: Network, { fundedThrough }: Money): number {
-  return genesisS + (fundedThrough + 1) * epochSeconds;
+/** When the last funded epoch ends: counted on from an epoch whose end is known. */
+function fundedUntil({ genesisS, firstEpoch, epochSeconds }: Network, { fundedThrough }: Money, known: EpochRow | undefined): number {
+  const { epoch, endS } = known ?? { epoch: firstEpoch, endS: genesisS + epochSeconds };
+  return endS + (fundedThrough - epoch) * epochSeconds;
 }
 
 function Accounts({ money, epochs }: { money: Money; epochs: EpochRow[] }) {
   const { network } = useSite();
-  const until = fundedUntil(network, money);
+  const until = fundedUntil(network, money, epochs.at(-1));
   const left = until - network.madeAtS;
   const next = epochs.at(-1)?.epoch ?? network.firstEpoch;
   return (

@@ -15,8 +15,8 @@ export default defineConfig({
     cssCodeSplit: false,
     reportCompressedSize: true,
     rollupOptions: {
-      // Verifier and calls are files with names of their own: what the pages run is what the tests ask, and anybody may.
-      input: { index: "index.html", verifier: "src/verifier/index.ts", calls: "src/wallet/calls.ts" },
+      // Verifier, calls and words are files with names of their own: what the pages run is what the tests ask, and anybody may.
+      input: { index: "index.html", verifier: "src/verifier/index.ts", calls: "src/wallet/calls.ts", format: "src/ui/format.ts", reasons: "src/ui/reasons.ts" },
       preserveEntrySignatures: "strict",
       output: {
         entryFileNames: "assets/[name].js",

@@ -86,13 +86,18 @@ def test_questions_to_the_chain_are_encoded_as_by_our_client(ask: Ask, lanes: La
         "manifest": "ef" * 32,
     }
     told = ask(
-        [{"call": "isCommitmentCall", "given": [given]}, {"call": "reportCall", "given": [12]}]
+        [
+            {"call": "isCommitmentCall", "given": [given]},
+            {"call": "reportCall", "given": [12]},
+            {"call": "aggregatorCall", "given": ["0x" + "a9" * 20]},
+        ]
     )
     annotation = (4_000_000_000).to_bytes(8, "big") + lanes.join(sums)
     words = (12, Address(b"\xa9" * 20), b"\xcd" * 32, 5, annotation, b"\xef" * 32)
     assert told == [
         "0x" + contract("Commitments").encode("is_commitment", *words).hex(),
         "0x" + contract("Evaluations").encode("report", 12).hex(),
+        "0x" + contract("Commitments").encode("aggregator", Address(b"\xa9" * 20)).hex(),
     ]
 
 

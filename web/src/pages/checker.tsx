@@ -1,11 +1,12 @@
 /** The proof checker: a proof or receipt is pasted, dropped or loaded, and every step of its check is shown. */
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { useRoute } from "../app/router.ts";
 import { useSite } from "../app/site.ts";
 import type { Network, Site } from "../data/types.ts";
 import { PageTitle, Section } from "../ui/page.tsx";
+import { Amount } from "../ui/values.tsx";
 import { type Bytes, fromUtf8, hex, unhex, utf8 } from "../verifier/bytes.ts";
 import { FILE_BYTES_MAX, MAGIC, Malformed, readJson } from "../verifier/document.ts";
 import { type Checked, checkProof } from "../verifier/proof.ts";
@@ -13,7 +14,7 @@ import { type CheckedReceipt, checkReceipt, type Expected, looksLikeReceipt } fr
 import type { Step } from "../verifier/steps.ts";
 import { contractOf } from "../wallet/calls.ts";
 import { claimDocument } from "./checker_claim.ts";
-import { RootCompared, type Said } from "./checker_root.tsx";
+import { RootCompared, type Said, type Subject } from "./checker_root.tsx";
 import { Steps } from "./checker_steps.tsx";
 import "../style/checker.css";
 import { explain, KIND_NAMES, notChecked } from "./checker_words.ts";
@@ -48,11 +49,11 @@ function isReceipt(data: Bytes): boolean {
   }
 }
 
-function resultOf(text: string, own: Bytes | null, network: Network): Result | null {
+function resultOf(text: string, network: Network): Result | null {
   if (text.trim() === "") return null;
   const data = bytesOf(text);
   if (isReceipt(data)) return { what: "receipt", ...checkReceipt(data, expectedOf(network)) };
-  return { what: "proof", ...checkProof(data, own ?? undefined) };
+  return { what: "proof", ...checkProof(data) };
 }
 
 /** The proof that an address asks for; null: none is asked for. */
@@ -95,17 +96,20 @@ function useAsked(show: (data: Bytes) => void): { state: "none" | "loading" | "t
 
 interface InputProps {
   text: string;
+  /** The text was edited. */
   setText: (text: string) => void;
+  /** Another file takes its place. */
+  replace: (text: string) => void;
   setRefusal: (reason: string) => void;
 }
 
-function Input({ text, setText, setRefusal }: InputProps) {
+function Input({ text, setText, replace, setRefusal }: InputProps) {
   const [over, setOver] = useState(false);
   const take = async (file: File | undefined) => {
     setOver(false);
     if (file === undefined) return;
     setRefusal(file.size > FILE_BYTES_MAX ? `${file.name} has ${file.size.toLocaleString("en")} bytes; no proof has more than ${FILE_BYTES_MAX.toLocaleString("en")}.` : "");
-    if (file.size <= FILE_BYTES_MAX) setText(textOf(new Uint8Array(await file.arrayBuffer())));
+    if (file.size <= FILE_BYTES_MAX) replace(textOf(new Uint8Array(await file.arrayBuffer())));
   };
   const save = () => {
     const data = bytesOf(text);
@@ -147,7 +151,7 @@ function Input({ text, setText, setRefusal }: InputProps) {
           <input class="hidden" type="file" onChange={(event) => void take(event.currentTarget.files?.[0])} />
         </label>
         <button type="button" disabled={text === ""} onClick={save}>Save as a file</button>
-        <button type="button" disabled={text === ""} onClick={() => setText("")}>Clear</button>
+        <button type="button" disabled={text === ""} onClick={() => replace("")}>Clear</button>
       </div>
     </div>
   );
@@ -159,40 +163,57 @@ function toFailed(): void {
   failed?.focus({ preventScroll: true });
 }
 
-function Verdict({ result }: { result: Result }) {
-  const at = result.steps.findIndex((step) => !step.ok);
-  const failed = result.steps[at] as Step | undefined;
+interface AllSaid {
+  site: Said | null;
+  chain: Said | null;
+  own: Said | null;
+}
+
+/** All steps hold; yet who knows the chain may say that the root is another one. */
+function Holding({ result, said }: { result: Result; said: AllSaid }) {
+  const against = [said.chain, said.own, said.site].find((one): one is Said => one?.ok === false);
   const noun = result.what === "proof" ? "proof" : "receipt";
+  const amount = result.what === "proof" && result.proof?.kind === "claim" ? result.proof.fields.cumulative_atto : null;
   return (
-    <div class={result.holds ? "verdict ok" : "verdict bad"}>
-      {failed === undefined ? (
-        <>
-          <p class="verdict-line"><span aria-hidden="true">✓</span> The {noun} holds: all {result.steps.length} steps do.</p>
-          <p>It says: {result.statement}.</p>
-        </>
+    <div class={against === undefined ? "verdict ok" : "verdict bad"}>
+      {against === undefined ? (
+        <p class="verdict-line"><span aria-hidden="true">✓</span> The {noun} holds: all {result.steps.length} steps do.</p>
       ) : (
         <>
-          <p class="verdict-line"><span aria-hidden="true">✗</span> The {noun} does not hold.</p>
-          <p>
-            It breaks at step {at + 1}, <strong>{failed.name}</strong>. {explain(failed)}
-            {failed.name === "document" ? <> Reason: <code>{failed.rule}: {failed.value}</code>.</> : null}
-          </p>
-          {failed.name === "document" ? null : <button type="button" onClick={toFailed}>Go to this step</button>}
+          <p class="verdict-line"><span aria-hidden="true">✗</span> All steps hold, but the {noun} proves nothing here.</p>
+          <p><strong>{against.text}</strong></p>
         </>
       )}
+      <p>It says: {result.statement}{amount === null ? null : <> (<Amount atto={amount} />)</>}.</p>
     </div>
   );
 }
 
-function Unchecked({ result, said }: { result: Result; said: { site: Said | null; chain: Said | null; own: Said | null } }) {
-  const subject = result.what === "receipt" ? "receipt" : result.proof;
-  if (subject === null) return null;
-  const open = notChecked(subject);
-  if (subject !== "receipt" && !said.chain?.ok && !said.own?.ok) {
+function Breaking({ result, failed, at }: { result: Result; failed: Step; at: number }) {
+  return (
+    <div class="verdict bad">
+      <p class="verdict-line"><span aria-hidden="true">✗</span> The {result.what} does not hold.</p>
+      <p>
+        It breaks at step {at + 1}, <strong>{failed.name}</strong>. {explain(failed)}
+        {failed.name === "document" ? <> Reason: <code>{failed.rule}: {failed.value}</code>.</> : null}
+      </p>
+      {failed.name === "document" ? null : <button type="button" onClick={toFailed}>Go to this step</button>}
+    </div>
+  );
+}
+
+function Verdict({ result, said }: { result: Result; said: AllSaid }) {
+  const at = result.steps.findIndex((step) => !step.ok);
+  const failed = result.steps[at];
+  return failed === undefined ? <Holding result={result} said={said} /> : <Breaking result={result} failed={failed} at={at} />;
+}
+
+function Unchecked({ subject, said }: { subject: Subject; said: AllSaid }) {
+  const open = notChecked(subject.proof ?? "receipt");
+  const what = subject.proof === undefined ? "That the signer is an aggregator of this network" : "That the root is the one on chain";
+  if (!said.chain?.ok && !said.own?.ok) {
     open.unshift(
-      said.site?.ok
-        ? "That the root is the one on chain: so far only this site says so. Ask your wallet's chain, or give a root that you trust."
-        : "That the root is the one on chain: nobody has confirmed it.",
+      said.site?.ok ? `${what}: so far only this site says so. Ask your wallet's chain, or whom you trust.` : `${what}: nobody has confirmed it.`,
     );
   }
   return (
@@ -202,45 +223,19 @@ function Unchecked({ result, said }: { result: Result; said: { site: Said | null
   );
 }
 
-function Shown({ result, own, setOwn }: { result: Result; own: string; setOwn: (text: string) => void }) {
-  const [said, setSaid] = useState<{ site: Said | null; chain: Said | null }>({ site: null, chain: null });
-  const proof = result.what === "proof" ? result.proof : null;
-  const root = result.what === "proof" ? result.root : "";
-  useEffect(() => setSaid({ site: null, chain: null }), [root]);
-  const ownSaid = ownOf(own, root);
-  return (
-    <>
-      {proof !== null && result.holds ? (
-        <Section title="Is it the root on chain?">
-          <RootCompared
-            proof={proof}
-            own={own}
-            setOwn={setOwn}
-            ownSaid={ownSaid}
-            told={(who, one) => setSaid((old) => ({ ...old, [who]: one }))}
-          />
-        </Section>
-      ) : null}
-      {proof !== null && !result.holds && own !== "" ? (
-        <p><label class="own-root">Compared with the root <input value={own} spellcheck={false} onInput={(event) => setOwn(event.currentTarget.value)} /></label></p>
-      ) : null}
-      {result.holds ? <Unchecked result={result} said={{ ...said, own: ownSaid }} /> : null}
-      <Section title={proof === null ? "Every step" : `Every step: ${KIND_NAMES[proof.kind].toLowerCase()}`} name="Every step">
-        <Steps steps={result.steps} />
-      </Section>
-    </>
-  );
+function subjectOf(result: Result | null): Subject | null {
+  if (result === null || !result.holds) return null;
+  if (result.what === "receipt") return result.receipt === null ? null : { receipt: result.receipt };
+  return result.proof === null ? null : { proof: result.proof };
 }
 
-function ownRoot(own: string): Bytes | null {
-  return unhex(own.trim().replace(/^0x/, ""), 32);
-}
-
-function ownOf(own: string, root: string): Said | null {
-  if (own.trim() === "") return null;
-  const found = ownRoot(own);
+/** What the reader's own root says of the root of a proof. */
+function ownSaid(own: string, result: Result | null): Said | null {
+  if (own.trim() === "" || result?.what !== "proof") return null;
+  const found = unhex(own.trim().replace(/^0x/, ""), 32);
   if (found === null) return { ok: null, text: "These are not 64 hex digits." };
-  return hex(found) === root ? { ok: true, text: "It is the root that the proof leads to." } : { ok: false, text: "The proof leads to another root." };
+  if (hex(found) === result.root) return { ok: true, text: "It is the root that the proof leads to." };
+  return { ok: false, text: "The proof leads to another root than the one that you trust." };
 }
 
 export function CheckerPage() {
@@ -248,9 +243,23 @@ export function CheckerPage() {
   const [text, setText] = useState("");
   const [own, setOwn] = useState("");
   const [refusal, setRefusal] = useState("");
-  const loading = useAsked((data) => setText(textOf(data)));
-  const ownBytes = useMemo(() => ownRoot(own), [own]);
-  const result = useMemo(() => resultOf(text, ownBytes, network), [text, ownBytes, network]);
+  const replace = (other: string) => {
+    setText(other);
+    setOwn("");
+  };
+  const loading = useAsked((data) => replace(textOf(data)));
+  const result = useMemo(() => resultOf(text, network), [text, network]);
+  const subject = useMemo(() => subjectOf(result), [result]);
+  const [told, setTold] = useState<{ of: Subject | null; site: Said | null; chain: Said | null }>({ of: null, site: null, chain: null });
+  const current = told.of === subject ? told : { of: subject, site: null, chain: null };
+  const said = { site: current.site, chain: current.chain, own: ownSaid(own, result) };
+  const latest = useRef(subject);
+  latest.current = subject;
+  const tell = (who: "site" | "chain", one: Said) => {
+    if (latest.current !== subject) return; // an answer to a question about another file
+    setTold((old) => ({ ...(old.of === subject ? old : { of: subject, site: null, chain: null }), [who]: one }));
+  };
+  const kind = result?.what === "proof" ? result.proof?.kind : undefined;
   return (
     <>
       <PageTitle
@@ -259,16 +268,28 @@ export function CheckerPage() {
       />
       {loading.state === "loading" ? <p class="loading">Making the proof from the site's files…</p> : null}
       {loading.state === "failed" ? <p class="error" role="alert">{loading.reason}</p> : null}
-      <Input text={text} setText={setText} setRefusal={setRefusal} />
+      <Input text={text} setText={setText} replace={replace} setRefusal={setRefusal} />
       {refusal === "" ? null : <p class="error" role="alert">{refusal}</p>}
       <div role="status" aria-live="polite">
         {result === null ? (
           <p class="quiet">
             No proof at hand? The page of a node or of a job opens its own here. Change a digit of it, and see where it breaks.
           </p>
-        ) : <Verdict result={result} />}
+        ) : <Verdict result={result} said={said} />}
       </div>
-      {result === null ? null : <Shown result={result} own={own} setOwn={setOwn} />}
+      {subject === null ? null : (
+        <>
+          <Section title={subject.proof === undefined ? "Is the signer an aggregator?" : "Is it the root on chain?"}>
+            <RootCompared subject={subject} said={said} tell={tell} own={own} setOwn={setOwn} />
+          </Section>
+          <Unchecked subject={subject} said={said} />
+        </>
+      )}
+      {result === null ? null : (
+        <Section title={kind === undefined ? "Every step" : `Every step: ${KIND_NAMES[kind].toLowerCase()}`} name="Every step">
+          <Steps steps={result.steps} />
+        </Section>
+      )}
     </>
   );
 }

@@ -1,15 +1,17 @@
-/** The root that a proof leads to, compared with what others say: this site, the wallet's chain, the reader. */
+/** The root that a proof leads to, or the signer of a receipt, compared with what others say: site, wallet's chain, reader. */
 
-import { useEffect, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
 
 import { useSite } from "../app/site.ts";
 import type { Commitment, Network, Report, Site } from "../data/types.ts";
 import { hex, toUint } from "../verifier/bytes.ts";
-import { type ProofFile } from "../verifier/document.ts";
+import type { ProofFile } from "../verifier/document.ts";
 import { rootOf } from "../verifier/proof.ts";
+import type { Receipt } from "../verifier/receipt.ts";
 import { annotationOf, type Committed, contractOf } from "../wallet/calls.ts";
-import { connect, useChain, type Provider } from "../wallet/provider.ts";
-import { readIsCommitment, readReport } from "../wallet/reading.ts";
+import { chainOf, connect, type Provider, useChain } from "../wallet/provider.ts";
+import { readIsAggregator, readIsCommitment, readReport } from "../wallet/reading.ts";
 import { useWallets, WalletChoice } from "../wallet/use_wallet.tsx";
 
 export interface Said {
@@ -17,6 +19,9 @@ export interface Said {
   ok: boolean | null;
   text: string;
 }
+
+/** What is compared: the root of a proof that holds, or the aggregator of a receipt that does. */
+export type Subject = { proof: ProofFile; receipt?: never } | { receipt: Receipt; proof?: never };
 
 const bare = (text: string) => text.replace(/^0x/, "").toLowerCase();
 const short = (text: string) => `${text.slice(0, 10)}…${text.slice(-6)}`;
@@ -41,8 +46,22 @@ function committedRoot(proof: ProofFile): string | null {
   return "committed_root" in proof.fields ? hex(proof.fields.committed_root) : null;
 }
 
-/** What the site says of the root of a proof that holds. */
-export async function siteSays(site: Site, network: Network, proof: ProofFile): Promise<Said> {
+/** What the site says of a receipt's aggregator: whether it has committed to the deadline's epoch, or the last one before. */
+async function siteKnows(site: Site, receipt: Receipt): Promise<Said> {
+  const account = `0x${hex(receipt.aggregator)}`;
+  const epochs = (await site.epochs()).map(({ epoch }) => epoch).filter((epoch) => BigInt(epoch) <= receipt.deadlineEpoch);
+  for (const epoch of epochs.sort((a, b) => b - a).slice(0, 3)) {
+    const { commitments } = await site.epoch(epoch);
+    if (commitments.some(({ aggregator }) => aggregator === account)) {
+      return { ok: true, text: `${short(account)} is an aggregator: it committed to epoch ${epoch}.` };
+    }
+  }
+  return { ok: null, text: `It knows no commitment of ${short(account)} in the epochs up to the deadline.` };
+}
+
+/** What the site says of the root of a proof that holds, or of a receipt's signer. */
+async function siteSays(site: Site, network: Network, { proof, receipt }: Subject): Promise<Said> {
+  if (receipt !== undefined) return siteKnows(site, receipt);
   if (proof.fields.network !== network.network) {
     return { ok: false, text: `The proof is of the network ${proof.fields.network}, this site is that of ${network.network}.` };
   }
@@ -88,8 +107,15 @@ async function wordsOf(site: Site, network: Network, proof: ProofFile): Promise<
   };
 }
 
-/** What the chain of a wallet says of the root of a proof that holds. */
-async function chainSays(provider: Provider, site: Site, network: Network, proof: ProofFile): Promise<Said> {
+/** What the chain of a wallet says of the root of a proof that holds, or of a receipt's signer. */
+async function chainSays(provider: Provider, site: Site, network: Network, { proof, receipt }: Subject): Promise<Said> {
+  if (receipt !== undefined) {
+    const account = `0x${hex(receipt.aggregator)}`;
+    const known = await readIsAggregator(provider, network, account);
+    return known
+      ? { ok: true, text: `The contract Commitments has ${short(account)} as an aggregator.` }
+      : { ok: false, text: `The contract Commitments does not have ${short(account)} as an aggregator, or it was slashed.` };
+  }
   if (proof.kind === "log_consistency") return { ok: null, text: "The roots of the epoch log do not stand on chain." };
   const { epoch } = proof.fields;
   if (proof.kind === "claim") {
@@ -106,7 +132,7 @@ async function chainSays(provider: Provider, site: Site, network: Network, proof
     : { ok: false, text: `The contract Commitments does not have this root for epoch ${epoch}.` };
 }
 
-function Line({ who, said, children }: { who: string; said: Said | null; children?: preact.ComponentChildren }) {
+function Line({ who, said, children }: { who: string; said: Said | null; children?: ComponentChildren }) {
   const mark = said === null || said.ok === null ? "–" : said.ok ? "✓" : "✗";
   const kind = said === null || said.ok === null ? "" : said.ok ? "holds" : "fails";
   return (
@@ -125,88 +151,110 @@ function failed(error: unknown): Said {
   return { ok: null, text: error instanceof Error ? error.message : String(error) };
 }
 
-interface Props {
-  proof: ProofFile;
-  /** What the reader typed, and what the check said of it. */
+interface OwnProps {
   own: string;
   setOwn: (text: string) => void;
-  ownSaid: Said | null;
-  told: (who: "site" | "chain", said: Said) => void;
+  said: Said | null;
 }
 
-/** The three comparisons. */
-export function RootCompared({ proof, own, setOwn, ownSaid, told }: Props) {
-  const { site, network, revision } = useSite();
+/** The root that the reader knows from elsewhere. */
+function OwnRoot({ own, setOwn, said }: OwnProps) {
+  return (
+    <Line who="A root that you trust:" said={said}>
+      <label class="own-root">
+        <span class="hidden">Root to compare with, 64 hex digits</span>
+        <input
+          value={own}
+          placeholder="64 hex digits, from a node or explorer of the chain"
+          spellcheck={false}
+          autocomplete="off"
+          onInput={(event) => setOwn(event.currentTarget.value)}
+        />
+      </label>
+    </Line>
+  );
+}
+
+interface ChainProps {
+  subject: Subject;
+  said: Said | null;
+  tell: (said: Said) => void;
+}
+
+/** The chain of the reader's own wallet, asked when the reader wants it. */
+function WalletChain({ subject, said, tell }: ChainProps) {
+  const { site, network } = useSite();
   const chosen = useWallets();
-  const [siteSaid, setSiteSaid] = useState<Said | null>(null);
-  const [chainSaid, setChainSaid] = useState<Said | null>(null);
-  const root = hex(rootOf(proof));
-  useEffect(() => {
-    let current = true;
-    const say = (said: Said) => {
-      if (!current) return;
-      setSiteSaid(said);
-      told("site", said);
-    };
-    siteSays(site, network, proof).then(say, (error: unknown) => say(failed(error)));
-    return () => {
-      current = false;
-    };
-  }, [site, revision, root, proof]);
-  useEffect(() => setChainSaid(null), [root, proof]);
   const askChain = async () => {
     const provider = chosen.wallet?.provider;
     if (provider === undefined) return;
-    setChainSaid({ ok: null, text: "Asking…" });
-    let said: Said;
+    tell({ ok: null, text: "Asking…" });
     try {
-      await connect(provider);
-      await useChain(provider, network);
-      said = await chainSays(provider, site, network, proof);
+      if ((await chainOf(provider)) !== network.chainId) {
+        await connect(provider); // wallets switch only for pages that they know
+        await useChain(provider, network);
+      }
+      tell(await chainSays(provider, site, network, subject));
     } catch (error) {
-      said = failed(error);
+      tell(failed(error));
     }
-    setChainSaid(said);
-    told("chain", said);
   };
-  const contract = contractOf(network.contracts, proof.kind === "claim" ? "evaluations" : "commitments");
+  const contract = contractOf(network.contracts, subject.proof?.kind === "claim" ? "evaluations" : "commitments");
+  return (
+    <Line who="Your wallet's chain:" said={said}>
+      {chosen.wallet === null ? (
+        <span>No wallet is in this browser, so the page has no chain to ask.</span>
+      ) : (
+        <div class="row">
+          <WalletChoice {...chosen} />
+          <button type="button" onClick={askChain}>Ask the wallet's chain</button>
+        </div>
+      )}
+      {contract === null ? null : (
+        <p class="quiet small">
+          Asked is the contract <code class="digits">{contract}</code> on chain {network.chainId}. That it is the network's, this site says:
+          compare the address with one that you know.
+        </p>
+      )}
+    </Line>
+  );
+}
+
+interface Props {
+  subject: Subject;
+  said: { site: Said | null; chain: Said | null; own: Said | null };
+  tell: (who: "site" | "chain", said: Said) => void;
+  own: string;
+  setOwn: (text: string) => void;
+}
+
+/** The comparisons of a proof that holds, or of a receipt that does. */
+export function RootCompared({ subject, said, tell, own, setOwn }: Props) {
+  const { site, network, revision } = useSite();
+  useEffect(() => {
+    let current = true;
+    const say = (one: Said) => current && tell("site", one);
+    siteSays(site, network, subject).then(say, (error: unknown) => say(failed(error)));
+    return () => {
+      current = false;
+    };
+  }, [site, revision, subject]);
   return (
     <>
-      <p>
-        The steps lead to the root <code class="digits">{root}</code>. They prove something only if that root is the one on chain.
-      </p>
+      {subject.proof === undefined ? (
+        <p>The receipt names its signer itself. It binds somebody only if that is an aggregator of this network.</p>
+      ) : (
+        <p>
+          The steps lead to the root <code class="digits">{hex(rootOf(subject.proof))}</code>. They prove something only if that root is the
+          one on chain.
+        </p>
+      )}
       <ul class="saids">
-        <Line who="This site:" said={siteSaid ?? { ok: null, text: "reading…" }}>
-          {siteSaid?.ok ? <p class="quiet small">The site could say anything. Your own source, below, says more.</p> : null}
+        <Line who="This site:" said={said.site ?? { ok: null, text: "reading…" }}>
+          {said.site?.ok ? <p class="quiet small">The site could say anything. Your own source, below, says more.</p> : null}
         </Line>
-        <Line who="Your wallet's chain:" said={chainSaid}>
-          {chosen.wallet === null ? (
-            <span>No wallet is in this browser, so the page has no chain to ask.</span>
-          ) : (
-            <div class="row">
-              <WalletChoice {...chosen} />
-              <button type="button" onClick={askChain}>Ask the wallet's chain</button>
-            </div>
-          )}
-          {contract === null ? null : (
-            <p class="quiet small">
-              Asked is the contract <code class="digits">{contract}</code> on chain {network.chainId}. That it is the network's, this site says:
-              compare the address with one that you know.
-            </p>
-          )}
-        </Line>
-        <Line who="A root that you trust:" said={ownSaid}>
-          <label class="own-root">
-            <span class="hidden">Root to compare with, 64 hex digits</span>
-            <input
-              value={own}
-              placeholder="64 hex digits, from a node or explorer of the chain"
-              spellcheck={false}
-              autocomplete="off"
-              onInput={(event) => setOwn(event.currentTarget.value)}
-            />
-          </label>
-        </Line>
+        <WalletChain subject={subject} said={said.chain} tell={(one) => tell("chain", one)} />
+        {subject.proof === undefined ? null : <OwnRoot own={own} setOwn={setOwn} said={said.own} />}
       </ul>
     </>
   );

@@ -28,6 +28,9 @@ function Inside({ step }: { step: Step }) {
   if (step.compared !== null) {
     const [found, stated] = step.compared;
     const labels = step.how === "below" ? ["lower", "higher"] : ["found", "must be"];
+    if (found === stated) {
+      return <p class="small"><span class="quiet">both are</span> <code class="digits">{found}</code></p>;
+    }
     return (
       <table class="parts">
         <tbody>

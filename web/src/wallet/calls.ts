@@ -60,6 +60,11 @@ export function reportCall(epoch: number | bigint): string {
   return call("report(uint64)", number(epoch, 64));
 }
 
+/** `Commitments.aggregator`: whether an account is an active one, its stake, exit time, and whether it was slashed. */
+export function aggregatorCall(account: string): string {
+  return call("aggregator(address)", word(bytes(account, 20)));
+}
+
 export interface Committed {
   epoch: number | bigint;
   aggregator: string;

@@ -148,7 +148,7 @@ export function ClaimButton({ claim }: { claim: Claim }) {
           </span>
         </dd>
         <dt>Goes to</dt>
-        <dd><Hex value={claim.payee} what="the payee's address" /> whoever sends the transaction</dd>
+        <dd><Hex value={claim.payee} what="the payee's address" />, whoever sends the transaction</dd>
         <dt>Payable from</dt>
         <dd><Moment seconds={claim.unlockAtS} /></dd>
         <dt>Proof</dt>

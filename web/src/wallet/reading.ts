@@ -2,7 +2,7 @@
 
 import type { Network } from "../data/types.ts";
 import { type Bytes, hex, toUint } from "../verifier/bytes.ts";
-import { claimedCall, type Committed, contractOf, isCommitmentCall, reportCall, revertReason, words } from "./calls.ts";
+import { aggregatorCall, claimedCall, type Committed, contractOf, isCommitmentCall, reportCall, revertReason, words } from "./calls.ts";
 import { chainOf, type Provider, simulate, WalletError } from "./provider.ts";
 
 /** Address of one of the network's contracts, as the site gives it. */
@@ -41,6 +41,13 @@ export async function readReport(provider: Provider, network: Network, epoch: bi
   const [hash, root, total, unlock] = (await read(provider, network, "evaluations", reportCall(epoch), 5)) as [Bytes, Bytes, Bytes, Bytes];
   if (toUint(hash) === 0n) return null;
   return { rewardRoot: hex(root), total: toUint(total), unlockAtS: Number(toUint(unlock)) };
+}
+
+/** Whether an account is an aggregator: active, or one that has left; false: it never was, or was slashed. */
+export async function readIsAggregator(provider: Provider, network: Network, account: string): Promise<boolean> {
+  const found = await read(provider, network, "commitments", aggregatorCall(account), 4);
+  const [active, stake, exit, slashed] = found.map(toUint) as [bigint, bigint, bigint, bigint];
+  return slashed === 0n && (active === 1n || stake > 0n || exit > 0n);
 }
 
 /** Whether a commitment says exactly this on chain and is not void. */

@@ -10,13 +10,21 @@ export default defineConfig({
     outDir: process.env["MERIDIAN_WEB_DIR"] ?? "../src/meridian/web/assets",
     emptyOutDir: true,
     target: "es2022",
-    modulePreload: { polyfill: false },
+    // Scripts name each other and are few; and without preloading they run outside of a page, too.
+    modulePreload: false,
     assetsInlineLimit: 0,
     cssCodeSplit: false,
     reportCompressedSize: true,
     rollupOptions: {
-      // Verifier, calls and words are files with names of their own: what the pages run is what the tests ask, and anybody may.
-      input: { index: "index.html", verifier: "src/verifier/index.ts", calls: "src/wallet/calls.ts", format: "src/ui/format.ts", reasons: "src/ui/reasons.ts" },
+      // These are files with names of their own: what the pages run is what the tests ask, and anybody may.
+      input: {
+        index: "index.html",
+        verifier: "src/verifier/index.ts",
+        calls: "src/wallet/calls.ts",
+        format: "src/ui/format.ts",
+        reasons: "src/ui/reasons.ts",
+        site: "src/data/site.ts",
+      },
       preserveEntrySignatures: "strict",
       output: {
         entryFileNames: "assets/[name].js",

@@ -2,12 +2,12 @@
 
 import { render } from "preact";
 
-import { fixture } from "../test/fixture.ts";
 import { App } from "./app/app.tsx";
+import { openSite } from "./data/site.ts";
 import "./style/tokens.css";
 import "./style/base.css";
 import "./style/frame.css";
 import "./style/parts.css";
 
 const root = document.getElementById("app");
-if (root !== null) render(<App site={fixture()} />, root);
+if (root !== null) render(<App site={openSite()} />, root);

@@ -122,7 +122,7 @@ def sliced(columns: Mapping[str, Column], rows: slice) -> dict[str, Column]:
 def _node_files(measured: Measured, decided: Decided | None) -> Files:
     columns, count = node_columns(measured, decided), len(measured.nodes.ids)
     facts = {"epoch": measured.epoch, "schema": measured.schema_id}
-    files = {}
+    files = {"groups.col": write_columns({"first": measured.nodes.rows[::GROUP, 8:40]})}
     for group, start in enumerate(range(0, count, GROUP)):
         part = sliced(columns, slice(start, min(start + GROUP, count)))
         files[f"nodes-{group:04}.col"] = write_columns(part, facts | {"first": start})

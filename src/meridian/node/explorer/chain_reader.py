@@ -4,6 +4,7 @@ A chain that has forgotten the last block that was read is read from the beginni
 """
 
 import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text, parse_a
 
 CLAIM_TRANSACTIONS_MAX: Final = 256
 """Of an epoch with more claims than that, the gas of the claims is not summed up."""
+STILL_S: Final = 24 * 3600
+"""A chain without blocks for so long does not run any more: its time is that of its last block."""
 HELD_MAX: Final = 64
 """So many of the newest reports are asked for a longer window, where anything was ever held back."""
 
@@ -83,7 +86,7 @@ class ChainReader:
                     self._events.setdefault(kind, []).extend(_happened(one) for one in found)
             self._read_through, self._last_hash = number, head["hash"]
         return ChainFacts(
-            now_s=int(head["timestamp"], 16),
+            now_s=_now_s(int(head["timestamp"], 16)),
             block=number,
             events={name: tuple(events) for name, events in self._events.items()},
             unlock_at_s=self._held(),
@@ -162,6 +165,12 @@ class ChainReader:
     def schedule(self, epoch: int) -> tuple[bytes, bytes]:
         """Return the digests of an epoch's function and parameters."""
         return self._view.schedule(epoch)
+
+
+def _now_s(block_s: int) -> int:
+    """Return the second in which the next block would stand; a chain that has been still for long has its own time."""
+    clock_s = int(time.time())
+    return clock_s if block_s <= clock_s <= block_s + STILL_S else block_s
 
 
 def _happened(event: Event) -> Happened:

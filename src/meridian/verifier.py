@@ -546,7 +546,9 @@ def unpack(data: bytes) -> ProofFile:
     if reader.data(len(MAGIC)) != MAGIC:
         reader.refuse("it does not begin as a binary proof of version 1")
     number = reader.uint(1, len(KINDS) + 1)
-    kind = list(KINDS)[number - 1] if number else reader.refuse("0 is no kind of proof")
+    if number == 0:
+        reader.refuse("0 is no kind of proof")
+    kind = list(KINDS)[number - 1]
     fields = {}
     for name, form, *width in FIELDS[kind]:
         reader.field = name

@@ -13,6 +13,7 @@ from meridian.contracts.calldata import Claim
 from meridian.contracts.statements import Complaint
 from meridian.node.chain.contract import Contract
 from meridian.node.web.complaint_request import compact_signature
+from meridian.primitives.cid import cid_text
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, NodeKey, network_id
 from meridian.primitives.keys import recover
@@ -85,17 +86,21 @@ def test_questions_to_the_chain_are_encoded_as_by_our_client(ask: Ask, lanes: La
         "annotation": [4_000_000_000, [f"#{one}" for one in sums], lanes.value],
         "manifest": "ef" * 32,
     }
+    by_cid = given | {"manifest": cid_text(b"\xef" * 32)}
     told = ask(
         [
             {"call": "isCommitmentCall", "given": [given]},
+            {"call": "isCommitmentCall", "given": [by_cid]},
             {"call": "reportCall", "given": [12]},
             {"call": "aggregatorCall", "given": ["0x" + "a9" * 20]},
         ]
     )
     annotation = (4_000_000_000).to_bytes(8, "big") + lanes.join(sums)
     words = (12, Address(b"\xa9" * 20), b"\xcd" * 32, 5, annotation, b"\xef" * 32)
+    asked = "0x" + contract("Commitments").encode("is_commitment", *words).hex()
     assert told == [
-        "0x" + contract("Commitments").encode("is_commitment", *words).hex(),
+        asked,
+        asked,
         "0x" + contract("Evaluations").encode("report", 12).hex(),
         "0x" + contract("Commitments").encode("aggregator", Address(b"\xa9" * 20)).hex(),
     ]

@@ -65,6 +65,19 @@ export function aggregatorCall(account: string): string {
   return call("aggregator(address)", word(bytes(account, 20)));
 }
 
+const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+/** A CID of version 1 of raw bytes, named by their SHA-256. */
+const RAW_CID = "01551220";
+
+/** The digest in a CID of raw bytes, in hex; hex itself is left as it is. */
+export function digestOfCid(cid: string): string {
+  if (/^(0x)?[0-9a-fA-F]{64}$/.test(cid)) return cid;
+  const bits = Array.from(cid.slice(1), (char) => BASE32.indexOf(char).toString(2).padStart(5, "0")).join("");
+  const whole = /^b[a-z2-7]{58}$/.test(cid) ? BigInt(`0b${bits.slice(0, 288)}`).toString(16).padStart(72, "0") : "";
+  if (!whole.startsWith(RAW_CID)) throw new RangeError(`${cid} is no CID of raw bytes`);
+  return whole.slice(RAW_CID.length);
+}
+
 export interface Committed {
   epoch: number | bigint;
   aggregator: string;
@@ -72,6 +85,7 @@ export interface Committed {
   nodes: number;
   /** 24 bytes: number of jobs and their sums. */
   annotation: Bytes;
+  /** Digest in hex, or CID. */
   manifest: string;
 }
 
@@ -84,7 +98,7 @@ export function isCommitmentCall({ epoch, aggregator, root, nodes, annotation, m
     bytes(root, 32),
     number(nodes, 64),
     concat(annotation, new Uint8Array(32 - annotation.length)),
-    bytes(manifest, 32),
+    bytes(digestOfCid(manifest), 32),
   );
 }
 

@@ -6,7 +6,7 @@ import { to } from "../app/router.ts";
 import type { MemberRow, Matrix, NodeInEpoch } from "../data/types.ts";
 import { count, percent, plural, shortHex } from "../ui/format.ts";
 import { DataTable } from "../ui/table.tsx";
-import { Hex, NameLink } from "../ui/values.tsx";
+import { Hex, NameLink, Weight } from "../ui/values.tsx";
 import { type Cell, cellAt, drawHeat, type View } from "./heat_drawing.ts";
 
 const WINDOW = 200;
@@ -79,7 +79,7 @@ export function HeatMap(props: Props) {
       </div>
       <p class="heat-read">{cell === null ? <span class="quiet">Point at the map to read a weight.</span> : <Reading {...props} cell={cell} />}</p>
       <ul class="legend">
-        <li><span class="swatch swatch-heat" /> weight, from 0 to {count(top)}</li>
+        <li><span class="swatch swatch-heat" /> weight, from 0 to <Weight weight={top} /></li>
         <li><span class="swatch swatch-outlier" /> outlier: not the decided weight</li>
         <li><span class="swatch swatch-missing" /> missing: no row, or no word about the node</li>
       </ul>
@@ -162,8 +162,8 @@ function OddTable({ epoch, matrix, nodes, odd }: Props & { odd: Odd[] }) {
       columns={[
         { name: "Node", cell: ({ node }) => { const found = nodes[node]; return found === undefined ? node : <NameLink name={found.id} href={to.node(found.key, epoch)} />; }, order: ({ node }) => nodes[node]?.id ?? "" },
         { name: "Evaluator", cell: ({ member }) => <code title={matrix.members[member]}>{shortHex(matrix.members[member] ?? "")}</code>, order: ({ member }) => member },
-        { name: "Its weight", number: true, cell: ({ weight }) => (weight === null ? "missing" : count(weight)), order: ({ weight }) => weight },
-        { name: "Decided", number: true, cell: ({ node }) => { const decided = nodes[node]?.weight; return decided === null || decided === undefined ? "–" : count(decided); }, order: ({ node }) => nodes[node]?.weight ?? null },
+        { name: "Its weight", number: true, cell: ({ weight }) => (weight === null ? "missing" : <Weight weight={weight} />), order: ({ weight }) => weight },
+        { name: "Decided", number: true, cell: ({ node }) => { const decided = nodes[node]?.weight; return decided === null || decided === undefined ? "–" : <Weight weight={decided} />; }, order: ({ node }) => nodes[node]?.weight ?? null },
       ]}
     />
   );

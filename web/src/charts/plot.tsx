@@ -34,10 +34,11 @@ function options(library: typeof uPlot, { epochs, series, axis, range }: Props, 
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(name).trim();
   const lines = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+  const beside = series.some(({ kind }) => kind === "bars") || epochs.length === 1 ? BAR_WIDTH : 0;
   return {
     width,
     height: HEIGHT,
-    scales: { x: { time: false, ...(epochs.length === 1 ? { range: [(epochs[0] ?? 0) - 1, (epochs[0] ?? 0) + 1] } : {}) }, y: { range: range ?? ((_, __, max) => [0, max > 0 ? max * 1.08 : 1]) } },
+    scales: { x: { time: false, range: [(epochs[0] ?? 0) - beside, (epochs.at(-1) ?? 0) + beside] }, y: { range: range ?? ((_, __, max) => [0, max > 0 ? max * 1.08 : 1]) } },
     axes: [
       { ...lines, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000], values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")) },
       { ...lines, size: 62, values: (_, ticks) => ticks.map(axis ?? compact) },

@@ -10,7 +10,7 @@ import { meaning, reasonName } from "../ui/reasons.ts";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
 import { Timeline } from "../ui/timeline.tsx";
-import { Amount, Bar, Countdown, Hex, Moment, NameLink, State } from "../ui/values.tsx";
+import { Amount, Bar, Countdown, Hex, Moment, NameLink, State, Weight } from "../ui/values.tsx";
 import { Commitments, Function, Gas, Reports } from "./epoch_chain.tsx";
 
 export function EpochPage({ number }: { number: number }) {
@@ -119,7 +119,7 @@ function NodesTable({ epoch, nodes }: { epoch: number; nodes: NodeInEpoch[] }) {
         { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
         { name: "Counted", number: true, cell: (node) => { const many = counted(node); return many === null ? "–" : count(many); }, order: counted },
         { name: "Late", term: "late", number: true, cell: ({ late }) => count(late), order: ({ late }) => late },
-        { name: "Weight", term: "weight", number: true, cell: ({ weight, deferred }) => (weight === null ? (deferred ? "deferred" : "–") : count(weight)), order: ({ weight }) => weight },
+        { name: "Weight", term: "weight", number: true, cell: ({ weight, deferred }) => (weight === null ? (deferred ? "deferred" : "–") : <Weight weight={weight} />), order: ({ weight }) => weight },
         { name: "Proportion", term: "proportion", number: true, cell: ({ weight, proportion }) => (weight === null ? "–" : share(proportion)), order: ({ weight, proportion }) => (weight === null ? null : proportion) },
         { name: `Reward, ${network.coin}`, number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} bare />), order: ({ amount }) => amount },
       ]}

@@ -9,7 +9,7 @@ import { coinsForPlot, count, plural } from "../ui/format.ts";
 import { Empty, Facts, Figures, PageTitle, Section, Show } from "../ui/page.tsx";
 import { DataTable } from "../ui/table.tsx";
 import { Term } from "../ui/term.tsx";
-import { Amount, Hex } from "../ui/values.tsx";
+import { Amount, Hex, Weight } from "../ui/values.tsx";
 import { ComplaintTable } from "./complaints.tsx";
 import { NodeEpoch } from "./node_epoch.tsx";
 
@@ -119,9 +119,9 @@ function HistoryTable({ nodeKey, rows }: { nodeKey: string; rows: NodeHistoryRow
           { name: "Epoch", number: true, cell: ({ epoch }) => <a href={to.node(nodeKey, epoch)}>{epoch}</a>, order: ({ epoch }) => epoch },
           { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
           { name: "Counted", number: true, cell: ({ counted, weight }) => (weight === null ? "–" : count(counted)), order: ({ counted }) => counted },
-          { name: "Weight", term: "weight", number: true, cell: ({ weight }) => (weight === null ? "–" : count(weight)), order: ({ weight }) => weight },
+          { name: "Weight", term: "weight", number: true, cell: ({ weight }) => (weight === null ? "–" : <Weight weight={weight} />), order: ({ weight }) => weight },
           { name: `Reward, ${coin}`, number: true, cell: ({ amount, weight }) => (weight === null ? "–" : <Amount atto={amount} bare />), order: ({ amount }) => amount },
-          { name: `Earned so far, ${coin}`, number: true, cell: ({ cumulative }) => <Amount atto={cumulative} bare />, order: ({ cumulative }) => cumulative },
+          { name: `In the claim, ${coin}`, term: "claim" as const, number: true, cell: ({ cumulative }) => <Amount atto={cumulative} bare />, order: ({ cumulative }) => cumulative },
         ]}
       />
     </div>

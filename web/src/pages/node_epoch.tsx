@@ -99,7 +99,7 @@ function Reward({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
           ["Weight", node.weight === null ? (node.deferred ? <><Term word="deferred">deferred</Term>: too few evaluators say something about the node</> : "not decided yet") : count(node.weight)],
           [<Term word="proportion">Proportion</Term>, node.weight === null ? "–" : share(node.proportion)],
           ["Reward", node.weight === null ? "–" : <><Amount atto={node.amount} focus /> of <Amount atto={row.allocated} focus /> allocated</>],
-          ["Earned up to this epoch", <Amount atto={node.cumulative} focus />],
+          [<Term word="claim">In the claim</Term>, <><Amount atto={node.cumulative} focus /> <span class="quiet small">earned in all, when this report was made</span></>],
         ]}
       />
     </>

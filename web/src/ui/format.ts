@@ -48,6 +48,15 @@ export function share(proportion: bigint): string {
   return `${rounded / 10_000n}.${(rounded % 10_000n).toString().padStart(4, "0")} %`;
 }
 
+const LONG = 10n ** 15n;
+
+/** A weight for a table: whole while it is short, else five digits and the power of ten. */
+export function shortWeight(weight: bigint): string {
+  if (weight < LONG) return count(weight);
+  const digits = weight.toString();
+  return `${digits[0]}.${digits.slice(1, 5)}×10^${digits.length - 1}`;
+}
+
 /** `2026-11-26 08:10:03`, in UTC. */
 export function dateTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");

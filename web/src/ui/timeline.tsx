@@ -17,10 +17,13 @@ function stations({ row, openedS, commitments, reports }: Epoch): Station[] {
   const committed = commitments.find(({ standing }) => standing)?.transaction?.atS ?? null;
   const report = reports.find(({ standing }) => standing) ?? reports[0];
   const reported = report?.transaction?.atS ?? null;
+  const replayed = openedS !== null && row.endS < openedS;
   const failed = row.state === "void" ? "Void" : row.state === "abandoned" ? "Abandoned" : null;
   return [
     { name: "Open", at: openedS, note: row.state === "open" ? <Countdown untilS={row.endS} over="has ended" /> : undefined },
-    { name: "Sealed", at: row.endS, note: row.state === "open" ? "when the epoch ends" : undefined },
+    replayed
+      ? { name: "Sealed", at: null, note: <>of earlier jobs, up to <Moment seconds={row.endS} /></> }
+      : { name: "Sealed", at: row.endS, note: row.state === "open" ? "when the epoch ends" : undefined },
     { name: "Committed", at: committed, note: committed === null ? "jobs, as one root on chain" : undefined },
     { name: failed === "Abandoned" ? failed : "Evaluating", at: null, note: failed === "Abandoned" ? "nobody can report it any more; its budget has rolled forward" : row.state === "committed" ? "evaluators are at work" : "evaluators compute and agree" },
     {

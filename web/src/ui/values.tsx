@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { announce } from "../app/announce.ts";
 import { useSite } from "../app/site.ts";
-import { count, dateTime, exactCoins, shortCoins, shortHex, shortName, span } from "./format.ts";
+import { count, dateTime, exactCoins, shortCoins, shortHex, shortName, shortWeight, span } from "./format.ts";
 import { placeNote } from "./placing.ts";
 
 /** From 100 coins on, two decimals are enough where the whole amount opens beside it. */
@@ -46,6 +46,12 @@ function Whole({ atto, whole, children }: { atto: bigint; whole: string; childre
       </span>
     </span>
   );
+}
+
+/** A weight in a table; the whole number is its title. */
+export function Weight({ weight }: { weight: bigint }) {
+  const [mantissa, power] = shortWeight(weight).split("^");
+  return <span class="amount" title={count(weight)}>{mantissa}{power === undefined ? null : <sup>{power}</sup>}</span>;
 }
 
 /** Copy, also where the page has no secure context and so no clipboard of its own. */

@@ -141,7 +141,7 @@ function Verdicts({ epoch: { verdicts, row } }: { epoch: Epoch }) {
           { name: "Verdict", cell: ({ reason }) => reasonName(reason) },
           { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
           { name: "Share", cell: ({ jobs, reason }) => <><Bar part={jobs / judged} kind={reason === "ok" ? "" : "not"} /><span class="small quiet">{percent(Math.round((jobs / judged) * 1e6))}</span></> },
-          { name: "What it means", cell: ({ reason }) => meaning(reason) },
+          { name: "What it means", wide: true, cell: ({ reason }) => meaning(reason) },
         ]}
       />
       {none.length === 0 ? null : <p class="small quiet gap-top">No job has: {none.join("; ")}.</p>}

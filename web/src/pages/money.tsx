@@ -100,7 +100,7 @@ function Breakdown({ money }: { money: Money }) {
         { name: "Part", cell: ({ name }) => name },
         { name: "Amount", number: true, cell: ({ value }) => <Amount atto={value} /> },
         { name: "Share", cell: ({ value }) => { const ppm = Number((value * 1_000_000n) / money.funded); return <><Bar part={ppm / 1e6} /><span class="small quiet">{percent(ppm)}</span></>; } },
-        { name: "What that is", cell: ({ note }) => note },
+        { name: "What that is", wide: true, cell: ({ note }) => note },
       ]}
     />
   );

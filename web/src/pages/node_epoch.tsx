@@ -78,7 +78,7 @@ function ByVerdict({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
         { name: "Jobs", number: true, cell: ({ jobs }) => count(jobs), order: ({ jobs }) => jobs },
         { name: "Share", cell: ({ jobs, reason }) => <><Bar part={jobs / Math.max(1, node.jobs)} kind={reason === "ok" ? "" : "not"} /><span class="small quiet">{percent(Math.round((jobs / Math.max(1, node.jobs)) * 1e6))}</span></> },
         { name: "All nodes", number: true, cell: ({ all }) => percent(Math.round((all / Math.max(1, epoch.row.jobs)) * 1e6)), order: ({ all }) => all },
-        { name: "What it means", cell: ({ reason }) => meaning(reason) },
+        { name: "What it means", wide: true, cell: ({ reason }) => meaning(reason) },
       ]}
     />
   );

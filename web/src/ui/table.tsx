@@ -17,6 +17,8 @@ export interface Column<R> {
   order?: (row: R) => Order;
   term?: Word;
   number?: boolean;
+  /** Sentences: not squeezed to a word a line. */
+  wide?: boolean;
 }
 
 interface Props<R> {
@@ -95,7 +97,7 @@ export function DataTable<R>(props: Props<R>) {
             {shown.map((row) => (
               <tr>
                 {columns.map((column, i) => {
-                  const className = column.number === true ? "number" : undefined;
+                  const className = column.number === true ? "number" : column.wide === true ? "wide" : undefined;
                   return i === 0 ? <th scope="row" class={className}>{column.cell(row)}</th> : <td class={className}>{column.cell(row)}</td>;
                 })}
               </tr>

@@ -53,7 +53,7 @@ function One({ job }: { job: FoundJob }) {
                   ["Node", node === null ? job.nodeId : <a href={to.node(node.key, job.epoch)}>{job.nodeId}</a>],
                   ["Epoch", <a href={to.epoch(job.epoch)}>{job.epoch}</a>],
                   ["Place among the node's jobs", count(job.index)],
-                  [<Term word="verdict">Verdict</Term>, row === null ? "this site does not keep the epoch's jobs one by one" : verdict === null ? "not judged yet" : <><strong>{reasonName(verdict)}</strong>. {meaning(verdict)}</>],
+                  [<Term word="verdict">Verdict</Term>, row === null ? "this site does not keep the epoch's jobs one by one" : verdict === null ? "not judged yet" : <><strong>{reasonName(verdict)}</strong>{verdict === "ok" ? null : `. ${meaning(verdict)}`}</>],
                   row === null ? null : ["Began", <Moment seconds={Number(row.startedUs / 1_000_000n)} />],
                   row === null ? null : ["Ended", <Moment seconds={Number(row.endedUs / 1_000_000n)} />],
                   row?.late ? [<Term word="late">Late</Term>, "yes"] : null,

@@ -4,7 +4,6 @@ import { render } from "preact";
 
 import { App } from "./app/app.tsx";
 import { openSite } from "./data/site.ts";
-import { openSite } from "./data/site.ts";
 import "./style/tokens.css";
 import "./style/base.css";
 import "./style/frame.css";

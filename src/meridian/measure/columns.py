@@ -177,7 +177,10 @@ def _check_range(values: pa.ChunkedArray, item: Field) -> None:
 
 def column_values(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """Return a column of numbers without nulls as one numpy array."""
-    return np.asarray(table.column(name).to_numpy())
+    column = table.column(name)
+    if column.num_chunks == 1:  # not copied
+        return np.asarray(column.chunk(0).to_numpy(zero_copy_only=False))
+    return np.asarray(column.to_numpy())
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -15,7 +15,6 @@ import mmap
 import os
 import struct
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Final
 
 from meridian.errors import Overloaded, StorageFailure
 from meridian.node.durable_file import sync_directory
+from meridian.primitives.checksum import crc32
 
 ALIGNMENT: Final = 8
 """Every payload starts at a multiple of it."""
@@ -355,7 +355,7 @@ def _write_all(descriptor: int, views: list[memoryview]) -> None:
 
 
 def _checksum(kind: int, durable: int, length: int, views: Sequence[memoryview]) -> int:
-    crc = zlib.crc32(struct.pack(">BQI", kind, durable, length))
+    crc = crc32(struct.pack(">BQI", kind, durable, length))
     for view in views:
-        crc = zlib.crc32(view, crc)
+        crc = crc32(view, crc)
     return crc

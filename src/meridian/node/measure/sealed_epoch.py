@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 import weakref
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from meridian.node.measure.sealed_store import (
     epoch_directory,
     read_at,
 )
+from meridian.primitives.checksum import crc32
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import NODE_BYTES, SumTree
 
@@ -158,7 +158,7 @@ class SealedEpoch:
         ):
             found = 0
             for offset in range(0, size, _CHECK_BYTES):
-                found = zlib.crc32(
+                found = crc32(
                     self._files.read(name, offset, min(_CHECK_BYTES, size - offset)), found
                 )
             if found != crc:

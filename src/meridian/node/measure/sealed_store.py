@@ -39,6 +39,7 @@ from meridian.measure.stored_tree import (
 )
 from meridian.node.durable_file import sync_directory
 from meridian.primitives import dagcbor
+from meridian.primitives.checksum import crc32
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import NODE_BYTES, LaneKind
 
@@ -170,7 +171,7 @@ class SealedWriter:
         data = np.ascontiguousarray(matrix).data.cast("B") if matrix.size else b""
         with disk(self._temporary / name):
             self._files[name].write(data)
-        self._crcs[name] = zlib.crc32(data, self._crcs[name])
+        self._crcs[name] = crc32(data, self._crcs[name])
 
     def finish(self, commitment: EpochCommitment) -> None:
         """Complete the store and put it in its place; from then on it is durable.

@@ -25,6 +25,8 @@ SIZE_AT, NODE_AT, KEY_AT = 0, 4, 8
 TOGETHER = 512
 """Tuples that all columns are moved of before the next: they stay in the cache."""
 LINE = 64
+AHEAD = 4_096
+"""Bytes between what is read and what is asked for."""
 
 
 def _loads(kind: Any, bits: int) -> Any:
@@ -263,6 +265,8 @@ def walk(memory, start, places, nodes, prefixes, sizes):
     for i in range(len(places)):
         source = base + np.uintp(at)
         size = load_4(source + np.uintp(SIZE_AT))
+        for skipped in range(0, np.int64(size), LINE):
+            prefetch(source + np.uintp(AHEAD + skipped))
         places[i], sizes[i] = at, size
         nodes[i] = load_4(source + np.uintp(NODE_AT))
         prefix = np.uint64(0)

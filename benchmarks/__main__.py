@@ -16,6 +16,7 @@ BENCHMARKS: Final = {
     "day": "day",
     "decode": "decode",
     "evaluation": "evaluation",
+    "explorer": "explorer",
     "hashing": "hashing",
     "ingest": "ingest",
     "proofs": "proofs",

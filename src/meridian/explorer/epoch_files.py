@@ -48,7 +48,7 @@ def group_tops(leaves: ByteMatrix, tag: int, lanes: LaneKind) -> ByteMatrix:
 def measured_files(measured: Measured, decided: Decided | None) -> Files:
     """Return all files of an epoch but `epoch.json`, by their names in its directory."""
     files = _node_files(measured, decided)
-    several = len(measured.trees) > 1 or not _same_nodes(measured)
+    several = has_own_trees(measured)
     for number, tree in enumerate(measured.trees):
         files |= _tree_files(number, tree, measured.lanes, several=several)
         if several and tree.jobs is not None:
@@ -61,13 +61,9 @@ def measured_files(measured: Measured, decided: Decided | None) -> Files:
     return files
 
 
-def _same_nodes(measured: Measured) -> bool:
-    return len(measured.trees) == 1 and measured.trees[0].nodes is measured.nodes
-
-
 def has_own_trees(measured: Measured) -> bool:
     """Tell whether leaves stand in files of their own, because several commitments count."""
-    return len(measured.trees) > 1 or not _same_nodes(measured)
+    return len(measured.trees) != 1 or measured.trees[0].nodes is not measured.nodes
 
 
 def shares(weights: Sequence[int | None]) -> list[int]:
@@ -105,7 +101,7 @@ def node_columns(measured: Measured, decided: Decided | None) -> dict[str, Colum
         columns["amount"] = Numbers.of(amounts)
         columns["cumulative"] = Numbers.of(cumulative)
     if measured.jobs is not None:
-        files, first = _job_groups(measured.jobs.counts)
+        files, first = job_groups(measured.jobs.counts)
         columns["job_file"], columns["job_at"] = Numbers.array(files), Numbers.array(first)
     return columns
 
@@ -120,23 +116,32 @@ def sliced(columns: Mapping[str, Column], rows: slice) -> dict[str, Column]:
 
 
 def _node_files(measured: Measured, decided: Decided | None) -> Files:
-    columns, count = node_columns(measured, decided), len(measured.nodes.ids)
+    columns = node_columns(measured, decided)
     facts = {"epoch": measured.epoch, "schema": measured.schema_id}
-    files = {"groups.col": write_columns({"first": measured.nodes.rows[::GROUP, 8:40]})}
-    for group, start in enumerate(range(0, count, GROUP)):
-        part = sliced(columns, slice(start, min(start + GROUP, count)))
-        files[f"nodes-{group:04}.col"] = write_columns(part, facts | {"first": start})
+    return node_files(columns, measured.nodes.rows[:, 8:40], facts)
+
+
+def node_files(columns: Mapping[str, Column], keys: ByteMatrix, facts: Mapping[str, int]) -> Files:
+    """Return the files of an epoch's nodes, and which key each begins with."""
+    return {
+        "groups.col": write_columns({"first": keys[::GROUP]}),
+        **_grouped("nodes", columns, len(keys), facts),
+    }
+
+
+def _grouped(
+    name: str, columns: Mapping[str, Column], rows: int, facts: Mapping[str, int]
+) -> Files:
+    files = {}
+    for group, start in enumerate(range(0, rows, GROUP)):
+        part = sliced(columns, slice(start, min(start + GROUP, rows)))
+        files[f"{name}-{group:04}.col"] = write_columns(part, {**facts, "first": start})
     return files
 
 
 def _tree_files(number: int, tree: Tree, lanes: LaneKind, *, several: bool) -> Files:
     rows = tree.nodes.rows
-    tops = (
-        group_tops(node_leaves(rows), NODE_NODE, lanes)
-        if len(rows)
-        else np.zeros((0, 56), np.uint8)
-    )
-    files = {f"top-{number}.col": write_columns({"node": tops, "first": rows[::GROUP, 8:40]})}
+    files = {f"top-{number}.col": top_file(rows, lanes)}
     if several:
         columns: dict[str, Column] = {
             "key": rows[:, 8:40],
@@ -144,15 +149,19 @@ def _tree_files(number: int, tree: Tree, lanes: LaneKind, *, several: bool) -> F
             "job_root": rows[:, 60:],
         }
         if tree.jobs is not None:
-            at, first = _job_groups(tree.jobs.counts)
+            at, first = job_groups(tree.jobs.counts)
             columns["job_file"], columns["job_at"] = Numbers.array(at), Numbers.array(first)
-        for group, start in enumerate(range(0, len(rows), GROUP)):
-            part = sliced(columns, slice(start, min(start + GROUP, len(rows))))
-            files[f"tree-{number}-{group:04}.col"] = write_columns(part, {"first": start})
+        files |= _grouped(f"tree-{number}", columns, len(rows), {})
     return files
 
 
-def _job_groups(
+def top_file(node_rows: ByteMatrix, lanes: LaneKind) -> bytes:
+    """Return the nodes of a node tree above its groups, and the first key of each group."""
+    tops = group_tops(node_leaves(node_rows), NODE_NODE, lanes)
+    return write_columns({"node": tops, "first": node_rows[::GROUP, 8:40]})
+
+
+def job_groups(
     counts: Sequence[int],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return, for each node, the file that has its jobs and the first of them there."""
@@ -186,7 +195,7 @@ def job_files(name: str, jobs: JobColumns, measured: Measured, codes: bytes | No
         columns["sum-0"], columns["sum-1"] = Numbers(high), Numbers(low)
     if codes is not None:
         columns["verdict"] = Numbers.array(np.frombuffer(codes, dtype=np.uint8))
-    file_of, _ = _job_groups(jobs.counts)
+    file_of, _ = job_groups(jobs.counts)
     ends = np.cumsum(jobs.counts, dtype=np.int64)
     files, start = {}, 0
     for number in range(int(file_of.max()) + 1 if len(file_of) else 0):

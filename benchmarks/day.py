@@ -78,7 +78,7 @@ class _Service:
         self._log = (root / "service.log").open("ab")
         command = [sys.executable, "-m", "meridian.node.measure.service", "--config"]
         self._process = subprocess.Popen(
-            [*command, root / "config.json"], stdout=subprocess.PIPE, stderr=self._log
+            [*command, root / "config.toml"], stdout=subprocess.PIPE, stderr=self._log
         )
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())

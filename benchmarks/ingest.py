@@ -56,7 +56,7 @@ class Server:
     def __init__(self, root: Path, without: str, nodes: list[str]) -> None:
         self.config = configure_service(root, nodes, first_epoch=0)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.ingest_server", str(root / "config.json"), without],
+            [sys.executable, "-m", "benchmarks.ingest_server", str(root / "config.toml"), without],
             stdout=subprocess.PIPE,
         )
         ready = json.loads(self.process.stdout.readline())

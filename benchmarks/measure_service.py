@@ -15,7 +15,7 @@ def configure_service(root: Path, ids: Sequence[str], **more: Any) -> MeasureCon
     """Write everything below `root`, with these nodes registered, and return the configuration.
 
     Args:
-        root: Made when absent; ``config.json`` is the configuration.
+        root: Made when absent; ``config.toml`` is the configuration.
         ids: Node ids.
         more: Other settings.
     """
@@ -45,5 +45,5 @@ def configure_service(root: Path, ids: Sequence[str], **more: Any) -> MeasureCon
         replay=True,
         **more,
     )
-    config.save(root / "config.json")
+    config.save(root / "config.toml")
     return config

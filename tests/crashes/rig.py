@@ -90,7 +90,7 @@ class Rig:
         self.book = Book()
         self._epoch = CALENDAR.first_epoch
         self._process: subprocess.Popen[bytes] | None = None
-        self.config.save(root / "config.json")
+        self.config.save(root / "config.toml")
         self.start()
         self._senders = [
             Sender(number, seed, self.client(), self.book, lambda: self._epoch)
@@ -114,7 +114,7 @@ class Rig:
         command = [sys.executable, "-m", "meridian.node.measure.service"]
         with (self._root / "service.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--config", self._root / "config.json"],
+                [*command, "--config", self._root / "config.toml"],
                 env=self.disk.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -73,7 +73,7 @@ def test_a_waiting_run_finishes_when_a_dead_evaluator_is_started_by_hand(tmp_pat
             assert run.poll() is None, log.read_text()[-2000:]
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        config = tmp_path / "evaluators" / "3" / "config.json"
+        config = tmp_path / "evaluators" / "3" / "config.toml"
         with subprocess.Popen(
             [*MERIDIAN, "serve", "evaluator", "--config", str(config)], stdout=subprocess.DEVNULL
         ) as returned:

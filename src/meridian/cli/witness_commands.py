@@ -27,7 +27,7 @@ def init(
 ) -> None:
     """Make a witness: its key, an empty memory and its configuration, and print its verifier key.
 
-    Logs that come later are added to `logs` in witness.json. A directory that has a witness already is left alone: a key
+    Logs that come later are added to `logs` in witness.toml. A directory that has a witness already is left alone: a key
     whose memory is gone must not cosign again.
     """
     from meridian.errors import InvalidInput

@@ -186,7 +186,7 @@ class Fleet:
         config.save(self._config(number))
 
     def _config(self, number: int) -> Path:
-        return self._layout.evaluator(number) / "config.json"
+        return self._layout.evaluator(number) / "config.toml"
 
     def start_evaluator(self, number: int) -> None:
         """Start an evaluator, again after it was killed."""
@@ -263,7 +263,7 @@ class Fleet:
             listen_port=_port_of(network.measure_url),
             replay=True,
         )
-        path = directory / "config.json"
+        path = directory / "config.toml"
         config.save(path)
         command = module_command("meridian.node.measure.service", "--config", str(path))
         ready = self._start("measure", command).wait_ready()

@@ -192,7 +192,7 @@ class Stage:
     def _lie_in_measure(self, lie: str) -> None:
         """Replace the measure service, which has nothing yet, by one that lies."""
         self.fleet.stop_process("measure")
-        config = str(self.layout.measure / "config.json")
+        config = str(self.layout.measure / "config.toml")
         self.fleet.run_process(
             "measure", "meridian.scenario.lying_aggregator", "--config", config, "--lie", lie,
             "--epoch", str(self.cast.lying_epoch), "--victim", self.cast.victim,
@@ -212,7 +212,7 @@ class Stage:
             for name in self.source.nodes
         ]
         (directory / "nodes.json").write_bytes(msgspec.json.encode(nodes))
-        first = MeasureConfig.load(self.layout.measure / "config.json")
+        first = MeasureConfig.load(self.layout.measure / "config.toml")
         config = msgspec.structs.replace(
             first,
             data_dir=directory,
@@ -222,9 +222,9 @@ class Stage:
             nodes_file=directory / "nodes.json",
             listen_port=free_port(0),
         )
-        config.save(directory / "config.json")
+        config.save(directory / "config.toml")
         self.fleet.run_process(
-            _STANDBY, "meridian.node.measure.service", "--config", str(directory / "config.json")
+            _STANDBY, "meridian.node.measure.service", "--config", str(directory / "config.toml")
         )
         self._standby_url = f"http://{HOST}:{config.listen_port}"
 

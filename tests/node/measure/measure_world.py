@@ -123,7 +123,7 @@ class Process:
     """The service as a real process."""
 
     def __init__(self, root: Path, config: MeasureConfig) -> None:
-        config.save(root / "config.json")
+        config.save(root / "config.toml")
         self.config = config
         self._log = (root / "service.log").open("ab")
         self._process = subprocess.Popen(
@@ -132,7 +132,7 @@ class Process:
                 "-m",
                 "meridian.node.measure.service",
                 "--config",
-                str(root / "config.json"),
+                str(root / "config.toml"),
             ],
             stdout=subprocess.PIPE,
             stderr=self._log,

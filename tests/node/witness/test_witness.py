@@ -329,9 +329,9 @@ def test_a_witness_that_comes_back_is_asked_again(
     log = log_in(tmp_path, asked((url, vkey)))
     log.append(0, b"entry 0")
     assert signers(tmp_path) == [ORIGIN]
-    config = tmp_path / "w/witness.json"
-    document = json.loads(config.read_text())
-    config.write_text(json.dumps(document | {"listen_port": int(url.rpartition(":")[2])}))
+    config = tmp_path / "w/witness.toml"
+    port = int(url.rpartition(":")[2])
+    config.write_text(config.read_text().replace("listen_port = 0", f"listen_port = {port}"))
     start()
     log.cosign_again()
     assert signers(tmp_path) == [ORIGIN, "witness.example/w1"]

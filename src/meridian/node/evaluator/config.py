@@ -1,11 +1,11 @@
-"""An evaluator's configuration: one JSON file."""
+"""An evaluator's configuration: one TOML file."""
 
 from pathlib import Path
 from typing import Annotated, Self
 
 import msgspec
 
-from meridian.errors import InvalidInput
+from meridian.node import config_file
 from meridian.node.job_store import MEMORY_MIB, MEMORY_MIB_MIN
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -14,7 +14,7 @@ _Pause = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
 class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an evaluator needs to start. Paths are absolute or relative to the working directory."""
+    """What an evaluator needs to start. Relative paths start where the file is."""
 
     network_dir: Path
     """Directory that holds `network.json`."""
@@ -25,7 +25,9 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     link_key_file: Path
     """Seed of the Ed25519 link key."""
     listen_host: str = "127.0.0.1"
+    """Address to listen on."""
     listen_port: _Port
+    """Port to listen on, for the links of the other evaluators."""
     poll_ms: _Pause = 400
     """How often the chain is asked for news."""
     stage_ms: _Pause = 3_000
@@ -46,20 +48,11 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Read a configuration file.
 
         Raises:
-            InvalidInput: If it has an unknown or missing key, or a value of the wrong type or out of range.
+            NotFound: If there is none.
+            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
         """
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=_path)
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise InvalidInput(str(path), str(error)) from error
+        return config_file.load(path, cls)
 
     def save(self, path: Path) -> None:
         """Write the configuration file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2))
-
-
-def _path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise TypeError(f"expected a path, got {value!r}")  # the decoder adds the field's name
+        config_file.save(path, self)

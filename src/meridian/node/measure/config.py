@@ -1,4 +1,4 @@
-"""The measure service's configuration: one JSON file; secrets stand in files of their own."""
+"""The measure service's configuration: one TOML file; secrets stand in files of their own."""
 
 from pathlib import Path
 from typing import Final, Self
@@ -7,6 +7,7 @@ import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
+from meridian.node import config_file
 from meridian.node.chain.finality import Confirmations, WaitSeconds
 from meridian.node.measure.limits import JobsLimits, Rates
 from meridian.node.stores.config import StoreConfig
@@ -20,10 +21,15 @@ class ChainAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The network's contracts on a chain."""
 
     rpc_url: str
+    """The chain's JSON-RPC endpoint."""
     registry: str
+    """The contract `Registry`."""
     evaluations: str
+    """The contract `Evaluations`."""
     rewards: str
+    """The contract `Rewards`."""
     deploy_block: int = 0
+    """No event of the contracts is older."""
     confirmations: Confirmations | None = None
     """Blocks on top before a transaction counts as done; None: the chain's usual."""
     transaction_wait_s: WaitSeconds | None = None
@@ -40,7 +46,7 @@ class WitnessAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a measure service needs to start. Paths are absolute or relative to the working directory."""
+    """What a measure service needs to start. Relative paths start where the file is."""
 
     network: str
     """The network's name."""
@@ -73,29 +79,40 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whether an epoch waits until the quorum has cosigned; else its checkpoint is published after `witness_wait_s`, and
     the witnesses are asked again."""
     witness_wait_s: float = 5.0
+    """How long the witnesses have, at most 600."""
     store: StoreConfig = StoreConfig()
     """Where artefacts are put besides ``public``."""
     chain_id: int
+    """EIP-155 id of the network's chain."""
     commitments: str
     """The contract `Commitments`: receipts are signed for it."""
     chain: ChainAccess | None = None
     """Without it nodes come from `nodes_file` and commitments go to a file in `data_dir`."""
     nodes_file: Path | None = None
+    """The nodes, where there is no chain (JSON: node_id, operator, payee)."""
     genesis_s: int
+    """When the first epoch starts, seconds since the Unix epoch; as the contracts say."""
     epoch_seconds: int
+    """Length of an epoch; as the contracts say."""
     first_epoch: int
+    """Number of the first epoch; as the contracts say."""
     listen_host: str = "127.0.0.1"
+    """Address to listen on."""
     listen_port: int
+    """Port to listen on; 0: any that is free."""
     replay: bool = False
     """Whether the ingest clock is set by the administrator instead of the wall clock."""
     late_epochs: int = 1
+    """How many epochs before the open one a job may be from and still come; it counts in the open one."""
     skew_ms: int = 60_000
+    """How far ahead of our clock a job may have ended."""
     remembered_epochs: int = 2
     """Sealed epochs whose jobs are remembered against duplicates."""
     jobs_max: int = 32_000_000
     """Most jobs that are remembered at a time: 27 bytes each, 110 in epochs of fewer than 50,000. An epoch of 100
     million jobs needs a greater bound: its own jobs and those of `remembered_epochs`, so 400 million and 11 GB."""
     log_bytes_max: int = 64 << 30
+    """Most bytes of accepted jobs that wait on disk to be sealed; what is beyond is put off."""
     seal_memory_mib: int = 2048
     """What sealing an epoch may take, whatever its size: at least 768."""
     sealed_epochs_kept: int = 168
@@ -107,9 +124,11 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     gateway_requests_per_s: int = 50_000
     """What the holder of a token may send on average; the bucket holds two seconds of it."""
     gateway_bytes_per_s: int = 1 << 30
+    """The same in bytes."""
     node_requests_per_s: int = 100
     """What a node may send on average that signs its batches."""
     node_bytes_per_s: int = 16 << 20
+    """The same in bytes."""
 
     def __post_init__(self) -> None:
         if (self.chain is None) == (self.nodes_file is None):
@@ -186,20 +205,11 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Read a configuration file.
 
         Raises:
+            NotFound: If there is none.
             InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
         """
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=_path)
-        except (msgspec.DecodeError, OSError) as error:
-            raise InvalidInput(str(path), str(error)) from error
+        return config_file.load(path, cls)
 
     def save(self, path: Path) -> None:
         """Write the configuration file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2))
-
-
-def _path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise TypeError(f"expected a path, got {value!r}")  # the decoder adds the field's name
+        config_file.save(path, self)

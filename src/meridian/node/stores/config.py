@@ -29,6 +29,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefix: str = ""
     """Before all names in the bucket; empty, or ends with a slash."""
     region: str = "us-east-1"
+    """The region that requests are signed for."""
     credentials_file: Path | None = None
     """Two lines: access key, secret key. Readable by the owner only."""
 

@@ -1,4 +1,4 @@
-"""A witness's configuration: one JSON file in its directory, beside its key and its memory."""
+"""A witness's configuration: one TOML file in its directory, beside its key and its memory."""
 
 from pathlib import Path
 from typing import Final, Self
@@ -7,7 +7,7 @@ import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.signed_note import Verifier
-from meridian.node.durable_file import write_durably
+from meridian.node import config_file
 
 LOGS_MAX: Final = 1_000
 
@@ -27,8 +27,11 @@ class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: str
     """Name of its key: a URL without scheme."""
     logs: tuple[WitnessedLog, ...] = ()
+    """The logs that are witnessed."""
     listen_host: str = "127.0.0.1"
+    """Address to listen on."""
     listen_port: int = 7380
+    """Port to listen on; 0: any that is free."""
 
     def trusted(self) -> dict[str, tuple[Verifier, ...]]:
         """Return the keys of each log, by its origin.
@@ -54,15 +57,13 @@ class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Read a configuration file.
 
         Raises:
+            NotFound: If there is none.
             InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
         """
-        try:
-            config = msgspec.json.decode(path.read_bytes(), type=cls)
-        except (msgspec.DecodeError, OSError) as error:
-            raise InvalidInput(str(path), str(error)) from error
+        config = config_file.load(path, cls)
         config.trusted()
         return config
 
     def save(self, path: Path) -> None:
         """Write the configuration file."""
-        write_durably(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        config_file.save(path, self)

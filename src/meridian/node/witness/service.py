@@ -41,7 +41,7 @@ from meridian.node.witness.config import WitnessConfig
 from meridian.node.witness.memory import Memory
 from meridian.primitives.hashing import sha256
 
-CONFIG_NAME: Final = "witness.json"
+CONFIG_NAME: Final = "witness.toml"
 KEY_NAME: Final = "witness.key"
 MEMORY_NAME: Final = "cosigned.json"
 SIZE_TYPE: Final = "text/x.tlog.size"

@@ -11,6 +11,7 @@ from meridian.cli.chain_dispute_commands import dispute
 from meridian.cli.chain_key_commands import key
 from meridian.cli.chain_member_commands import leave, stake, withdraw
 from meridian.cli.chain_money_commands import fund
+from meridian.cli.chain_open_command import open_
 from meridian.cli.chain_referee_commands import referee
 from meridian.cli.chain_relay_commands import register, self_commit
 from meridian.cli.chain_session import (
@@ -25,6 +26,7 @@ from meridian.cli.chain_session import (
     rpc_option,
     sending_options,
 )
+from meridian.cli.config_option import config_option
 from meridian.primitives.ids import Address
 
 
@@ -38,7 +40,7 @@ def chain() -> None:
 
 
 for command in (
-    key, stake, register, leave, withdraw, fund, claim, claim_signed, delegate, self_commit, dispute, referee,
+    key, stake, open_, register, leave, withdraw, fund, claim, claim_signed, delegate, self_commit, dispute, referee,
 ):  # fmt: skip
     chain.add_command(command)
 
@@ -118,13 +120,21 @@ def status(data_dir: Path, rpc_url: str | None, epochs: int, *, as_json: bool) -
         print_status(document)
 
 
+def _configured(path: Path) -> dict[str, Any]:
+    from meridian.networks.sponsor_file import SponsorConfig
+
+    config = SponsorConfig.load(path)
+    click.get_current_context().obj = config, path.parent
+    return config.sending_options
+
+
 @chain.command()
+@config_option(_configured, "sponsor")
 @click.option(
     "--file",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="What the network fixes for good: a JSON file (docs/chain.md shows one).",
+    help="In its place, what the contracts fix for good: a JSON file (docs/chain.md shows one).",
 )
 @click.option(
     "--data-dir",
@@ -133,7 +143,8 @@ def status(data_dir: Path, rpc_url: str | None, epochs: int, *, as_json: bool) -
     help="Where deployment.json is written.",
 )
 @sending_options
-def deploy(path: Path, data_dir: Path, sending: Sending) -> None:
+@click.pass_obj
+def deploy(own: Any, path: Path | None, data_dir: Path, sending: Sending) -> None:
     """Deploy a network's contracts, all from one account, and write where they are.
 
     The contracts know each other's addresses beforehand, so the account must send nothing else meanwhile; interrupted,
@@ -148,7 +159,9 @@ def deploy(path: Path, data_dir: Path, sending: Sending) -> None:
 
     if sending.rpc_url is None:
         raise InvalidInput("--rpc-url", "is needed: there is no deployment yet that names one")
-    name, parameters = read_parameters(path)
+    if (own is None) == (path is None):
+        raise InvalidInput("--config", "either sponsor.toml or a file with --file is needed")
+    name, parameters = _of_sponsor(own, data_dir) if path is None else read_parameters(path)
     shown = json.dumps(parameters_document(name, parameters), sort_keys=True)
     with contextlib.closing(Rpc(sending.rpc_url)) as rpc:
         session = Session(rpc, sending, data_dir / "senders")
@@ -166,6 +179,17 @@ def deploy(path: Path, data_dir: Path, sending: Sending) -> None:
     deployment.save(data_dir)
     if not sending.as_json:
         click.echo(f"The contracts of {name} are described in {data_dir / 'deployment.json'}")
+
+
+def _of_sponsor(own: tuple[Any, Path], data_dir: Path) -> tuple[str, Any]:
+    """Return name and parameters of a sponsor's network, and write its artefacts."""
+    from meridian.networks.sponsor_file import write_artefacts
+
+    config, base = own
+    definition = config.definition(base)
+    parameters = config.parameters(definition)
+    write_artefacts(definition, data_dir)
+    return config.network, parameters
 
 
 def _deploy_all(session: Session, sending: Sending, shown: str, parameters: Any) -> tuple[Any, int]:

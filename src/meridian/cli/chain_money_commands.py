@@ -7,6 +7,7 @@ is the same wish.
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,12 +21,20 @@ from meridian.cli.chain_session import (
     open_session,
     sending_options,
 )
+from meridian.cli.config_option import config_option
 from meridian.node.chain.contract import Contract
 from meridian.node.chain.signing import Call, read_signed
 from meridian.node.reward_call import RewardCall, read_reward_call
 
 
+def _configured(path: Path) -> dict[str, Any]:
+    from meridian.networks.sponsor_file import SponsorConfig
+
+    return SponsorConfig.load(path).fund_options
+
+
 @click.command()
+@config_option(_configured, "sponsor")
 @data_dir_option
 @click.option("--first", type=click.IntRange(min=0), required=True, help="The first epoch.")
 @click.option(

@@ -17,6 +17,7 @@ EPILOG: Final = """\b
 Start here:
   meridian demo                                             the whole system once, on generated jobs
   meridian run --network saturn --jobs LOG --data-dir DIR   the same on your own logs
+  meridian init sponsor --network-dir DIR                   a network of your own: its files, with comments
   meridian submit FILE --data-dir DIR --token-file FILE     send job records, keep checked receipts
   meridian verify --data-dir DIR --epoch N                  check an epoch from public artefacts alone
   meridian node show --data-dir DIR --epoch N --node ID
@@ -35,6 +36,7 @@ Exit codes:
 COMMANDS: Final = {
     "demo": "run_commands.demo",
     "run": "run_commands.run",
+    "init": "init_commands.init",
     "verify": "audit_commands.verify",
     "watch": "watch_commands.watch",
     "web": "web_commands.web",

@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import click
 
 from meridian.cli.chain_session import ACCOUNT, passphrase_option, read_passphrase
+from meridian.cli.config_option import config_option
 from meridian.cli.progress import JobsDisplay
 from meridian.errors import InvalidInput
 from meridian.measure.explain import Rejection
@@ -90,8 +91,15 @@ class _Tally:
         }
 
 
+def _configured(path: Path) -> dict[str, Any]:
+    from meridian.node.operator_config import OperatorConfig
+
+    return OperatorConfig.load(path).submit_options
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@config_option(_configured, "node")
 @click.option("--to", "url", metavar="URL", help="The measure service.  [default: network.json's]")
 @click.option(
     "--data-dir",

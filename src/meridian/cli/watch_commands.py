@@ -10,10 +10,18 @@ from typing import Any
 
 import click
 
+from meridian.cli.config_option import config_option
 from meridian.primitives.amounts import format_fil
 
 
+def _configured(path: Path) -> dict[str, Any]:
+    from meridian.node.operator_config import OperatorConfig
+
+    return OperatorConfig.load(path).watch_options
+
+
 @click.command()
+@config_option(_configured, "node")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -39,6 +39,15 @@ def read_parameters(path: Path) -> tuple[str, Parameters]:
         raise NotFound(f"{path}: no such file") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(str(path), str(error)) from error
+    return parameters_of(document)
+
+
+def parameters_of(document: Mapping[str, Any]) -> tuple[str, Parameters]:
+    """Return a network's name and parameters from the object of a file.
+
+    Raises:
+        InvalidInput: If a field is missing, unknown or wrong; it is named.
+    """
     name = document.get("network")
     if not isinstance(name, str) or not name:
         raise InvalidInput("network", "is not the network's name")

@@ -88,7 +88,10 @@ function escaped(char: string): string {
   return code < 0x10000 ? `\\u${digits.padStart(4, "0")}` : `\\U${digits.padStart(8, "0")}`;
 }
 
-/** A text in quotes, with what cannot be seen escaped: as Python's `repr` writes it, in whose words steps are told. */
+/**
+ * A text in quotes, with what cannot be seen escaped: as Python's `repr` writes it, in whose words steps are told
+ * (but for characters that one of the two Unicode tables does not have yet).
+ */
 export function quoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   const inside = Array.from(text, (char) => (char === quote ? `\\${char}` : escaped(char))).join("");

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Site } from "../data/types.ts";
+import { stateName } from "../ui/values.tsx";
 import { announce, hear } from "./announce.ts";
 import { Footer, Header } from "./frame.tsx";
 import { pageOf } from "./pages.tsx";
@@ -15,21 +16,21 @@ function useOpen(site: Site): Open | string | null {
   useEffect(() => {
     let current = true;
     let revision = 0;
-    const read = async () => {
+    const read = async (changed: number | null) => {
       const mine = (revision += 1);
       try {
         const network = await site.network();
-        if (current && mine === revision) setOpen({ site, network, revision, receivedMs: Date.now() });
+        if (!current || mine !== revision) return;
+        setOpen({ site, network, revision, receivedMs: Date.now() });
+        const row = changed === null ? undefined : (await site.epochs()).find(({ epoch }) => epoch === changed);
+        if (row !== undefined) announce(`Epoch ${row.epoch}: ${stateName(row.state)}.`);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         if (current) setOpen((old) => (old !== null && typeof old !== "string" ? old : reason));
       }
     };
-    void read();
-    const stop = site.watch((epoch) => {
-      announce(epoch === null ? "The network has news: the figures are up to date." : `Epoch ${epoch} has changed: the figures are up to date.`);
-      void read();
-    });
+    void read(null);
+    const stop = site.watch((epoch) => void read(epoch));
     return () => {
       current = false;
       stop();

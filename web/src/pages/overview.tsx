@@ -47,6 +47,7 @@ function Standing({ rows }: { rows: EpochRow[] }) {
   const sum = (of: (row: EpochRow) => bigint) => rows.reduce((total, row) => total + of(row), 0n);
   const jobs = rows.reduce((total, row) => total + row.jobs, 0);
   const open = rows.findLast(({ state }) => state === "open");
+  const newest = rows.at(-1);
   const evaluated = rows.findLast(({ allocated }) => allocated > 0n);
   const disputes = rows.reduce((total, row) => total + row.disputes, 0);
   const waiting = rows.filter(({ state }) => state === "challenge");
@@ -55,7 +56,7 @@ function Standing({ rows }: { rows: EpochRow[] }) {
       <Figures
         figures={[
           open === undefined
-            ? { name: "Open epoch", value: "none" }
+            ? { name: "Newest epoch", value: <a href={to.epoch(newest?.epoch ?? 0)}>{newest?.epoch ?? 0}</a>, note: <State state={newest?.state ?? ""} /> }
             : { name: "Open epoch", value: <a href={to.epoch(open.epoch)}>{open.epoch}</a>, note: <Countdown untilS={open.endS} over="has ended" /> },
           { name: "Jobs counted so far", value: count(jobs), note: plural(rows.length, "epoch") },
           { name: "Nodes in the last report", value: count(evaluated?.nodes ?? 0), note: evaluated === undefined ? "no report yet" : `epoch ${evaluated.epoch}` },
@@ -75,10 +76,11 @@ function Standing({ rows }: { rows: EpochRow[] }) {
 }
 
 function EpochPlots({ rows, coin }: { rows: EpochRow[]; coin: string }) {
-  const closed = useMemo(() => rows.filter(({ state }) => state !== "open"), [rows]);
+  const closed = useMemo(() => rows.filter(({ state }) => state !== "open" && state !== "sealed"), [rows]);
   const epochs = useMemo(() => closed.map(({ epoch }) => epoch), [closed]);
+  const decided = <V,>(of: (row: EpochRow) => V) => closed.map((row) => (row.state === "committed" ? null : of(row)));
   const coins = (value: number) => `${value.toLocaleString("en", { maximumFractionDigits: 4 })} ${coin}`;
-  if (closed.length === 0) return <Empty>There is nothing to plot before the first epoch has ended.</Empty>;
+  if (closed.length === 0) return <Empty>There is nothing to plot before the first epoch is committed.</Empty>;
   return (
     <div class="columns">
       <Plot title="Jobs" note="in the commitments of each epoch" epochs={epochs} series={[{ name: "Jobs", kind: "bars", values: closed.map(({ jobs }) => jobs), text: count }]} />
@@ -87,8 +89,8 @@ function EpochPlots({ rows, coin }: { rows: EpochRow[]; coin: string }) {
         note="what the report allocates, and what was claimed of it"
         epochs={epochs}
         series={[
-          { name: "Allocated", values: closed.map(({ allocated }) => coinsForPlot(allocated)), text: coins },
-          { name: "Claimed", values: closed.map(({ paid }) => coinsForPlot(paid)), text: coins },
+          { name: "Allocated", values: decided(({ allocated }) => coinsForPlot(allocated)), text: coins },
+          { name: "Claimed", values: decided(({ paid }) => coinsForPlot(paid)), text: coins },
         ]}
       />
       <Plot title="Nodes" note="with jobs in the epoch" epochs={epochs} series={[{ name: "Nodes", values: closed.map(({ nodes }) => nodes), text: count }]} />
@@ -98,7 +100,7 @@ function EpochPlots({ rows, coin }: { rows: EpochRow[]; coin: string }) {
         epochs={epochs}
         series={[
           { name: "Seats", values: closed.map(({ members }) => members), text: count },
-          { name: "Signers", values: closed.map(({ signers }) => signers), text: count },
+          { name: "Signers", values: decided(({ signers }) => signers), text: count },
         ]}
       />
     </div>

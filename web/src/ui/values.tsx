@@ -132,9 +132,13 @@ const STATES: { [state: string]: string } = {
   abandoned: "Abandoned",
 };
 
+export function stateName(state: string): string {
+  return STATES[state] ?? state.charAt(0).toUpperCase() + state.slice(1);
+}
+
 /** A state in a word; the mark beside it only repeats it. */
 export function State({ state }: { state: string }) {
-  return <span class={`state state-${state}`}>{STATES[state] ?? state.charAt(0).toUpperCase() + state.slice(1)}</span>;
+  return <span class={`state state-${state}`}>{stateName(state)}</span>;
 }
 
 /** A part of a whole as a bar; the figure stands beside it. */

@@ -1,1 +1,1 @@
-export{t as openSite,n as siteFrom}from"./site3.js";
+export{t as openSite,n as siteFrom}from"./site2.js";

@@ -20,7 +20,7 @@ export default defineConfig({
       input: {
         index: "index.html",
         verifier: "src/verifier/index.ts",
-        calls: "src/wallet/calls.ts",
+        calls: "src/wallet/calls.ts", provider: "src/wallet/provider.ts",
         format: "src/ui/format.ts",
         reasons: "src/ui/reasons.ts",
         site: "src/data/site.ts",

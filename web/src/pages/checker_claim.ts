@@ -8,7 +8,8 @@ export async function claimDocument(site: Site, network: Network, nodeKey: strin
   const claim = await site.claim(nodeKey);
   if (claim === null) return null;
   const [{ reports }, [node]] = await Promise.all([site.epoch(claim.epoch), site.findNodes(nodeKey)]);
-  const report = reports.find((one) => one.rewardRoot === claim.rewardRoot && one.standing) ?? reports.find((one) => one.standing);
+  const report = reports.find((one) => one.rewardRoot === claim.rewardRoot);
+  if (report === undefined) throw new Error(`This site has no report of epoch ${claim.epoch} with the claim's reward root.`);
   const document = {
     meridian_proof: 1,
     kind: "claim",
@@ -21,7 +22,7 @@ export async function claimDocument(site: Site, network: Network, nodeKey: strin
     index: claim.index,
     size: claim.size,
     path: claim.path.map(({ hash, count, total }) => hash + hex(uint(count, 8)) + hex(uint(total, 16))),
-    total_atto: (report?.total ?? 0n).toString(),
+    total_atto: report.total.toString(),
     reward_root: claim.rewardRoot,
   };
   return utf8(JSON.stringify(document, null, 1));

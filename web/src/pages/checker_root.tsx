@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 
 import { useSite } from "../app/site.ts";
 import type { Commitment, Network, Report, Site } from "../data/types.ts";
+import { dateTime } from "../ui/format.ts";
 import { hex, toUint } from "../verifier/bytes.ts";
 import type { ProofFile } from "../verifier/document.ts";
 import { rootOf } from "../verifier/proof.ts";
@@ -26,8 +27,12 @@ export type Subject = { proof: ProofFile; receipt?: never } | { receipt: Receipt
 const bare = (text: string) => text.replace(/^0x/, "").toLowerCase();
 const short = (text: string) => `${text.slice(0, 10)}…${text.slice(-6)}`;
 
-function sayOf(found: Commitment | undefined, others: Commitment[], epoch: bigint): Said {
-  if (found?.standing) return { ok: true, text: `Aggregator ${short(found.aggregator)} committed this root for epoch ${epoch}.` };
+function sayOf(found: Commitment | undefined, others: Commitment[], epoch: bigint, isAbsence: boolean): Said {
+  if (found?.standing) {
+    const more = others.filter((one) => one.standing && one !== found).length;
+    const warning = isAbsence && more > 0 ? ` But ${more} more stand for this epoch, of which the proof says nothing.` : "";
+    return { ok: true, text: `Aggregator ${short(found.aggregator)} committed this root for epoch ${epoch}.${warning}` };
+  }
   if (found !== undefined) return { ok: false, text: `This root was committed for epoch ${epoch}, but the commitment was voided.` };
   if (others.length === 0) return { ok: false, text: `Nothing is committed for epoch ${epoch}.` };
   return { ok: false, text: `For epoch ${epoch} another root is committed: ${others.map(({ root }) => short(bare(root))).join(", ")}.` };
@@ -75,7 +80,7 @@ async function siteSays(site: Site, network: Network, { proof, receipt }: Subjec
     return reportSaid(standing, hex(proof.fields.reward_root), proof.fields.total_atto, epoch);
   }
   const root = committedRoot(proof);
-  return sayOf(found.commitments.find((one) => bare(one.root) === root), found.commitments, epoch);
+  return sayOf(found.commitments.find((one) => bare(one.root) === root), found.commitments, epoch, proof.kind.startsWith("absent"));
 }
 
 /** A commitment with all its words, as the chain must be asked for it: from the proof where it has them, else from the site. */
@@ -120,7 +125,9 @@ async function chainSays(provider: Provider, site: Site, network: Network, { pro
   const { epoch } = proof.fields;
   if (proof.kind === "claim") {
     const report = await readReport(provider, network, epoch);
-    return reportSaid(report ?? undefined, hex(proof.fields.reward_root), proof.fields.total_atto, epoch);
+    const said = reportSaid(report ?? undefined, hex(proof.fields.reward_root), proof.fields.total_atto, epoch);
+    const isOpen = report !== null && report.unlockAtS > Date.now() / 1000;
+    return said.ok && isOpen ? { ok: true, text: `${said.text} It can still be disputed until ${dateTime(report.unlockAtS)} UTC.` } : said;
   }
   const words = await wordsOf(site, network, proof);
   if (words === null) {

@@ -25,7 +25,7 @@ const REASONS: { [reason: string]: string } = {
 type Stage =
   | { at: "ready" }
   | { at: "busy"; saying: string; hash?: string }
-  | { at: "done"; mined: Mined; paid: bigint }
+  | { at: "done"; mined: Mined | null; paid: bigint }
   | { at: "failed"; reason: string; hash?: string };
 
 interface Sending {
@@ -36,8 +36,8 @@ interface Sending {
   stopped: () => boolean;
 }
 
-/** Send a claim and wait for it; null if the page was left before it stood in a block. */
-async function send({ provider, network, claim, say, stopped }: Sending): Promise<{ mined: Mined; paid: bigint } | null> {
+/** Send a claim and wait for it; null if it did not stand in a block before the wait was over, or the page was left. */
+async function send({ provider, network, claim, say, stopped }: Sending): Promise<{ mined: Mined | null; paid: bigint } | null> {
   say("Waiting for the wallet: allow the page to see an account.");
   const from = await connect(provider);
   say(`Checking that the wallet is on chain ${network.chainId}.`);
@@ -54,10 +54,12 @@ async function send({ provider, network, claim, say, stopped }: Sending): Promis
   say("Waiting for the wallet: confirm the transaction there.");
   const hash = String(await ask(provider, "eth_sendTransaction", [call]));
   say("Sent. Waiting until it stands in a block.", hash);
-  const mined = await follow(provider, hash, stopped);
-  if (mined === null) return null;
-  if (!mined.succeeded) throw new WalletError(`The transaction was reverted in block ${mined.block}: nothing was paid.`);
-  return { mined, paid: (await readClaimed(provider, network, claim.nodeKey)) - before };
+  const claimed = () => readClaimed(provider, network, claim.nodeKey);
+  const end = await follow(provider, hash, { stopped, reached: async () => (await claimed()) >= claim.cumulative });
+  if (end === null) return null;
+  const mined = end === "reached" ? null : end;
+  if (mined !== null && !mined.succeeded) throw new WalletError(`The transaction was reverted in block ${mined.block}: nothing was paid.`);
+  return { mined, paid: (await claimed()) - before };
 }
 
 /** What the node has had: as the wallet's chain says where the wallet is on it, else as the site says. */
@@ -81,7 +83,7 @@ function useClaimed(provider: Provider | null, claim: Claim, turn: number): { at
 }
 
 function Outcome({ stage }: { stage: Stage }) {
-  const hash = stage.at === "done" ? stage.mined.hash : stage.at === "ready" ? undefined : stage.hash;
+  const hash = stage.at === "done" ? stage.mined?.hash : stage.at === "ready" ? undefined : stage.hash;
   const kind = { ready: "", busy: "note", done: "ok", failed: "bad" }[stage.at];
   return (
     <div class={kind} role="status" aria-live="polite" data-stage={stage.at}>
@@ -90,7 +92,10 @@ function Outcome({ stage }: { stage: Stage }) {
       {stage.at === "done" ? (
         <>
           <strong>Paid: </strong>
-          <Amount atto={stage.paid} /> in block {stage.mined.block}, for {stage.mined.gas.toLocaleString("en")} gas.
+          <Amount atto={stage.paid} />
+          {stage.mined === null ? ", by another transaction than the one that was sent." : (
+            <> in block {stage.mined.block}, for {stage.mined.gas.toLocaleString("en")} gas.</>
+          )}
         </>
       ) : null}
       {hash === undefined ? null : (

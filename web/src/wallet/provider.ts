@@ -139,19 +139,41 @@ export interface Mined {
   succeeded: boolean;
 }
 
-const WAIT_MS = [300, 500, 1000, 1000, 2000];
-const WAITED_MS_MAX = 30 * 60 * 1000;
+interface Following {
+  /** The page was left. */
+  stopped: () => boolean;
+  /** Whether what was wanted is there all the same: a wallet can send the same again under another hash, to hurry it. */
+  reached: () => Promise<boolean>;
+  sleep?: (ms: number) => Promise<unknown>;
+}
 
-/** Follow a transaction until it stands in a block; null if it does not within half an hour, or `stopped` says so. */
-export async function follow(provider: Provider, hash: string, stopped: () => boolean): Promise<Mined | null> {
-  const end = Date.now() + WAITED_MS_MAX;
-  for (let turn = 0; Date.now() < end && !stopped(); turn++) {
-    const found = (await ask(provider, "eth_getTransactionReceipt", [hash])) as { [key: string]: string } | null;
-    if (found?.["blockNumber"]) {
-      const { blockNumber, gasUsed, status } = found;
-      return { hash, block: Number(blockNumber), gas: BigInt(gasUsed ?? 0), succeeded: Number(status) === 1 };
+const WAIT_MS = [300, 500, 1000, 1000, 2000];
+const TURNS_MAX = 900;
+/** So many failures in a row, and the connection is given up; the transaction may be mined all the same. */
+const FAILURES_MAX = 15;
+const LOOK_ROUND = 5;
+
+/**
+ * Follow a transaction: how it stands in a block; "reached" where another one did the same; null if neither is so within
+ * half an hour, or the page was left.
+ */
+export async function follow(provider: Provider, hash: string, following: Following): Promise<Mined | "reached" | null> {
+  const sleep = following.sleep ?? ((ms: number) => new Promise((wake) => setTimeout(wake, ms)));
+  let failures = 0;
+  for (let turn = 0; turn < TURNS_MAX && !following.stopped(); turn++) {
+    try {
+      const found = (await ask(provider, "eth_getTransactionReceipt", [hash])) as { [key: string]: string } | null;
+      if (found?.["blockNumber"]) {
+        const { blockNumber, gasUsed, status } = found;
+        return { hash, block: Number(blockNumber), gas: BigInt(gasUsed ?? 0), succeeded: Number(status) === 1 };
+      }
+      if (turn % LOOK_ROUND === LOOK_ROUND - 1 && (await following.reached())) return "reached";
+      failures = 0;
+    } catch (error) {
+      failures += 1;
+      if (failures >= FAILURES_MAX) throw error;
     }
-    await new Promise((wake) => setTimeout(wake, WAIT_MS[Math.min(turn, WAIT_MS.length - 1)]));
+    await sleep(WAIT_MS[Math.min(turn, WAIT_MS.length - 1)] as number);
   }
   return null;
 }

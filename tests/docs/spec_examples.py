@@ -19,6 +19,7 @@ import spec_evaluation
 import spec_measure
 import spec_nym
 import spec_reward
+import spec_site
 from spec_layout import Example, Layout
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
@@ -36,6 +37,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "10-broadcast-and-blocks.md": spec_broadcast.broadcast,
     "11-nym.md": spec_nym.nym,
     "12-signature-chains.md": spec_chains.chains,
+    "13-columns.md": spec_site.columns,
 }
 
 BLOCK = re.compile(r"^```example name=(?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,0 +1,100 @@
+"""`meridian demo --keep` as a process: a real network with its explorer, on a directory of the test's own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 30.0
+SETTINGS = {
+    "jobs": 3_000,
+    "nodes": 24,
+    "epochs": 2,
+    "claims": 6,
+    "challenge-seconds": 4,
+    "live-seconds": 6,
+    "web-port": 0,
+}
+
+
+@dataclass
+class KeptDemo:
+    """A demo that goes on."""
+
+    data_dir: Path
+    process: subprocess.Popen[str]
+    url: str = ""
+    lines: list[str] = field(default_factory=list)
+    started_s: float = field(default_factory=time.monotonic)
+    url_after_s: float = 0.0
+    """When it said where the explorer is."""
+    done_after_s: float = 0.0
+    """When the first epochs were paid and verified."""
+
+    def wait(self) -> None:
+        """Wait until the first epochs are paid."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.done_after_s:
+            assert self.process.poll() is None, "".join(self.lines)[-3000:]
+            assert time.monotonic() < deadline, "".join(self.lines)[-3000:]
+            time.sleep(0.05)
+
+    def read(self) -> None:
+        """Take in what it says, until it ends."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            after_s = time.monotonic() - self.started_s
+            if found := re.search(r"the explorer: (http://\S+)", line):
+                self.url = found[1]
+                self.url_after_s = self.url_after_s or after_s
+            if "everything keeps running" in line:
+                self.done_after_s = after_s
+
+    def stop(self) -> int:
+        """Ctrl-C; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+@contextmanager
+def kept_demo(
+    data_dir: Path,
+    command: tuple[str, ...] = (sys.executable, "-m", "meridian.cli.main"),
+    **more: int | str,
+) -> Iterator[KeptDemo]:
+    """A running demo; `more` are its options instead of `SETTINGS`."""
+    options = [f"--{name}={value}" for name, value in (SETTINGS | more).items()]
+    process = subprocess.Popen(
+        [*command, "demo", "--keep", "--data-dir", str(data_dir), *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+    )
+    demo = KeptDemo(data_dir, process)
+    reader = threading.Thread(target=demo.read, daemon=True)
+    reader.start()
+    try:
+        yield demo
+    finally:
+        demo.stop()
+        reader.join(5.0)
+        assert process.stderr is not None
+        process.stderr.close()

@@ -43,7 +43,7 @@ def take_all(demo: KeptDemo, page: Any, folder: Path) -> None:
     take(page, folder, "explorer-network")
     page.goto(f"{demo.url}#/epoch/{last}")
     page.locator("canvas").first.wait_for()
-    take(page, folder, "explorer-epoch", "heat map")
+    take(page, folder, "explorer-epoch", "Weights, evaluators by nodes")
     page.goto(f"{demo.url}#/node/{node}/{last}")
     page.locator("table", has_text="What it means").wait_for()
     take(page, folder, "explorer-node")

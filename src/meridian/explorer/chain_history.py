@@ -45,6 +45,15 @@ class Happened:
     """Its place in the block."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenEpoch:
+    """What the measure service takes jobs for."""
+
+    epoch: int
+    jobs: int
+    """So far."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainFacts:
     """A network's chain at one moment."""
@@ -57,6 +66,8 @@ class ChainFacts:
     """Epochs whose claims are held back -> until when."""
     stakes: Mapping[Address, int] = field(default_factory=dict)
     """Atto, of evaluators."""
+    open_epoch: OpenEpoch | None = None
+    """What the measure service says, if it does: in a replay the calendar says nothing of what is open."""
 
     def of(self, name: str) -> Sequence[Happened]:
         """Return the events of a name."""
@@ -181,7 +192,9 @@ def state_of(chain: EpochChain, facts: ChainFacts, calendar: Calendar) -> str:
         return "void"
     if chain.has_commitment:
         return "committed"
-    return "open" if facts.now_s < end_s(chain.epoch, calendar) else "sealed"
+    open_epoch = facts.open_epoch
+    takes_jobs = open_epoch is not None and chain.epoch >= open_epoch.epoch
+    return "open" if takes_jobs or facts.now_s < end_s(chain.epoch, calendar) else "sealed"
 
 
 def unlock_at_s(chain: EpochChain, facts: ChainFacts) -> int:

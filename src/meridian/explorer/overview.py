@@ -59,6 +59,8 @@ def epoch_row(
     if standing:
         jobs = int.from_bytes(standing[0].args["annotation"][:8], "big")
         nodes = standing[0].args["n_nodes"]
+    elif facts.open_epoch is not None and facts.open_epoch.epoch == chain.epoch:
+        jobs = facts.open_epoch.jobs
     members = chain.opened.args["n"] if chain.opened is not None else 0
     return EpochRow(
         epoch=chain.epoch,

@@ -43,6 +43,7 @@ from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.node.explorer.chain_reader import ChainReader
 from meridian.node.explorer.claims import Claims, epoch_folder
 from meridian.node.explorer.indexes import Indexes
+from meridian.node.explorer.measuring import Measuring
 from meridian.node.explorer.site_files import SiteFiles
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, digest_of
@@ -67,14 +68,21 @@ class SiteBuilder:
         out: The site.
         jobs_max: Jobs one by one are kept of epochs with at most so many.
         rpc_url: Where the chain is reached; None: where the network file says.
+        measuring: Tells the epoch that jobs are taken for; None: it follows from the calendar alone.
 
     Raises:
         NotFound: If there is no network.
     """
 
     def __init__(
-        self, data_dir: Path, out: Path, jobs_max: int = JOBS_MAX, rpc_url: str | None = None
+        self,
+        data_dir: Path,
+        out: Path,
+        jobs_max: int = JOBS_MAX,
+        rpc_url: str | None = None,
+        measuring: Measuring | None = None,
     ) -> None:
+        self._measuring = measuring
         self._data_dir, self._jobs_max, self._rpc_url = data_dir, jobs_max, rpc_url
         self._network = NetworkFile.load(data_dir)
         self._files = SiteFiles(out)
@@ -164,6 +172,8 @@ class SiteBuilder:
     def _update(self) -> list[int]:
         reader = self._open()
         facts = reader.read()
+        if self._measuring is not None:
+            facts = replace(facts, open_epoch=self._measuring.open_epoch())
         # A source reads reports and claims once, so every update has its own.
         assert self._rpc is not None, "it was opened"
         self._source = source_on(self._data_dir, self._network, self._rpc)

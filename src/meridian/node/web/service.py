@@ -16,6 +16,7 @@ from aiohttp import web
 from meridian.errors import InvalidInput, MeridianError, StorageFailure
 from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.rpc import Rpc
+from meridian.node.explorer.measuring import Measuring
 from meridian.node.explorer.site_builder import SiteBuilder
 from meridian.node.network_file import NetworkFile
 from meridian.node.process import (
@@ -51,7 +52,12 @@ def _open(options: WebOptions, stack: contextlib.ExitStack) -> Face:
     store = ComplaintStore(options.complaints)
     stack.callback(store.close)
     options.site.mkdir(parents=True, exist_ok=True)
-    builder = SiteBuilder(options.data_dir, options.site, rpc_url=chain.url)
+    builder = SiteBuilder(
+        options.data_dir,
+        options.site,
+        rpc_url=chain.url,
+        measuring=Measuring(network.measure_url),
+    )
     stack.callback(builder.close)
     hub, loop = EventHub(), asyncio.get_running_loop()
 

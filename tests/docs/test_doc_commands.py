@@ -60,6 +60,9 @@ def walk(words: list[str], *, whole: bool) -> None:
             return
         name = rest.pop(0)
         found = command.get_command(CONTEXT, name)
+        if found is None and (default := getattr(command, "default", None)) is not None:
+            rest.insert(0, name)
+            found = command.get_command(CONTEXT, default)
         if found is None:
             raise Wrong(f"{' '.join(path)} has no command {name!r}")
         command = found

@@ -13,7 +13,7 @@ from tests.web.kept_demo import KeptDemo, kept_demo
 from meridian.primitives.ids import node_key
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-WINDOW = {"width": 1200, "height": 800}
+WINDOW = {"width": 1160, "height": 720}
 NETWORK = {"nodes": 80, "jobs": 40_000, "epochs": 8, "claims": 60, "sabotage": "4:dead"}
 
 
@@ -46,7 +46,7 @@ def take_all(demo: KeptDemo, page: Any, folder: Path) -> None:
     take(page, folder, "explorer-epoch", "Weights, evaluators by nodes")
     page.goto(f"{demo.url}#/node/{node}/{last}")
     page.locator("table", has_text="What it means").wait_for()
-    take(page, folder, "explorer-node")
+    take(page, folder, "explorer-node", f"In epoch {last}")
     page.get_by_role("link", name="Check the proof in this page").click()
     page.locator(".verdict.ok").wait_for()
     field = page.locator("#proof-text")

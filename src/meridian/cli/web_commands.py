@@ -16,12 +16,14 @@ _SERVE: Final = "serve"
 class _ServesByDefault(click.Group):
     """Takes a directory where a command could stand for `serve DIRECTORY`."""
 
+    default = _SERVE
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the first argument names, else `serve` with all arguments."""
         if args and args[0] not in self.commands:
-            return _SERVE, self.commands[_SERVE], args
+            return self.default, self.commands[self.default], args
         return super().resolve_command(ctx, args)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +39,17 @@ class KeptDemo:
     done_after_s: float = 0.0
     """When the first epochs were paid and verified."""
 
-    def wait(self) -> None:
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until the first epochs are paid."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.done_after_s:
+        self._until(lambda: self.done_after_s > 0, timeout_s)
+
+    def wait_for_explorer(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until it says where the explorer is."""
+        self._until(lambda: self.url_after_s > 0, timeout_s)
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
             assert self.process.poll() is None, "".join(self.lines)[-3000:]
             assert time.monotonic() < deadline, "".join(self.lines)[-3000:]
             time.sleep(0.05)
@@ -75,10 +82,10 @@ class KeptDemo:
 def kept_demo(
     data_dir: Path,
     command: tuple[str, ...] = (sys.executable, "-m", "meridian.cli.main"),
-    **more: int | str,
+    settings: Mapping[str, int | str] = SETTINGS,
 ) -> Iterator[KeptDemo]:
-    """A running demo; `more` are its options instead of `SETTINGS`."""
-    options = [f"--{name}={value}" for name, value in (SETTINGS | more).items()]
+    """A running demo with these options."""
+    options = [f"--{name}={value}" for name, value in settings.items()]
     process = subprocess.Popen(
         [*command, "demo", "--keep", "--data-dir", str(data_dir), *options],
         stdin=subprocess.DEVNULL,

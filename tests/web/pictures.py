@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 from tests.web.browser import CHROMIUM, MISSING, chromium, guarded
-from tests.web.kept_demo import KeptDemo, kept_demo
+from tests.web.kept_demo import SETTINGS, KeptDemo, kept_demo
 
 from meridian.primitives.ids import node_key
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 WINDOW = {"width": 1160, "height": 720}
-NETWORK = {"nodes": 80, "jobs": 40_000, "epochs": 8, "claims": 60, "sabotage": "4:dead"}
+NETWORK = SETTINGS | {"nodes": 80, "jobs": 40_000, "epochs": 8, "claims": 60, "sabotage": "4:dead"}
 
 
 def busiest(demo: KeptDemo) -> str:
@@ -69,7 +69,7 @@ def command(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="pictures-") as folder,
-        kept_demo(Path(folder) / "net", **NETWORK) as demo,
+        kept_demo(Path(folder) / "net", settings=NETWORK) as demo,
         chromium() as browser,
     ):
         demo.wait()

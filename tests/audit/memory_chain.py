@@ -77,7 +77,8 @@ class MemoryChain:
         return self.terms.get(epoch, 0)
 
     def history(self, epoch: int) -> list[Committed | Voided | SelfCommitted]:
-        return [*self.commitments(epoch), *self.later_changes.get(epoch, [])]
+        first = [event for event in self.committed if event.epoch == epoch]
+        return [*first, *self.later_changes.get(epoch, [])]
 
     def voided_reports(self, epoch: int) -> list[bytes]:
         return self.void_reports.get(epoch, [])
@@ -89,10 +90,10 @@ class MemoryChain:
         return found
 
     def commitments(self, epoch: int) -> list[Committed]:
-        return [event for event in self.committed if event.epoch == epoch]
+        return [event for event in self.history(epoch) if isinstance(event, Committed)]
 
     def epoch_digest(self, epoch: int) -> bytes:
-        found = self.commitments(epoch)
+        found = self.history(epoch)
         return self.stored_digest.get(epoch, found[-1].digest if found else bytes(32))
 
     def schedule(self, epoch: int) -> Schedule:

@@ -17,6 +17,7 @@ BENCHMARKS: Final = {
     "decode": "decode",
     "evaluation": "evaluation",
     "explorer": "explorer",
+    "explorer_pages": "explorer_pages",
     "hashing": "hashing",
     "ingest": "ingest",
     "proofs": "proofs",

@@ -3,6 +3,8 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
+import { whenIdle } from "./idle.ts";
+
 interface Props<P extends object> {
   what: string;
   load: () => Promise<ComponentType<P>>;
@@ -13,12 +15,15 @@ export function Lazy<P extends object>({ what, load, props }: Props<P>) {
   const [part, setPart] = useState<{ Part: ComponentType<P> } | string | null>(null);
   useEffect(() => {
     let current = true;
-    load().then(
-      (Part) => current && setPart({ Part }),
-      (error: unknown) => current && setPart(error instanceof Error ? error.message : String(error)),
+    const cancel = whenIdle(() =>
+      load().then(
+        (Part) => current && setPart({ Part }),
+        (error: unknown) => current && setPart(error instanceof Error ? error.message : String(error)),
+      ),
     );
     return () => {
       current = false;
+      cancel();
     };
   }, [what]);
   if (part === null) return <p class="loading">Fetching {what}…</p>;

@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
+import { whenIdle } from "../app/idle.ts";
 import { DataTable } from "../ui/table.tsx";
 
 export interface Series {
@@ -77,11 +78,12 @@ export function Plot(props: Props) {
       plot = new library(options(library, props, target.clientWidth), [epochs, ...series.map(({ values }) => values)], target);
     };
     const resized = new ResizeObserver(() => plot?.setSize({ width: target.clientWidth, height: HEIGHT }));
-    void draw();
+    const cancel = whenIdle(() => void draw());
     resized.observe(target);
     dark.addEventListener("change", draw);
     return () => {
       gone = true;
+      cancel();
       resized.disconnect();
       dark.removeEventListener("change", draw);
       plot?.destroy();

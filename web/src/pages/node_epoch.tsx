@@ -25,26 +25,32 @@ export function NodeEpoch({ nodeKey, epoch, rows }: Props) {
   return (
     <Section title={<>In epoch {epoch}</>}>
       <div class="row">
-        <label>
-          Another epoch
-          <select value={epoch} onChange={(event) => { location.hash = to.node(nodeKey, Number(event.currentTarget.value)); }}>
-            {rows.some((row) => row.epoch === epoch) ? null : <option value={epoch}>{epoch}</option>}
-            {rows.toReversed().map((row) => <option value={row.epoch}>{row.epoch}</option>)}
-          </select>
-        </label>
+        <OtherEpochs nodeKey={nodeKey} epoch={epoch} rows={rows} />
         <a href={to.epoch(epoch)}>All of epoch {epoch}</a>
         {whole.state === "ready" ? <State state={whole.value.row.state} /> : null}
       </div>
       <Show of={node} what={`the node in epoch ${epoch}`}>
         {(found) =>
           found === null ? (
-            <Empty>The node has no job in epoch {epoch}. Choose another epoch above.</Empty>
+            <Empty>The node has no job in epoch {epoch}. Its epochs are in the table below.</Empty>
           ) : (
             <Show of={whole} what={`epoch ${epoch}`}>{(value) => <Parts node={found} epoch={value} />}</Show>
           )
         }
       </Show>
     </Section>
+  );
+}
+
+/** The node's epochs before and after; all of them are in the table below. */
+function OtherEpochs({ nodeKey, epoch, rows }: Props) {
+  const before = rows.findLast((row) => row.epoch < epoch)?.epoch;
+  const after = rows.find((row) => row.epoch > epoch)?.epoch;
+  return (
+    <nav class="row" aria-label="Other epochs of the node">
+      {before === undefined ? null : <a href={to.node(nodeKey, before)}>← {before}<span class="hidden">, the node's epoch before</span></a>}
+      {after === undefined ? null : <a href={to.node(nodeKey, after)}>{after} →<span class="hidden">, the node's epoch after</span></a>}
+    </nav>
   );
 }
 

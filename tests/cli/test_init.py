@@ -4,14 +4,17 @@ import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import meridian
 from cli.own_network import EPOCH_SECONDS, GENESIS_S, NODE, OwnNetwork, record, run
 from meridian.node.chain.rpc import Rpc
 from meridian.node.chain_view import ChainView
@@ -30,9 +33,33 @@ def _submit_and_seal(own: OwnNetwork, client: MeasureClient, end_us: int) -> Non
     said = run("submit", jobs, "--config", node, "--json")
     assert json.loads(said.output)["accepted"] == JOBS
     assert Path(json.loads(said.output)["receipts"]) == own.net / "node/receipts"
+    _submit_by_the_library(own)
     client.set_clock(end_us)
     client.seal(1)
     client.wait_committed(1)
+
+
+def _submit_by_the_library(own: OwnNetwork) -> None:
+    """The block of docs/library.md, where the same records are there already; then new ones from memory."""
+    page = (Path(__file__).parents[2] / "docs/library.md").read_text()
+    [block] = re.findall(
+        r'^```python title="on a running network"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    with contextlib.chdir(own.net.parent):
+        (own.net / "jobs.ndjson").rename("jobs.ndjson")
+        exec(compile(block, "docs/library.md", "exec"), names)
+    result = names["result"]
+    assert (result.records, result.accepted, result.duplicates) == (JOBS, 0, JOBS)
+    key = own.net / "node/keys/operator.key"
+    more = [record(JOBS), {**record(JOBS + 1), "job_id": ""}]
+    result = meridian.submit_jobs(
+        more, own.net, receipts=own.net / "node/receipts", node_id=NODE, key_file=key
+    )
+    assert (result.records, result.accepted) == (2, 1)
+    assert [one.field for one in result.rejected] == ["job_id"]
+    with pytest.raises(meridian.InvalidInput, match="token"):
+        meridian.submit_jobs(more, own.net, receipts=own.net / "r")
 
 
 @pytest.fixture

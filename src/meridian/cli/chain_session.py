@@ -20,8 +20,8 @@ from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.fees import Quote, quote
 from meridian.node.chain.finality import finality
 from meridian.node.chain.receipts import TxReceipt
-from meridian.node.chain.rpc import ChainClient, Rpc, RpcError
-from meridian.node.chain.sender import Sender
+from meridian.node.chain.rpc import ChainClient, Rpc
+from meridian.node.chain.sender import Sender, journal_name
 from meridian.node.chain.signing import Call
 from meridian.node.chain_view import ChainView
 from meridian.node.deployment_file import Deployment
@@ -219,7 +219,7 @@ class Session:
         done = finality(self.chain_id, sending.confirmations, sending.timeout_s)
         self._timeout_s = done.wait_s
         folder = sending.journal_dir or journal_dir or _state_home()
-        name = f"{self.chain_id}-{_genesis(rpc)}-{self.key.address.hex()}.sqlite"
+        name = journal_name(rpc, self.chain_id, self.key.address)
         self.sender = Sender(rpc, self.key, folder / name, confirmations=done.confirmations)
 
     def close(self) -> None:
@@ -344,15 +344,6 @@ def _aligned(facts: dict[str, str]) -> list[str]:
 def chain_view(session: Session, deployment: Deployment) -> ChainView:
     """Return the reads of the network's contracts."""
     return ChainView(session.rpc, deployment.contracts, deployment.deploy_block)
-
-
-def _genesis(rpc: Rpc) -> str:
-    """Return what tells this chain from others with its number: two local chains have the same one."""
-    try:
-        block = rpc.call("eth_getBlockByNumber", "0x0", False)
-    except RpcError:
-        block = None
-    return str(block["hash"])[2:10] if block else "pruned"
 
 
 def _state_home() -> Path:

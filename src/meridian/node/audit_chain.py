@@ -1,7 +1,7 @@
 """The chain as an auditor sees it: the contracts' state and events as the plain values of `audit.source`."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from meridian.audit import source as plain
 from meridian.contracts.artefact import JUDGES
@@ -16,7 +16,9 @@ from meridian.contracts.events import (
 from meridian.errors import Reverted
 from meridian.node.chain.contract import Contract, Event
 from meridian.node.chain.rpc import ChainClient
+from meridian.node.chain_status import read_status
 from meridian.node.chain_view import ChainView, event_value
+from meridian.node.deployment_file import Deployment
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey
 from meridian.reward.members import PayTerms
@@ -36,6 +38,18 @@ class ContractChain:
         self._view = ChainView(client, network.contracts, network.deploy_block)
         self._reported: list[Reported] | None = None
         self._claims: list[Claimed] | None = None
+
+    def status(self, last_epochs: int) -> dict[str, Any]:
+        """Return what stands there now, with the newest epochs (`chain_status.read_status`)."""
+        known = self._network
+        deployment = Deployment(
+            network=known.network,
+            chain_id=known.chain_id,
+            rpc_url=known.rpc_url,
+            contracts=known.contracts,
+            deploy_block=known.deploy_block,
+        )
+        return read_status(self._client, deployment, last_epochs)
 
     def deployment(self) -> plain.Deployment:
         """Return what the contracts say about themselves."""

@@ -86,6 +86,10 @@ def test_a_network_founded_with_it_measures_evaluates_and_pays(own: OwnNetwork) 
     node = own.net / "node/node.toml"
     looked = run("watch", "--config", node, "--once", "--dry-run", "--json")
     assert f"watching {own.net}" in looked.output
+    public = own.net / "evaluator/state/public"
+    while not list(public.glob("epochs/*")):  # published when the chain has the report
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     verified = run("verify", "--data-dir", own.net, "--epoch", 1)
     assert "12.5" in verified.output
     key = own.net / "node/keys/operator.key"

@@ -19,9 +19,10 @@ from meridian.errors import InvalidInput, Reverted
 from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.fees import Quote, quote
 from meridian.node.chain.finality import finality
+from meridian.node.chain.journal import journal_name
 from meridian.node.chain.receipts import TxReceipt
 from meridian.node.chain.rpc import ChainClient, Rpc
-from meridian.node.chain.sender import Sender, journal_name
+from meridian.node.chain.sender import Sender
 from meridian.node.chain.signing import Call
 from meridian.node.chain_view import ChainView
 from meridian.node.deployment_file import Deployment

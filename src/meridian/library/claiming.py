@@ -10,7 +10,8 @@ from meridian.contracts.calldata import Claim
 from meridian.errors import InvalidInput, NotFound
 from meridian.node.audit_sources import reachable_chain, source_on
 from meridian.node.chain.finality import finality
-from meridian.node.chain.sender import Sender, journal_name
+from meridian.node.chain.journal import journal_name
+from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
 from meridian.node.encrypted_key import open_key
 from meridian.node.network_file import NetworkFile

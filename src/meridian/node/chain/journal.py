@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from meridian.errors import InvalidInput, StorageFailure
+from meridian.node.chain.rpc import ChainClient, RpcError
 from meridian.primitives.ids import Address, address_text
 
 _SCHEMA = """
@@ -254,3 +255,17 @@ class SenderJournal:
 def _typed(row: tuple[Any, ...]) -> tuple[Any, Any, Any, Any, Any, State]:
     attempt, purpose, nonce, tx_hash, raw, state = row
     return attempt, purpose, nonce, tx_hash, raw, State(state)
+
+
+def journal_name(rpc: ChainClient, chain_id: int, account: Address) -> str:
+    """Return the name of the journal of what an account has sent on a chain: every programme on a machine finds the same."""
+    return f"{chain_id}-{_genesis(rpc)}-{account.hex()}.sqlite"
+
+
+def _genesis(rpc: ChainClient) -> str:
+    """Return what tells this chain from others with its number: two local chains have the same one."""
+    try:
+        block = rpc.call("eth_getBlockByNumber", "0x0", False)
+    except RpcError:
+        block = None
+    return str(block["hash"])[2:10] if block else "pruned"

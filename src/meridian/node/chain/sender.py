@@ -446,17 +446,3 @@ class Sender:
             if answer is not None
             and (head is None or head - int(answer["blockNumber"], 16) >= self._confirmations)
         }
-
-
-def journal_name(rpc: ChainClient, chain_id: int, account: Address) -> str:
-    """Return the name of the journal of what an account has sent on a chain: every programme on a machine finds the same."""
-    return f"{chain_id}-{_genesis(rpc)}-{account.hex()}.sqlite"
-
-
-def _genesis(rpc: ChainClient) -> str:
-    """Return what tells this chain from others with its number: two local chains have the same one."""
-    try:
-        block = rpc.call("eth_getBlockByNumber", "0x0", False)
-    except RpcError:
-        block = None
-    return str(block["hash"])[2:10] if block else "pruned"

@@ -41,8 +41,8 @@ from meridian.measure.epoch import Calendar
 from meridian.measure.manifest import Nodes
 from meridian.measure.row import job_leaves
 from meridian.node.explorer.indexes import IndexState
-from meridian.node.explorer.site_builder import copy_assets
 from meridian.node.explorer.site_files import SiteFiles
+from meridian.node.explorer.site_front import copy_assets
 from meridian.primitives.hashing import JOB_NODE, ByteMatrix
 from meridian.primitives.ids import Address, NodeKey, job_key, network_id, node_key
 from meridian.primitives.sumtree import LaneKind, parent_levels

@@ -1,5 +1,7 @@
 """What events say of epochs: states, what is allocated, budgets, what is shown of money."""
 
+from dataclasses import replace
+
 import pytest
 
 from meridian.explorer.chain_history import (
@@ -7,6 +9,8 @@ from meridian.explorer.chain_history import (
     Budgets,
     ChainFacts,
     Happened,
+    OpenEpoch,
+    Quiet,
     epoch_chains,
     state_of,
     unlock_at_s,
@@ -65,6 +69,20 @@ ABANDONED = "Abandoned", {"epoch": 1, "atto": 0, "to_epoch": 2}
 def test_the_state_of_an_epoch(now_s, events, state):
     facts = world(now_s, *events)
     assert state_of(epoch_chains(facts, CALENDAR)[1], facts, CALENDAR) == state
+
+
+def test_nothing_changes_before_a_block_an_end_or_an_unlock():
+    facts = world(1_150, opened(1), committed(1), reported(1, 5, unlock_at=1_180), opened(2))
+    quiet = Quiet.after(facts, epoch_chains(facts, CALENDAR), CALENDAR)
+    assert quiet.lasts(facts)
+    assert quiet.lasts(replace(facts, now_s=1_179))
+    assert not quiet.lasts(replace(facts, now_s=1_180)), "the window closes"
+    assert not quiet.lasts(replace(facts, block=facts.block + 1))
+    assert not quiet.lasts(replace(facts, open_epoch=OpenEpoch(2, 7)))
+    later = replace(facts, now_s=1_180)
+    again = Quiet.after(later, epoch_chains(later, CALENDAR), CALENDAR)
+    assert again.lasts(replace(later, now_s=1_199))
+    assert not again.lasts(replace(later, now_s=1_200)), "epoch 2 ends"
 
 
 def test_what_is_held_back_unlocks_later():

@@ -210,6 +210,33 @@ def end_s(epoch: int, calendar: Calendar) -> int:
     return calendar.genesis_s + (epoch - calendar.first_epoch + 1) * calendar.epoch_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How long nothing can change that follows from the chain."""
+
+    block: int
+    until_s: int | None
+    """When an epoch ends or a window closes next; None: never."""
+    open_epoch: OpenEpoch | None
+
+    @classmethod
+    def after(
+        cls, facts: ChainFacts, chains: Mapping[int, EpochChain], calendar: Calendar
+    ) -> "Quiet":
+        """Return for how long these facts stand."""
+        times = [end_s(running_epoch(facts, calendar), calendar)]
+        for chain in chains.values():
+            times += [unlock_at_s(chain, facts), end_s(chain.epoch, calendar)]
+        coming = min((one for one in times if one > facts.now_s), default=None)
+        return cls(facts.block, coming, facts.open_epoch)
+
+    def lasts(self, facts: ChainFacts) -> bool:
+        """Tell whether newer facts say the same."""
+        if (facts.block, facts.open_epoch) != (self.block, self.open_epoch):
+            return False
+        return self.until_s is None or facts.now_s < self.until_s
+
+
 def dispute_kind(event: Happened) -> str:
     """Return what a dispute is about, for people."""
     if event.name == "Opened":

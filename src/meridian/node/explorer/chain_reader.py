@@ -66,6 +66,8 @@ class ChainReader:
         self._events: dict[str, list[Happened]] = {}
         self._read_through = self._network.deploy_block - 1
         self._last_hash: str | None = None
+        self._held: dict[int, int] = {}
+        self._stakes: dict[Address, int] = {}
 
     def read(self) -> ChainFacts:
         """Return the chain as it is now.
@@ -85,15 +87,16 @@ class ChainReader:
                     found = contract.events(kind, self._read_through + 1, number)
                     self._events.setdefault(kind, []).extend(_happened(one) for one in found)
             self._read_through, self._last_hash = number, head["hash"]
+            self._held, self._stakes = self._read_held(), self._read_stakes()
         return ChainFacts(
             now_s=_now_s(int(head["timestamp"], 16)),
             block=number,
             events={name: tuple(events) for name, events in self._events.items()},
-            unlock_at_s=self._held(),
-            stakes=self._stakes(),
+            unlock_at_s=self._held,
+            stakes=self._stakes,
         )
 
-    def _held(self) -> dict[int, int]:
+    def _read_held(self) -> dict[int, int]:
         if not self._events.get("Held"):
             return {}
         newest = self._events.get("Reported", [])[-HELD_MAX:]
@@ -101,7 +104,7 @@ class ChainReader:
         read = self._view.evaluations.read
         return {epoch: int(read("report", epoch)[3]) for epoch in sorted(epochs)}
 
-    def _stakes(self) -> dict[Address, int]:
+    def _read_stakes(self) -> dict[Address, int]:
         known = {event.args["evaluator"] for event in self._events.get("EvaluatorRegistered", [])}
         read = self._view.registry.read
         return {address: int(read("evaluator", address)[0]) for address in sorted(known)}

@@ -3,7 +3,7 @@
 They are brought up to date with some epochs at a time, and written before anything names what is new in them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +29,7 @@ from meridian.explorer.node_index import (
 )
 from meridian.explorer.overview import voices_file
 from meridian.node.explorer.site_files import SiteFiles
-from meridian.primitives.ids import Address
+from meridian.primitives.ids import Address, NodeKey
 
 EVALUATORS: Final = "data/evaluators.col"
 NODES: Final = "data/index/nodes"
@@ -99,10 +99,26 @@ class Indexes:
         self._history: dict[int, list[HistoryRows]] = {}
         self._voices: dict[int, tuple[tuple[Voice, ...], Address]] = {}
         self._gone: list[str] = []
+        self._is_dirty = not self.nodes
+
+    def tell(
+        self, key: NodeKey, *, claimed: int | None = None, operator: Address | None = None
+    ) -> None:
+        """Tell what the chain says of a node; of one that never had jobs nothing is kept."""
+        known = self.nodes.get(key)
+        if known is None:
+            return
+        new = replace(
+            known,
+            claimed=known.claimed if claimed is None else claimed,
+            operator=known.operator if operator is None else operator,
+        )
+        if new != known:
+            self.nodes[key], self._is_dirty = new, True
 
     def add(self, measured: Measured, decided: Decided | None, transmitter: Address) -> None:
         """Take an epoch; nothing is written before `write`."""
-        epoch = measured.epoch
+        epoch, self._is_dirty = measured.epoch, True
         seen(self.nodes, epoch, measured.nodes.ids, measured.nodes.payees)
         self._history.setdefault(epoch // CHUNK, []).append(history_rows(measured, decided))
         self._voices[epoch] = (() if decided is None else decided.voices, transmitter)
@@ -140,6 +156,8 @@ class Indexes:
 
     def write(self) -> None:
         """Write everything that was taken, then `data/index.json`, then delete what nothing names any more."""
+        if not self._is_dirty:
+            return
         for chunk, parts in sorted(self._history.items()):
             self._write_chunk(chunk, merged_rows(parts))
         if self._voices:
@@ -157,7 +175,7 @@ class Indexes:
         self._drop(ADDRESSES, set(addresses))
         for name in self._gone:
             self._files.remove(f"{JOBS}/{name}", lambda _: True)
-        self._gone = []
+        self._gone, self._is_dirty = [], False
 
     def _write_chunk(self, chunk: int, rows: HistoryRows) -> None:
         shards = self.state.history.get(chunk, 0)

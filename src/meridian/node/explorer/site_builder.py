@@ -8,16 +8,16 @@ or after, and never names a file that is not there yet.
 import contextlib
 import hashlib
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
 from meridian.audit.source import EvidenceSource
 from meridian.errors import MeridianError, RemoteFault, StorageFailure
 from meridian.evaluate.registry import resolve
-from meridian.explorer.chain_history import FINAL, ChainFacts, EpochChain, epoch_chains
+from meridian.explorer.chain_history import FINAL, ChainFacts, EpochChain, Quiet, epoch_chains
 from meridian.explorer.code_text import code_text
 from meridian.explorer.epoch_files import earned, measured_files
 from meridian.explorer.epoch_page import (
@@ -45,16 +45,16 @@ from meridian.node.explorer.claims import Claims, epoch_folder
 from meridian.node.explorer.indexes import Indexes
 from meridian.node.explorer.measuring import Measuring
 from meridian.node.explorer.site_files import SiteFiles
+from meridian.node.explorer.site_front import copy_assets, network_object
 from meridian.node.network_file import NetworkFile
 from meridian.primitives.cid import cid_text, digest_of
-from meridian.primitives.fil_address import MAINNET
-from meridian.primitives.ids import ZERO_ADDRESS, Address, NodeKey, address_text
+from meridian.primitives.ids import Address, NodeKey
 
 JOBS_MAX: Final = 200_000
 """Jobs one by one are kept of epochs with at most so many, by default."""
-COINS: Final = {MAINNET: "FIL", 314_159: "tFIL", 31_337: "FIL"}
-"""What a chain's amounts are called; 31337 is the embedded chain."""
-_NOWHERE: Final = address_text(ZERO_ADDRESS)
+AGAIN_S: Final = 2.0
+AGAIN_TIMES: Final = 10
+"""What cannot be read yet is tried again after that time, or so many times as long as trying took."""
 FLUSH: Final = 64
 """Epochs that are read before indexes are written."""
 STATE: Final = "data/builder.json"
@@ -90,6 +90,8 @@ class SiteBuilder:
         self._reader: ChainReader | None = None
         self._rpc: Rpc | None = None
         self._rested: tuple[int, int] | None = None
+        self._quiet: Quiet | None = None
+        self._again_s: dict[int, float] = {}
         self._source: EvidenceSource | None = None
         self._load()
         copy_assets(out)
@@ -139,7 +141,7 @@ class SiteBuilder:
         """Tell whether the chain is a file that nobody serves, as it was when we last served it to ourselves."""
         if self._rested is None or self._rested != self._chain_file():
             return False
-        with contextlib.closing(Rpc(self._network.rpc_url)) as rpc:
+        with contextlib.closing(Rpc(self._url)) as rpc:
             try:
                 rpc.call("eth_chainId")
             except RpcUnavailable:
@@ -149,7 +151,7 @@ class SiteBuilder:
     def _rest(self) -> None:
         """Let go of a chain that we served to ourselves, or its own network could not go on with it."""
         self._rested = None
-        if self._rpc is not None and self._rpc.url != self._network.rpc_url:
+        if self._rpc is not None and self._rpc.url != self._url:
             self.close()
             self._rested = self._chain_file()
 
@@ -159,12 +161,15 @@ class SiteBuilder:
             return found.st_mtime_ns, found.st_size
         return None
 
+    @property
+    def _url(self) -> str:
+        return self._rpc_url or self._network.rpc_url
+
     def _open(self) -> ChainReader:
         if self._chain is None or self._reader is None:
             self._network = NetworkFile.load(self._data_dir)
             self._chain = contextlib.ExitStack()
-            url = self._rpc_url or self._network.rpc_url
-            at = reachable_chain(self._data_dir, url, self._network.chain_id)
+            at = reachable_chain(self._data_dir, self._url, self._network.chain_id)
             self._rpc = self._chain.enter_context(at)
             self._reader = ChainReader(self._rpc, self._network)
         return self._reader
@@ -174,6 +179,8 @@ class SiteBuilder:
         facts = reader.read()
         if self._measuring is not None:
             facts = replace(facts, open_epoch=self._measuring.open_epoch())
+        if self._quiet is not None and self._quiet.lasts(facts):
+            return []
         # A source reads reports and claims once, so every update has its own.
         assert self._rpc is not None, "it was opened"
         self._source = source_on(self._data_dir, self._network, self._rpc)
@@ -191,13 +198,17 @@ class SiteBuilder:
         self._pay(facts)
         changed |= self._write_pages(reader, facts, chains)
         self._publish(reader, facts, chains)
+        is_done = all(done for *_, done in self._state["stamps"].values())
+        self._quiet = Quiet.after(facts, chains, self._network.calendar) if is_done else None
         return sorted(changed)
 
     def _must_read(self, chain: EpochChain) -> bool:
         if not chain.committed and not chain.own:
             return False
         known = self._state["stamps"].get(str(chain.epoch))
-        return known is None or tuple(known[:2]) != stamp(chain, self._jobs_max) or not known[2]
+        if known is None or tuple(known[:2]) != stamp(chain, self._jobs_max):
+            return True
+        return not known[2] and time.monotonic() >= self._again_s.get(chain.epoch, 0.0)
 
     # ------------------------------------------------------------------------------- epochs
 
@@ -205,6 +216,7 @@ class SiteBuilder:
         """Read an epoch's evidence and write its files but the chain's part of `epoch.json`."""
         assert self._source is not None, "it was opened"
         epoch, folder = chain.epoch, epoch_folder(chain.epoch)
+        started_s = time.monotonic()
         measured, decided, problem = None, None, "no commitment stands"
         if chain.has_commitment:
             measured, decided, problem = gather(self._source, epoch, self._jobs_max)
@@ -224,6 +236,8 @@ class SiteBuilder:
         row = self._rows.get(epoch)
         is_done = not problem or (row is not None and row.state in FINAL)
         self._state["stamps"][str(epoch)] = [measured_stamp, reported_stamp, is_done]
+        took_s = time.monotonic() - started_s
+        self._again_s[epoch] = time.monotonic() + max(AGAIN_S, AGAIN_TIMES * took_s)
 
     def _take(
         self, measured: Measured, decided: Decided | None, chain: EpochChain, *, is_new: bool
@@ -274,12 +288,9 @@ class SiteBuilder:
         table = self._indexes.nodes
         paid, claimed = self._claims.settle(facts, self._state, table.keys())
         for key, total in claimed.items():
-            if key in table:
-                table[key] = replace(table[key], claimed=total)
+            self._indexes.tell(key, claimed=total)
         for event in facts.of("NodeRegistered"):
-            key = NodeKey(event.args["node_key"])
-            if key in table:
-                table[key] = replace(table[key], operator=event.args["operator"])
+            self._indexes.tell(NodeKey(event.args["node_key"]), operator=event.args["operator"])
         self._indexes.write()
         for epoch, total in paid.items():
             self._known(epoch, paid=total)
@@ -358,48 +369,6 @@ class SiteBuilder:
         fresh = not self._state["revision"]
         if changed or fresh:
             self._state["revision"] += 1
-            write("data/network.json", self._network_object(facts))
+            said = network_object(self._network, self._schema(), facts)
+            write("data/network.json", said | {"revision": self._state["revision"]})
         write(STATE, self._state)
-
-    def _network_object(self, facts: ChainFacts) -> dict[str, Any]:
-        network, schema = self._network, self._schema()
-        contracts = {
-            name: address_text(getattr(network.contracts, name))
-            for name in network.contracts.__dataclass_fields__
-        }
-        return {
-            "version": 1,
-            "network": network.network,
-            "networkId": network.network_id.hex(),
-            "chainId": network.chain_id,
-            "rpcUrl": network.rpc_url,
-            "contracts": {name: text for name, text in contracts.items() if text != _NOWHERE},
-            "genesisS": network.genesis_s,
-            "epochSeconds": network.epoch_seconds,
-            "firstEpoch": network.first_epoch,
-            "lanes": schema.lanes.kind.value,
-            "laneFields": list(schema.lanes.fields),
-            "coin": COINS.get(network.chain_id, "ETH"),
-            "function": network.function,
-            "publications": [
-                place if "://" in place else f"publications/{at}/"
-                for at, place in enumerate(network.publications)
-            ],
-            "measureUrl": network.measure_url,
-            "madeAtS": facts.now_s,
-            "block": facts.block,
-            "revision": self._state["revision"],
-        }
-
-
-def copy_assets(out: Path) -> None:
-    """Copy the pages into a site.
-
-    Raises:
-        StorageFailure: If the disk refuses.
-    """
-    try:
-        with as_file(files("meridian.web") / "assets") as folder:
-            shutil.copytree(folder, out, dirs_exist_ok=True)
-    except OSError as error:
-        raise StorageFailure(f"{out}: {error}") from error

@@ -2,6 +2,7 @@
 
 The site is served on loopback by the explorer's own file server, compressed as for any browser. A cold page has an empty
 cache; a page that is gone to comes from another page of the same tab. Each figure is the least and the median of several.
+`busy` is the processor time of the page's main thread, which the load of others does not change.
 """
 
 import argparse
@@ -100,9 +101,14 @@ def cold(browser: Any, url: str, name: str) -> dict[str, float]:
     try:
         context.add_init_script(DRAWN)
         page = context.new_page()
+        engine = context.new_cdp_session(page)
+        engine.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto(url)
         page.wait_for_function(f"() => window.drawn.{name} < Infinity", polling=20)
-        return page.evaluate(LOADED) | {"drawn": page.evaluate(f"window.drawn.{name}")}
+        counted = engine.send("Performance.getMetrics")["metrics"]
+        (busy_s,) = [one["value"] for one in counted if one["name"] == "TaskDuration"]
+        times = {"drawn": page.evaluate(f"window.drawn.{name}"), "busy": 1_000 * busy_s}
+        return page.evaluate(LOADED) | times
     finally:
         context.close()
 
@@ -180,11 +186,11 @@ def report(result: dict[str, Any]) -> None:
         f"{result['nodes']} nodes x {result['epochs']} epochs, ms, least / median of {result['turns']}"
     )
     print(
-        f"{'page':<12}{'first paint':>14}{'drawn, cold':>14}{'gone to':>14}{'requests':>10}{'KB':>7}"
+        f"{'page':<12}{'first paint':>14}{'drawn, cold':>14}{'busy, cold':>14}{'gone to':>14}{'requests':>10}{'KB':>7}"
     )
     for name, found in result["cold"].items():
         gone = result["gone_to"].get(name)
-        cells = [found["paint"], found["drawn"], gone]
+        cells = [found["paint"], found["drawn"], found["busy"], gone]
         texts = ["" if one is None else f"{one['least']} / {one['median']}" for one in cells]
         line = "".join(f"{text:>14}" for text in texts)
         print(

@@ -142,7 +142,10 @@ def columns_of(layout: Layout, table: pa.Table, nodes: U32) -> list[Column]:
     found = [Column(layout.parts[0], nodes)]
     for part in layout.parts[1:]:
         array = one_chunk(table.column(part.name))
-        valid, first = array.buffers()[0], array.offset
+        first = array.offset
+        valid = (
+            array.buffers()[0] if array.null_count else None
+        )  # a bitmap may say that all is there
         bits = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
         assert bits is None or part.valid_at >= 0, "only a column that may be null has nulls"
         if part.kind == TEXT:

@@ -47,7 +47,7 @@ def test_operator_and_payee_answer_for_a_node_also_after_it_has_left(world, stor
 
 def test_a_verdict_proves_the_complaints_about_its_epoch(world, store):
     register(world)
-    now_s = world.clock.now_s
+    now_s = int(world.clock.now_s)
     clock = Clock(lambda: now_s, lambda: 0.0)
     desk = ComplaintDesk(
         store, ChainRegistrations(world.chain, world.network), world.network, clock

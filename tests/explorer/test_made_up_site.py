@@ -1,8 +1,8 @@
 """The made-up site that pages are measured on fits together: the same questions as of a real one, over several groups."""
 
 import pytest
-
 from benchmarks.explorer_site import JOBS_KEPT, make_site
+
 from meridian.measure.proof_form import decode_file
 from meridian.primitives.ids import job_key
 from meridian.verifier import check, holds

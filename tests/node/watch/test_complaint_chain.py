@@ -47,7 +47,7 @@ def test_operator_and_payee_answer_for_a_node_also_after_it_has_left(world, stor
 
 def test_a_verdict_proves_the_complaints_about_its_epoch(world, store):
     register(world)
-    now_s = int(world.clock.now_s)
+    now_s = world.network.calendar.start_us(2) // 1_000_000
     clock = Clock(lambda: now_s, lambda: 0.0)
     desk = ComplaintDesk(
         store, ChainRegistrations(world.chain, world.network), world.network, clock
@@ -56,7 +56,7 @@ def test_a_verdict_proves_the_complaints_about_its_epoch(world, store):
     for epoch, key in ((1, PAYEE), (2, OPERATOR)):
         request = ComplaintRequest.sign(world.network, NODE, epoch, "wrong", now_s, key)
         desk.take(request.encode(), "")
-    stranger = ComplaintRequest.sign(world.network, NODE, 1, "wrong", now_s, WATCHER)
+    stranger = ComplaintRequest.sign(world.network, NODE, 1, "mine", now_s, WATCHER)
     with pytest.raises(InvalidInput, match="operator or payee"):
         desk.take(stranger.encode(), "")
     verdicts = Verdicts(world.chain, world.network)

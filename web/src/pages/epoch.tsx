@@ -14,26 +14,35 @@ import { Amount, Bar, Countdown, Hex, Moment, NameLink, State, Weight } from "..
 import { Commitments, Function, Gas, Reports } from "./epoch_chain.tsx";
 
 export function EpochPage({ number }: { number: number }) {
-  const epoch = useLoad((site) => site.epoch(number), ["epoch", number]);
   const epochs = useLoad((site) => site.epochs(), []);
-  const known = epochs.state === "ready" ? epochs.value : null;
-  const unknown = known !== null && !known.some((row) => row.epoch === number);
-  const last = known?.at(-1)?.epoch;
-  const state = epoch.state === "ready" ? <State state={epoch.value.row.state} /> : null;
+  const rows = epochs.state === "ready" ? epochs.value : [];
+  const row = rows.find(({ epoch }) => epoch === number);
   return (
     <>
-      <PageTitle title={`Epoch ${number}`} kicker={<a href={to.overview()}>Network</a>} aside={<>{state}<Neighbours epochs={known ?? []} number={number} /></>} />
-      {unknown ? (
-        <Empty>
-          This network has no epoch {number} yet{last === undefined ? "" : <>; the newest is <a href={to.epoch(last)}>epoch {last}</a></>}.
-        </Empty>
-      ) : (
-        <Show of={epoch} what={`epoch ${number}`}>
-          {(value) => <Parts epoch={value} />}
-        </Show>
-      )}
+      <PageTitle
+        title={`Epoch ${number}`}
+        kicker={<a href={to.overview()}>Network</a>}
+        aside={<>{row === undefined ? null : <State state={row.state} />}<Neighbours epochs={rows} number={number} /></>}
+      />
+      <Show of={epochs} what="the list of epochs">
+        {() => (row === undefined ? <Unknown number={number} last={rows.at(-1)?.epoch} /> : <Known number={number} />)}
+      </Show>
     </>
   );
+}
+
+function Unknown({ number, last }: { number: number; last: number | undefined }) {
+  return (
+    <Empty>
+      This network has no epoch {number} yet{last === undefined ? "" : <>; the newest is <a href={to.epoch(last)}>epoch {last}</a></>}. When it
+      opens, this page shows it by itself.
+    </Empty>
+  );
+}
+
+function Known({ number }: { number: number }) {
+  const epoch = useLoad((site) => site.epoch(number), ["epoch", number]);
+  return <Show of={epoch} what={`epoch ${number}`}>{(value) => <Parts epoch={value} />}</Show>;
 }
 
 function Neighbours({ epochs, number }: { epochs: EpochRow[]; number: number }) {
@@ -50,7 +59,7 @@ const SECTIONS = ["Nodes", "Verdicts", "Commitment", "Evaluation", "Report", "Di
 
 function Parts({ epoch }: { epoch: Epoch }) {
   const { row } = epoch;
-  const nodes = useLoad((site) => site.nodes(row.epoch), ["nodes", row.epoch]);
+  const nodes = useLoad((site) => (row.nodes === 0 ? Promise.resolve([]) : site.nodes(row.epoch)), ["nodes", row.epoch, row.nodes === 0]);
   return (
     <>
       <Timeline epoch={epoch} />

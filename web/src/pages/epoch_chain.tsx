@@ -99,7 +99,7 @@ function OneReport({ report, members }: { report: Report; members: number }) {
     <Facts
       facts={[
         ["Report", <><Hex value={report.hash} what="the report's hash" />{report.standing ? null : <strong> – void</strong>}</>],
-        ["Follows", <Hex value={report.previous} what="the hash of the report before" />],
+        ["Follows", /^0+$/.test(report.previous) ? "no other: it is the first" : <Hex value={report.previous} what="the hash of the report before" />],
         ["Sum of all claims", <><Amount atto={report.total} focus /> <span class="quiet small">since the network began, this epoch included</span></>],
         [<Term word="root">Root of the claims</Term>, <Hex value={report.rewardRoot} what="the root of the claims" />],
         ["Root of the verdicts", <Hex value={report.verdictRoot} what="the root of the verdicts" />],

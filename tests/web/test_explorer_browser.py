@@ -194,7 +194,7 @@ def test_a_claim_with_a_wallet_pays_what_was_due(place):
         assert place.balance(operator) == before + paid.amount - gas
 
 
-def test_a_complaint_is_filed_shown_and_answered(place):
+def test_a_complaint_is_filed_shown_and_answered(place, tmp_path):
     """By the wallet of the node's operator; another's wallet is refused."""
     node, text = place.unpaid[1], "Three of my jobs are missing — see my receipts."
     stranger = Wallet(place.key_of(place.unpaid[2]), place.rpc)
@@ -215,6 +215,14 @@ def test_a_complaint_is_filed_shown_and_answered(place):
         assert (kept["nodeId"], kept["text"], kept["state"]) == (node, text, "open")
         meridian("complaint", "answer", where, kept["id"][:12], "--text", "We have found them.")
         page.get_by_text("We have found them.").wait_for()
+        key = tmp_path / "operator.key"
+        key.write_text(place.key_of(node).secret.hex())
+        key.chmod(0o600)
+        meridian(
+            "complaint", "file", where, "--node", node, "--epoch", 1, "--text", "From a command.",
+            "--key", key, "--url", place.demo.url,
+        )  # fmt: skip
+        page.get_by_text("From a command.").wait_for()
 
 
 def test_an_epoch_goes_from_open_to_paid_while_the_page_is_watched(place):

@@ -17,6 +17,7 @@ EPILOG: Final = """\b
 Start here:
   meridian demo                                             the whole system once, on generated jobs
   meridian run --network saturn --jobs LOG --data-dir DIR   the same on your own logs
+  meridian web DIR                                         the explorer of what ran there
   meridian init sponsor --network-dir DIR                   a network of your own: its files, with comments
   meridian submit FILE --data-dir DIR --token-file FILE     send job records, keep checked receipts
   meridian verify --data-dir DIR --epoch N                  check an epoch from public artefacts alone

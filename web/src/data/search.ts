@@ -45,21 +45,25 @@ async function keysOfAddress(files: Files, address: Uint8Array): Promise<Uint8Ar
   return found;
 }
 
+function shown({ claimed: _, ...node }: KnownNode): T.FoundNode {
+  return node;
+}
+
 /** Nodes by id, by key, or by an address of theirs in any letter case and form. */
 export async function findNodes(files: Files, query: string): Promise<T.FoundNode[]> {
   const text = query.trim();
   if (text === "") return [];
+  if (/^(0x)?[0-9a-f]{64}$/i.test(text)) {
+    const node = await nodeByKey(files, fromHex(text.slice(-64)));
+    if (node !== null) return [shown(node)];
+  }
   const keys = [sha256(utf8(text))];
-  if (/^(0x)?[0-9a-f]{64}$/i.test(text)) keys.push(fromHex(text.slice(-64)));
   const address = addressOf(text);
   if (address !== null) keys.push(...(await keysOfAddress(files, address)));
   const found = new Map<string, T.FoundNode>();
   for (const key of keys.slice(0, FOUND_MAX)) {
     const node = await nodeByKey(files, key);
-    if (node !== null) {
-      const { claimed: _, ...rest } = node;
-      found.set(node.key, rest);
-    }
+    if (node !== null) found.set(node.key, shown(node));
   }
   return [...found.values()];
 }

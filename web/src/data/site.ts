@@ -72,15 +72,13 @@ async function nodeAt(files: Files, epoch: number, place: number): Promise<T.Nod
 }
 
 async function nodeOf(files: Files, epoch: number, nodeKey: string): Promise<T.NodeInEpoch | null> {
-  const page = await openPage(files, epoch);
-  if (page.files.groups === 0) return null;
   const key = fromHex(nodeKey);
-  let group = 0;
-  if (page.files.groups > 1) {
-    const firsts = (await files.named(`${epochFolder(epoch)}/groups.col`)).fixed("first");
-    const behind = firstNotBefore(firsts.length, key, firsts.row);
-    group = behind < firsts.length && order(firsts.row(behind), key) === 0 ? behind : Math.max(0, behind - 1);
-  }
+  // Asked for together: one after the other they are two round trips.
+  const [page, groups] = await Promise.all([openPage(files, epoch), files.columns(`${epochFolder(epoch)}/groups.col`)]);
+  if (groups === null || page.files.groups === 0) return null;
+  const firsts = groups.fixed("first");
+  const behind = firstNotBefore(firsts.length, key, firsts.row);
+  const group = behind < firsts.length && order(firsts.row(behind), key) === 0 ? behind : Math.max(0, behind - 1);
   const file = await files.named(groupFile(epochFolder(epoch), "nodes", group));
   const keys = file.fixed("key");
   const row = firstNotBefore(keys.length, key, keys.row);
@@ -157,6 +155,9 @@ async function historyOf(files: Files, nodeKey: string): Promise<T.NodeHistoryRo
       });
     }
   }
+  // Who looks at a history looks at the newest evaluated epoch next: its files come while the history is drawn.
+  const newest = rows.findLast((row) => row.weight !== null);
+  if (newest !== undefined) nodeOf(files, newest.epoch, nodeKey).catch(() => undefined);
   return rows;
 }
 

@@ -80,7 +80,7 @@ export function HeatMap(props: Props) {
       <p class="heat-read">{cell === null ? <span class="quiet">Point at the map to read a weight.</span> : <Reading {...props} cell={cell} />}</p>
       <ul class="legend">
         <li><span class="swatch swatch-heat" /> weight, from 0 to <Weight weight={top} /></li>
-        <li><span class="swatch swatch-outlier" /> outlier: not the decided weight</li>
+        <li><span class="swatch swatch-outlier" /> outlier: far from the other evaluators</li>
         <li><span class="swatch swatch-missing" /> missing: no row, or no word about the node</li>
       </ul>
       <details class="gap-top">
@@ -158,7 +158,7 @@ function OddTable({ epoch, matrix, nodes, odd }: Props & { odd: Odd[] }) {
       rows={odd}
       text={({ node, member }) => `${nodes[node]?.id} ${matrix.members[member]}`}
       filterLabel="Node or evaluator"
-      empty="Every evaluator whose row is there gave every node the decided weight."
+      empty="Nothing stands out: every evaluator whose row is there speaks about every node, and none is far from the others."
       columns={[
         { name: "Node", cell: ({ node }) => { const found = nodes[node]; return found === undefined ? node : <NameLink name={found.id} href={to.node(found.key, epoch)} />; }, order: ({ node }) => nodes[node]?.id ?? "" },
         { name: "Evaluator", cell: ({ member }) => <code title={matrix.members[member]}>{shortHex(matrix.members[member] ?? "")}</code>, order: ({ member }) => member },

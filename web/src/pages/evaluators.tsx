@@ -25,7 +25,7 @@ function health({ history }: Evaluator): Health {
   const recent = history.slice(-RECENT);
   const there = recent.filter(({ present }) => present);
   const agreementPpm = there.length === 0 ? null : Math.round(there.reduce((sum, row) => sum + row.agreementPpm, 0) / there.length);
-  return { present: there.length, of: recent.length, agreementPpm, reliabilityPpm: history.at(-1)?.reliabilityPpm ?? null };
+  return { present: there.length, of: recent.length, agreementPpm, reliabilityPpm: history.findLast(({ present }) => present)?.reliabilityPpm ?? null };
 }
 
 /** What an operator wants to know first, in words. */
@@ -108,7 +108,7 @@ function One({ evaluator }: { evaluator: Evaluator }) {
         figures={[
           { name: <Term word="row">Rows</Term>, value: now.of === 0 ? "–" : `${now.present} of ${now.of}`, note: `last ${RECENT} epochs with a seat` },
           { name: <Term word="agreement">Agreement</Term>, value: now.agreementPpm === null ? "–" : percent(now.agreementPpm), note: "of these rows, on average" },
-          { name: <Term word="reliability">Reliability</Term>, value: now.reliabilityPpm === null ? "–" : percent(now.reliabilityPpm) },
+          { name: <Term word="reliability">Reliability</Term>, value: now.reliabilityPpm === null ? "–" : percent(now.reliabilityPpm), note: "when its last row was judged" },
           { name: <Term word="transmitter">Reports brought</Term>, value: count(history.filter(({ transmitted }) => transmitted).length), note: `of ${plural(history.length, "epoch")}` },
         ]}
       />
@@ -120,7 +120,7 @@ function One({ evaluator }: { evaluator: Evaluator }) {
             epochs={history.map(({ epoch }) => epoch)}
             series={[
               { name: "Agreement", values: history.map(({ present, agreementPpm }) => (present ? agreementPpm / 10_000 : null)), text: shares },
-              { name: "Reliability", values: history.map(({ reliabilityPpm }) => reliabilityPpm / 10_000), text: shares },
+              { name: "Reliability", values: history.map(({ present, reliabilityPpm }) => (present ? reliabilityPpm / 10_000 : null)), text: shares },
             ]}
             range={[0, 105]}
           />
@@ -138,7 +138,7 @@ function One({ evaluator }: { evaluator: Evaluator }) {
             { name: "Epoch", number: true, cell: ({ epoch }) => <a href={to.epoch(epoch)}>{epoch}</a>, order: ({ epoch }) => epoch },
             { name: "Row", cell: ({ present }) => (present ? "in the block" : <strong class="state state-slashed">missing</strong>), order: ({ present }) => Number(present) },
             { name: "Agreement", number: true, cell: ({ present, agreementPpm }) => (present ? percent(agreementPpm) : "–"), order: ({ present, agreementPpm }) => (present ? agreementPpm : null) },
-            { name: "Reliability", number: true, cell: ({ reliabilityPpm }) => percent(reliabilityPpm), order: ({ reliabilityPpm }) => reliabilityPpm },
+            { name: "Reliability", number: true, cell: ({ present, reliabilityPpm }) => (present ? percent(reliabilityPpm) : "–"), order: ({ present, reliabilityPpm }) => (present ? reliabilityPpm : null) },
             { name: "Brought the report", cell: ({ transmitted }) => (transmitted ? "yes" : ""), order: ({ transmitted }) => Number(transmitted) },
           ]}
         />

@@ -1,101 +1,24 @@
-"""`meridian init`: the files of every role start real processes, and a network founded with them pays its node."""
+"""`meridian init`: nothing is replaced unsaid, what is missing is named, and it asks on a terminal.
 
-import contextlib
-import json
+That the files of every role start real processes is shown by tests/docs/test_own_network_page.py.
+"""
+
 import os
 import pty
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
+from click.testing import CliRunner, Result
 
-import meridian
-from cli.own_network import EPOCH_SECONDS, GENESIS_S, NODE, OwnNetwork, record, run
-from meridian.node.chain.rpc import Rpc
-from meridian.node.chain_view import ChainView
-from meridian.node.measure.client import MeasureClient
-from meridian.node.network_file import NetworkFile
-from meridian.primitives.amounts import ATTO
-
-JOBS = 30
+from meridian.cli.main import main
 
 
-def _submit_and_seal(own: OwnNetwork, client: MeasureClient, end_us: int) -> None:
-    jobs = own.net / "jobs.ndjson"
-    jobs.write_text("".join(json.dumps(record(number)) + "\n" for number in range(JOBS)))
-    client.set_clock(end_us - 1)
-    node = own.net / "node/node.toml"
-    said = run("submit", jobs, "--config", node, "--json")
-    assert json.loads(said.output)["accepted"] == JOBS
-    assert Path(json.loads(said.output)["receipts"]) == own.net / "node/receipts"
-    _submit_by_the_library(own)
-    client.set_clock(end_us)
-    client.seal(1)
-    client.wait_committed(1)
-
-
-def _submit_by_the_library(own: OwnNetwork) -> None:
-    """The block of docs/library.md, where the same records are there already; then new ones from memory."""
-    page = (Path(__file__).parents[2] / "docs/library.md").read_text()
-    [block] = re.findall(
-        r'^```python title="on a running network"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
-    )
-    names: dict[str, Any] = {}
-    with contextlib.chdir(own.net.parent):
-        (own.net / "jobs.ndjson").rename("jobs.ndjson")
-        exec(compile(block, "docs/library.md", "exec"), names)
-    result = names["result"]
-    assert (result.records, result.accepted, result.duplicates) == (JOBS, 0, JOBS)
-    key = own.net / "node/keys/operator.key"
-    more = [record(JOBS), {**record(JOBS + 1), "job_id": ""}]
-    result = meridian.submit_jobs(
-        more, own.net, receipts=own.net / "node/receipts", node_id=NODE, key_file=key
-    )
-    assert (result.records, result.accepted) == (2, 1)
-    assert [one.field for one in result.rejected] == ["job_id"]
-    with pytest.raises(meridian.InvalidInput, match="token"):
-        meridian.submit_jobs(more, own.net, receipts=own.net / "r")
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[OwnNetwork]:
-    network = OwnNetwork(tmp_path)
-    yield network
-    network.close()
-
-
-def test_a_network_founded_with_it_measures_evaluates_and_pays(own: OwnNetwork) -> None:
-    own.found()
-    own.join()
-    own.serve("evaluator", own.net / "evaluator/evaluator.toml")
-    end_us = (GENESIS_S + EPOCH_SECONDS) * 1_000_000
-    with contextlib.closing(own.client()) as client:
-        _submit_and_seal(own, client, end_us)
-    network = NetworkFile.load(own.net)
-    rpc = Rpc(network.rpc_url)
-    view = ChainView(rpc, network.contracts)
-    deadline = time.monotonic() + 60
-    while not view.reported():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    node = own.net / "node/node.toml"
-    looked = run("watch", "--config", node, "--once", "--dry-run", "--json")
-    assert f"watching {own.net}" in looked.output
-    public = own.net / "evaluator/state/public"
-    while not list(public.glob("epochs/*")):  # published when the chain has the report
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    verified = run("verify", "--data-dir", own.net, "--epoch", 1)
-    assert "12.5" in verified.output
-    key = own.net / "node/keys/operator.key"
-    run("chain", "claim", "--data-dir", own.net, "--node", NODE, "--key", key, "--yes")
-    assert [paid.cumulative for paid in view.claims()] == [12.5 * ATTO]
-    rpc.close()
+def run(*words: object, code: int = 0) -> Result:
+    """Run a command in this process."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, f"{words}\n{result.output}"
+    return result
 
 
 def test_nothing_is_replaced_unsaid_and_keys_never(tmp_path: Path) -> None:
@@ -116,8 +39,10 @@ def test_nothing_is_replaced_unsaid_and_keys_never(tmp_path: Path) -> None:
 def test_without_a_terminal_what_is_needed_is_named(tmp_path: Path) -> None:
     refused = run("init", "sponsor", "--network-dir", tmp_path, code=2)
     assert "--aggregator: is needed" in refused.output
-    missing = run("init", "node", "--network-dir", tmp_path, "--node", "n", code=3)
-    assert "network.json" in missing.output
+    early = run("init", "node", "--network-dir", tmp_path, "--node", "n")
+    assert "run this command again" in early.output
+    assert (tmp_path / "node/keys/operator.key").is_file()
+    assert not (tmp_path / "node/node.toml").exists()
 
 
 def test_wrong_answers_are_refused_before_a_file_is_written(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def check(command: click.Command, rest: list[str], path: str, *, whole: bool) ->
         raise Wrong(f"{path} takes {room} arguments, not {positional}")
     if whole:
         lacking = [o.opts[-1] for o in options.values() if o.required and o.name not in given]
-        if lacking:
+        if lacking and "config_file" not in given:  # which has the others
             raise Wrong(f"{path} needs {', '.join(sorted(set(lacking)))}")
         if positional < sum(1 for argument in arguments if argument.required):
             raise Wrong(f"{path} needs an argument")

@@ -1,4 +1,5 @@
-"""docs/library.md and the example notebook: every line is run, on a network that the page's own command makes."""
+"""docs/library.md, the example notebook and the tutorials about one's rewards: every line is run, on the network that their
+own first command makes."""
 
 import json
 import os
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from markdown_pages import ROOT
+from markdown_pages import ROOT, fenced
 
 import meridian
 from meridian.cli.main import main
 from meridian.library.frames import in_form, table, whole
+from meridian.node.network_file import NetworkFile
 
 PAGE = (ROOT / "docs/library.md").read_text()
 NOTEBOOK = ROOT / "examples/epoch.ipynb"
@@ -35,7 +37,13 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = Path.cwd()
     os.chdir(root)
     run(blocks()[0][1])
-    yield root
+    port = NetworkFile.load(Path("demo")).rpc_url.rpartition(":")[2]
+    command = [sys.executable, "-m", "meridian.cli.main", "chain", "up", "--data-dir", "demo"]
+    with subprocess.Popen([*command, "--port", port], stdout=subprocess.PIPE) as chain:
+        assert chain.stdout is not None
+        chain.stdout.readline()  # each command would serve it from its file, for a second of work
+        yield root
+        chain.terminate()
     os.chdir(before)
 
 
@@ -75,6 +83,22 @@ def test_every_block_of_the_page_runs_in_its_order(work: Path) -> None:
             executed(text, names)
     assert names["epoch"].number == 1
     assert Path("my-function").is_dir()
+
+
+@pytest.mark.parametrize("name", ["demo", "rewards"])
+def test_every_command_of_the_tutorials_runs_in_its_order(
+    work: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / f"docs/tutorials/{name}.md").read_text()
+    lines = [line for block in fenced(text, "sh") for line in block.splitlines()]
+    first = blocks()[0][1].strip()
+    if name == "demo":
+        assert lines.pop(0) == first  # `work` has run it
+    with meridian.open_network("demo") as network:
+        owed = [one for one in network.epoch(1).nodes()["node_id"].to_pylist()
+                if network.epoch(1).node(one).claim_status == "claimable"]  # fmt: skip
+    assert lines
+    run("\n".join(line.replace("NODE", owed[-1]) for line in lines))
 
 
 def test_the_tables_have_the_columns_that_the_page_names(work: Path) -> None:

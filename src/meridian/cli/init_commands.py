@@ -217,7 +217,10 @@ def evaluator(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Who evaluates, agrees and signs. Read by `meridian serve evaluator`."""
+    """Who evaluates, agrees and signs. Read by `meridian serve evaluator`.
+
+    Before there is a network.json it makes the keys and prints the account, so that it can be given coins.
+    """
     from meridian.networks import roles
 
     place = _place(network_dir, directory, "evaluator", overwrite=overwrite)
@@ -237,7 +240,10 @@ def node(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Whose jobs are paid. Read by `meridian submit` and `meridian watch`."""
+    """Whose jobs are paid. Read by `meridian submit` and `meridian watch`.
+
+    Before there is a network.json it makes the key and prints the account.
+    """
     from meridian.networks import roles
 
     place = _place(network_dir, directory, "node", overwrite=overwrite)

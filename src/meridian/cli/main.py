@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "complaint": "complaint_commands.complaint",
     "submit": "submit_commands.submit",
     "receipt": "receipt_commands.receipt",
+    "seal": "seal_command.seal",
     "witness": "witness_commands.witness",
     "scenario": "scenario_commands.scenario",
     "node": "audit_commands.node",

@@ -154,13 +154,12 @@ def aggregator(place: Place, *, host: str, port: int, publications: tuple[str, .
 
 
 def evaluator(place: Place, *, host: str, port: int) -> Prepared:
-    """Write ``evaluator.toml``, and make an evaluator's keys and its empty memory of what it signed.
-
-    Raises:
-        NotFound: If the network's directory has no `network.json`.
-    """
-    network = NetworkFile.load(place.network_dir)
+    """Make an evaluator's keys and, once there is a `network.json`, ``evaluator.toml`` and its empty memory of what it signed."""
     key, link, state = place.key("evaluator.key"), place.key("link.key"), place.directory / "state"
+    account = load_or_create_key(key).address
+    if not (place.network_dir / NETWORK).is_file():
+        return _too_early(place, account)
+    network = NetworkFile.load(place.network_dir)
     values = {
         "network_dir": place.seen(place.network_dir),
         "data_dir": place.seen(state),
@@ -170,7 +169,6 @@ def evaluator(place: Place, *, host: str, port: int) -> Prepared:
         "listen_port": port,
     }
     path = place.write("evaluator.toml", EvaluatorConfig, values)
-    account = load_or_create_key(key).address
     link_key = link_identity(load_or_create_secret(link)).link_key.hex()
     set_up(state, network.network_id, account)
     public = os.path.relpath((state / "public").absolute(), place.network_dir.absolute())
@@ -190,13 +188,11 @@ def evaluator(place: Place, *, host: str, port: int) -> Prepared:
 
 
 def node(place: Place, *, node_id: str) -> Prepared:
-    """Write ``node.toml`` and make the operator's key where there is none.
-
-    Raises:
-        NotFound: If the network's directory has no `network.json`.
-    """
-    NetworkFile.load(place.network_dir)
+    """Make the operator's key and, once there is a `network.json`, ``node.toml``."""
     key = place.key("operator.key")
+    account = load_or_create_key(key).address
+    if not (place.network_dir / NETWORK).is_file():
+        return _too_early(place, account)
     values = {
         "network_dir": place.seen(place.network_dir),
         "node_id": node_id,
@@ -204,7 +200,6 @@ def node(place: Place, *, node_id: str) -> Prepared:
         "receipts_dir": "receipts",
     }
     path = place.write("node.toml", OperatorConfig, values)
-    account = load_or_create_key(key).address
     return Prepared(
         (path,),
         account,
@@ -215,6 +210,11 @@ def node(place: Place, *, node_id: str) -> Prepared:
             f"meridian watch --config {path}",
         ),
     )
+
+
+def _too_early(place: Place, account: Address) -> Prepared:
+    again = f"when {place.network_dir / NETWORK} is there, run this command again"
+    return Prepared((), account, (f"give {address_text(account)} coins", again))
 
 
 def _measure_values(place: Place, deployment: Deployment, host: str, port: int) -> dict[str, Any]:

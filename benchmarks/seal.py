@@ -44,6 +44,7 @@ from meridian.node.measure.sealed_store import SealedWriter
 from meridian.node.measure.sorted_columns import SegmentColumns
 from meridian.node.measure.tuple_blocks import Blocks
 from meridian.primitives import hashing
+from meridian.primitives.checksum import crc32
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, address_text, network_id, node_key
 from meridian.primitives.keys import PrivateKey
@@ -206,6 +207,7 @@ def _seal(log: Path, work: Path, memory_mib: int, kernel: str | None) -> Result:
     hashing.force(kernel)
     used = hashing.prepare()
     Mover(Layout(SCHEMA)).expect(1)
+    crc32(bytes(1 << 16))
     directory = _directory(log)
     refs = [FrameRef.unpack(packed) for packed in json.loads((log / "refs.json").read_text())]
     stages = _Stages()

@@ -258,6 +258,12 @@ def job_rows(
         private: The private commitments.
     """
     rows = np.empty((table.num_rows, ROW_BYTES), dtype=np.uint8)
+    kernels = bulk(table.num_rows)
+    if kernels is not None:
+        times = (column_values(table, "started_us"), column_values(table, "ended_us"))
+        flags, lanes_of = column_values(table, "flags"), _lane_values(schema, table)
+        kernels.put_rows(rows, schema.id, flags, (keys, private), times, lanes_of)
+        return rows
     rows[:, 0:2] = np.frombuffer(schema.id.to_bytes(2, "big"), dtype=np.uint8)
     flags = column_values(table, "flags")
     rows[:, 2], rows[:, 3] = flags >> 8, flags & 0xFF
@@ -271,6 +277,18 @@ def job_rows(
         put_big_endian(_numbers(one_chunk(table.column(name))), rows[:, start : start + 8])
     rows[:, _PRIVATE] = private
     return rows
+
+
+def _lane_values(
+    schema: NetworkSchema, table: pa.Table
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return both lanes of jobs; one that no field fills is empty."""
+    none = np.zeros(0, dtype=np.int64)
+    found = [_numbers(one_chunk(table.column(name))) for name in schema.lanes.fields]
+    if schema.lanes.kind is LaneKind.U128:
+        found.insert(0, none)
+    first, second = [*found, none, none][:2]
+    return first, second
 
 
 def rebuild_rows(schema: NetworkSchema, table: pa.Table) -> ByteMatrix:

@@ -50,10 +50,12 @@ class Target:
         self.ends[:1] = 0
         self.valid = room(0 if part.valid_at < 0 else rows)
 
-    def reserve(self, used: int, needed: int) -> None:
-        """Make room for so many bytes of text; the first `used` stay."""
-        if needed > len(self.values):
-            grown = self._room(needed + needed // 16)
+    def reserve(self, more: int, rows: int) -> None:
+        """Make room for so many more bytes of text, and where there is none, at once for as much as all rows seem to need."""
+        used = int(self.ends[self.filled])
+        if used + more > len(self.values):
+            whole = (used + more) * self.rows // (self.filled + rows)
+            grown = self._room(max(used + more, whole) * 9 // 8)
             grown[:used] = self.values[:used]
             self.values = grown
 
@@ -189,10 +191,11 @@ class Mover:
 
     def unpack(self, memory: Bytes, places: I64, sizes: U32, targets: Sequence[Target]) -> None:
         """Append the values of tuples to columns."""
+        text_bytes = int(sizes.sum()) - len(sizes) * self._layout.fixed_bytes
         for target in targets:
             assert target.filled + len(places) <= target.rows, "there is room"
             if target.part.kind == TEXT:
-                self._end_texts(memory, places, target)
+                target.reserve(text_bytes, len(places))
         if self._kernels is not None:
             self._kernels.unpack(_target_lines(targets), places, sizes, memory)
         else:
@@ -208,6 +211,11 @@ class Mover:
                 target.valid[rows] = _get(memory, places + part.valid_at, 1).ravel()
             if part.kind == TEXT:
                 starts = _get(memory, places + part.before_at, 4).view(np.uint32).ravel()
+                ends = _get(memory, places + part.at, 4).view(np.uint32).ravel()
+                lengths = (ends - starts).astype(np.int32)
+                target.ends[first + 1 : first + len(places) + 1] = (
+                    target.ends[first] + lengths.cumsum()
+                )
                 to = target.ends[first : first + len(places) + 1].astype(np.int64)
                 _copy(memory, places + starts, target.values, to[:-1], np.diff(to))
             else:
@@ -215,17 +223,6 @@ class Mover:
                 target.values[rows] = values.view(target.values.dtype).reshape(
                     target.values[rows].shape
                 )
-
-    def _end_texts(self, memory: Bytes, places: I64, target: Target) -> None:
-        first = target.filled
-        part, ends = target.part, target.ends[first : first + len(places) + 1]
-        if self._kernels is not None:
-            self._kernels.text_ends(places, memory, part.at, part.before_at, ends)
-        else:
-            after = _get(memory, places + part.at, 4).view(np.int32).ravel()
-            before = _get(memory, places + part.before_at, 4).view(np.int32).ravel()
-            ends[1:] = ends[0] + np.cumsum(after - before)
-        target.reserve(int(ends[0]), int(ends[-1]))
 
 
 def _load() -> Any:

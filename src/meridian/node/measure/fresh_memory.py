@@ -38,9 +38,5 @@ class FreshMemory:
 
 
 def fresh_bytes(size: int) -> Bytes:
-    """Return bytes that are all used soon."""
-    if not size:
-        return np.zeros(0, dtype=np.uint8)
-    memory = FreshMemory(size)
-    memory.populate(0, size)
-    return memory.bytes
+    """Return bytes on pages of their own."""
+    return FreshMemory(size).bytes if size else np.zeros(0, dtype=np.uint8)

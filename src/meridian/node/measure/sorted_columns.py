@@ -23,7 +23,7 @@ from meridian.node.measure.external_sort import Stretch
 from meridian.node.measure.fresh_memory import fresh_bytes
 from meridian.primitives.hashing import ByteMatrix
 
-PIECE_ROWS: Final = 1 << 14
+PIECE_ROWS: Final = 1 << 15
 """Jobs that are looked at together: small enough that their rows are hashed while they stand in the cache."""
 
 

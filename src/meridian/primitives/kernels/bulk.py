@@ -18,6 +18,7 @@ _NO_ROWS: Final = np.zeros((0, 32), dtype=np.uint8)
 _NO_PLACES: Final = np.zeros(0, dtype=np.int32)
 _ALL: Final = np.zeros(0, dtype=np.bool_)
 _NO_TAG: Final = -1
+_ROW: Final = 100
 TEXT_MAX: Final = 1_024
 """Longer texts are not hashed here."""
 
@@ -130,6 +131,32 @@ class Bulk:
         assert len(values) == len(out)
         assert out.shape[1] >= 8
         columns.put_numbers(out, values)
+
+    @staticmethod
+    def put_rows(
+        out: ByteMatrix,
+        schema: int,
+        flags: npt.NDArray[np.uint16],
+        digests: tuple[ByteMatrix, ByteMatrix],
+        times: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        lanes: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    ) -> None:
+        """Write the rows of jobs: 100 bytes, as `measure.row` has them.
+
+        Args:
+            out: The rows.
+            schema: The schema's number.
+            flags: Of each job.
+            digests: Job keys and private commitments.
+            times: When jobs started and ended.
+            lanes: The two of them; empty ones are zero.
+        """
+        assert out.shape == (len(flags), _ROW)
+        assert all(one.shape == (len(flags), messages.DIGEST) for one in digests)
+        assert all(one.strides[1] == 1 for one in digests)
+        assert all(len(one) == len(flags) for one in times)
+        assert all(len(one) in (0, len(flags)) for one in lanes)
+        columns.put_rows(out, schema, flags, digests[0], *times, *lanes, digests[1])
 
     @staticmethod
     def put_texts(

@@ -17,6 +17,8 @@ BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
 ROWS_OUT = types.Array(types.uint8, 2, "A")
 OFFSETS = types.Array(types.int32, 1, "C", readonly=True)
 NUMBERS = types.Array(types.int64, 1, "A", readonly=True)
+FLAGS = types.Array(types.uint16, 1, "A", readonly=True)
+DIGESTS = types.Array(types.uint8, 2, "A", readonly=True)
 PRESENT = types.Array(types.boolean, 1, "C", readonly=True)
 
 
@@ -30,6 +32,19 @@ def store_big_endian(_typing, address, value):
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.int64), emit
+
+
+@intrinsic
+def copy_digest(_typing, target, source):
+    """Copy 32 bytes."""
+
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        chunk = ir.VectorType(ir.IntType(8), CHUNK).as_pointer()
+        to, start = (builder.inttoptr(at, chunk) for at in arguments)
+        builder.store(builder.load(start, align=1), to, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), emit
 
 
 @intrinsic
@@ -127,3 +142,37 @@ def put_texts(out, data, offsets, present, with_length):
             for place in range(length, width):
                 out[row, head + place] = 0
     return True
+
+
+@compiled(
+    types.void(ROWS_OUT, types.int64, FLAGS, DIGESTS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, DIGESTS)
+)
+def put_rows(out, schema, flags, keys, started, ended, first, second, private):
+    """Write the rows of jobs, 100 bytes each.
+
+    Args:
+        out: The rows.
+        schema: The schema's number.
+        flags: Of each job.
+        keys: Of each job.
+        started: Of each job.
+        ended: Of each job.
+        first: The first lane, empty for zeros.
+        second: The second lane, in the same way.
+        private: Of each job.
+    """
+    row, stride = _address(out), np.uintp(out.strides[0])
+    key, key_stride = _address(keys), np.uintp(keys.strides[0])
+    hidden, hidden_stride = _address(private), np.uintp(private.strides[0])
+    for at in range(out.shape[0]):
+        head = (schema << 48) | (np.int64(flags[at]) << 32)
+        store_big_endian(row, head)
+        copy_digest(row + np.uintp(4), key)
+        store_big_endian(row + np.uintp(36), started[at])
+        store_big_endian(row + np.uintp(44), ended[at])
+        store_big_endian(row + np.uintp(52), first[at] if first.shape[0] else np.int64(0))
+        store_big_endian(row + np.uintp(60), second[at] if second.shape[0] else np.int64(0))
+        copy_digest(row + np.uintp(68), hidden)
+        row += stride
+        key += key_stride
+        hidden += hidden_stride

@@ -285,16 +285,6 @@ def move(sources, sizes, places, memory):
         copy_bytes(base + np.uintp(places[i]), base + np.uintp(sources[i]), np.uintp(sizes[i]))
 
 
-@compiled(types.void(_I64_IN, _IN, types.int64, types.int64, _I32_OUT))
-def text_ends(places, memory, end_at, before_at, ends):
-    """Continue a column's offsets with the texts of tuples; the first number is there already."""
-    base = np.uintp(memory.ctypes.data)
-    for i in range(len(places)):
-        source = base + np.uintp(places[i])
-        size = load_4(source + np.uintp(end_at)) - load_4(source + np.uintp(before_at))
-        ends[i + 1] = ends[i] + np.int32(size)
-
-
 @njit
 def _take_8(start, places, values):
     for i in range(len(places)):
@@ -327,8 +317,9 @@ def _take_texts(line, places, base, first):
         source = base + np.uintp(places[i])
         begin = load_4(source + before_at)
         size = load_4(source + end_at) - begin
-        to = values + np.uintp(load_4(offsets + np.uintp(4 * i)))
-        copy_bytes(to, source + np.uintp(begin), np.uintp(size))
+        to = load_4(offsets + np.uintp(4 * i))
+        copy_bytes(values + np.uintp(to), source + np.uintp(begin), np.uintp(size))
+        store_4(offsets + np.uintp(4 * i + 4), to + size)
 
 
 @njit
@@ -351,7 +342,7 @@ def _take(line, places, base, first):
 
 @compiled(types.void(_LINES, _I64_IN, _U32_IN, _IN))
 def unpack(lines, places, sizes, memory):
-    """Write the values of tuples to columns, those of the first one to the first row."""
+    """Write the values of tuples to columns, those of the first one to the first row; of texts also where they end."""
     base = np.uintp(memory.ctypes.data)
     for start in range(0, len(places), TOGETHER):
         end = min(len(places), start + TOGETHER)

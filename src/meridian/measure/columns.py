@@ -178,9 +178,19 @@ def _check_range(values: pa.ChunkedArray, item: Field) -> None:
 def column_values(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """Return a column of numbers without nulls as one numpy array."""
     column = table.column(name)
-    if column.num_chunks == 1:  # not copied
-        return np.asarray(column.chunk(0).to_numpy(zero_copy_only=False))
-    return np.asarray(column.to_numpy())
+    if not column.num_chunks:
+        return np.zeros(0, dtype=column.type.to_pandas_dtype())
+    return array_values(one_chunk(column))
+
+
+def array_values(array: pa.Array) -> npt.NDArray[Any]:
+    """Return numbers without nulls where they lie: `to_numpy` would load pandas if it is there."""
+    assert not array.null_count, "a null is no number"
+    kind = np.dtype(array.type.to_pandas_dtype())
+    if not len(array):
+        return np.zeros(0, dtype=kind)
+    start = array.offset * kind.itemsize
+    return np.frombuffer(array.buffers()[1], dtype=kind, count=len(array), offset=start)
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

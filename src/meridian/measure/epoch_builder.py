@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput
+from meridian.measure.columns import array_values
 from meridian.measure.commitment import (
     EpochCommitment,
     build_node_rows,
@@ -212,7 +213,7 @@ def _runs(node_ids: pa.ChunkedArray | pa.Array) -> tuple[list[str], Integers]:
     """Return the node of each run of equal ones, and how long the runs are."""
     array = pa.concat_arrays(node_ids.chunks) if isinstance(node_ids, pa.ChunkedArray) else node_ids
     encoded = array if pa.types.is_dictionary(array.type) else pc.dictionary_encode(array)
-    at = np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
+    at = array_values(encoded.indices)
     starts = np.concatenate([[0], np.flatnonzero(at[1:] != at[:-1]) + 1])
     ids: list[str] = encoded.dictionary.take(pa.array(at[starts])).to_pylist()
     return ids, np.diff(np.append(starts, len(at))).astype(np.int64)

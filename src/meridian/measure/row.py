@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput
-from meridian.measure.columns import column_values, one_chunk
+from meridian.measure.columns import array_values, column_values, one_chunk
 from meridian.measure.packing import pack_fields, put_big_endian
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.strings import byte_strings, text_buffers
@@ -240,7 +240,7 @@ def _hash_texts(
 
 
 def _numbers(values: pa.Array) -> npt.NDArray[np.int64]:
-    filled: npt.NDArray[np.int64] = np.asarray(
+    filled: npt.NDArray[np.int64] = array_values(
         pc.fill_null(values, 0) if values.null_count else values
     )
     return filled

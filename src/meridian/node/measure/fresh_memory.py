@@ -36,6 +36,13 @@ class FreshMemory:
         except (OSError, ValueError):
             return
 
+    def release(self, start: int, size: int) -> None:
+        """Give back the pages of bytes that mean nothing any more."""
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > first:
+            self._pages.madvise(mmap.MADV_DONTNEED, first, end - first)
+
 
 def fresh_bytes(size: int) -> Bytes:
     """Return bytes on pages of their own."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meridian.measure.columns import array_values
 from meridian.measure.job_tuples import U32
 from meridian.measure.strings import text_buffers
 from meridian.primitives.hashing import bulk
@@ -49,7 +50,7 @@ class NodeNumbers:
         encoded = pc.dictionary_encode(node_ids)
         names = encoded.dictionary.to_pylist()
         numbers = np.array([self._number(name) for name in names], dtype=np.uint32)
-        chosen: npt.NDArray[np.uint32] = numbers[np.asarray(encoded.indices)]
+        chosen: npt.NDArray[np.uint32] = numbers[array_values(encoded.indices)]
         return chosen
 
     def _number(self, name: str) -> int:

@@ -17,6 +17,8 @@ from meridian.measure.job_tuples import I64, U32, Bytes
 from meridian.measure.tuple_moves import Mover
 from meridian.node.measure.fresh_memory import FreshMemory
 
+_KEPT_BLOCKS: Final = 32
+"""Free blocks that keep their pages."""
 _NOWHERE: Final = -1
 
 
@@ -88,7 +90,11 @@ class Blocks:
 
     def drop(self, block: Block) -> None:
         """Forget a block that was brought, and what is in it."""
-        self._free.append(block.slot)
+        if len(self._free) < _KEPT_BLOCKS:
+            self._free.append(block.slot)
+        else:  # the files that are written meanwhile take its pages
+            self._fresh.release(block.slot * self.block_bytes, self.block_bytes)
+            self._free.insert(0, block.slot)
         block.slot = _NOWHERE
 
     def _slot(self) -> int:

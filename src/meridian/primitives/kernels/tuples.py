@@ -93,20 +93,26 @@ def copy_bytes(_typing, target, source, count):
     return types.void(types.uintp, types.uintp, types.uintp), emit
 
 
-@intrinsic
-def prefetch(_typing, address):
-    """Ask for a line of memory that is read soon."""
+def _prefetches(write: int) -> Any:
+    @intrinsic
+    def ask(_typing, address):
+        """Ask for a line of memory that is used soon."""
 
-    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        name = "llvm.prefetch.p0"
-        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
-        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        options = [ir.Constant(word, value) for value in (0, 3, 1)]  # read, keep, data
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), *options])
-        return context.get_dummy_value()
+        def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            name = "llvm.prefetch.p0"
+            kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+            function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+            options = [ir.Constant(word, value) for value in (write, 3, 1)]  # keep, data
+            builder.call(function, [builder.inttoptr(arguments[0], pointer), *options])
+            return context.get_dummy_value()
 
-    return types.void(types.uintp), emit
+        return types.void(types.uintp), emit
+
+    return ask
+
+
+prefetch, prefetch_to_write = _prefetches(0), _prefetches(1)
 
 
 @njit
@@ -250,6 +256,10 @@ def pack(lines, rows, sizes, fixed, fixed_at, places, memory):
     base = np.uintp(memory.ctypes.data)
     for start in range(0, len(rows), TOGETHER):
         end = min(len(rows), start + TOGETHER)
+        for i in range(end, min(len(rows), end + TOGETHER)):
+            target = base + np.uintp(places[i])
+            for skipped in range(0, np.int64(sizes[i]), LINE):
+                prefetch_to_write(target + np.uintp(skipped))
         for i in range(start, end):
             target = base + np.uintp(places[i])
             store_4(target + np.uintp(SIZE_AT), sizes[i])

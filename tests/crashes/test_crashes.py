@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.crashes.broken_disk import compiler, small_disk
 from tests.crashes.rig import ENDS, Rig, run_full_disk
+from tests.crashes.seal_kills import run_seals
 
 needs_compiler = pytest.mark.skipif(
     compiler() is None, reason="no C compiler: the disk that fails is compiled here"
@@ -45,3 +46,11 @@ def test_a_full_disk_stops_the_service_and_costs_nothing_that_was_acknowledged(
     assert found.faults == []
     assert found.stopped_itself == 1
     assert found.jobs > 500
+
+
+def test_killed_while_it_seals_the_service_comes_to_the_same_root(tmp_path: Path) -> None:
+    found = run_seals(tmp_path, jobs=10_000, kills=2, seed=5)
+    assert found.faults == []
+    assert found.kills == 2
+    assert found.inside >= 1
+    assert found.seals >= 1

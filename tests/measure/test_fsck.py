@@ -107,3 +107,19 @@ def test_a_running_service_and_a_strange_directory_are_refused(tmp_path: Path) -
     with pytest.raises(InvalidInput, match="neither a service nor a publication"):
         list(check(strange, lambda _: None))
     assert list(strange.iterdir()) == []
+
+
+def test_chosen_epochs_are_checked_alone(tmp_path: Path) -> None:
+    paths = made(tmp_path)
+    for what in ("segment", "job-log"):
+        data = bytearray(paths[what].read_bytes())
+        data[len(data) // 2] ^= 1
+        paths[what].write_bytes(data)
+    assert {one.file for one in check(tmp_path, lambda _: None)} == {
+        str(paths["segment"]),
+        str(paths["job-log"]),
+    }
+    assert {one.file for one in check(tmp_path, lambda _: None, range(5, 6))} == {
+        str(paths["segment"])
+    }
+    assert list(check(tmp_path, lambda _: None, range(6, 900_000))) == []

@@ -37,12 +37,15 @@ class Damage:
     reason: str
 
 
-def check(directory: Path, on_progress: Callable[[str], None]) -> Iterator[Damage]:
+def check(
+    directory: Path, on_progress: Callable[[str], None], epochs: range | None = None
+) -> Iterator[Damage]:
     """Yield what is wrong in a data directory, or in a publication alone.
 
     Args:
         directory: Of a service that is stopped, or a publication.
         on_progress: Told what is being checked.
+        epochs: Check these alone, and neither the job log nor the epoch log; None for everything.
 
     Raises:
         InvalidInput: If it is neither.
@@ -52,15 +55,19 @@ def check(directory: Path, on_progress: Callable[[str], None]) -> Iterator[Damag
     if not all((public / name).is_dir() for name in ("epochs", "objects")):
         raise InvalidInput("directory", f"{directory} holds neither a service nor a publication")
     with _alone(directory / "log" / "lock"):
-        yield from _log(directory / "log", on_progress)
+        if epochs is None:
+            yield from _log(directory / "log", on_progress)
         publication = Publication(public)
         for epoch in publication.indexed_epochs():
+            if epochs is not None and epoch not in epochs:
+                continue
             on_progress(f"epoch {epoch}")
             try:
                 yield from _epoch(publication, epoch, directory / "sealed")
             except (MeridianError, KeyError, TypeError, ValueError) as error:
                 yield Damage(f"epochs/{epoch:06d}.json", f"{type(error).__name__}: {error}")
-        yield from _epoch_log(publication, on_progress)
+        if epochs is None:
+            yield from _epoch_log(publication, on_progress)
 
 
 def leftovers(directory: Path) -> list[Path]:

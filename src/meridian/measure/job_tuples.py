@@ -8,6 +8,7 @@ caller's.
 How they are written and read: `tuple_moves`.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,7 +129,36 @@ class Column:
         return starts, lengths * self.present(rows)
 
 
-def columns_of(layout: Layout, table: pa.Table, nodes: U32) -> list[Column]:
+class Columns(list[Column]):
+    """The columns of one table."""
+
+    @functools.cached_property
+    def lines(self) -> I64:
+        """What compiled loops must know of them: a line of numbers for each."""
+        return np.array(
+            [
+                (
+                    column.kind,
+                    column.part.at,
+                    address(column.values),
+                    address(column.offsets),
+                    address(column.valid),
+                    column.first,
+                    column.part.valid_at,
+                    column.part.before_at,
+                )
+                for column in self
+            ],
+            dtype=np.int64,
+        )
+
+
+def address(array: npt.NDArray[Any] | None) -> int:
+    """Return where an array lies, 0 for none."""
+    return 0 if array is None else int(array.__array_interface__["data"][0])
+
+
+def columns_of(layout: Layout, table: pa.Table, nodes: U32) -> Columns:
     """Return the columns of a table of the log, which lie where they lay.
 
     Args:
@@ -139,7 +169,7 @@ def columns_of(layout: Layout, table: pa.Table, nodes: U32) -> list[Column]:
     Raises:
         InvalidInput: If a column cannot be what it says.
     """
-    found = [Column(layout.parts[0], nodes)]
+    found = Columns([Column(layout.parts[0], nodes)])
     for part in layout.parts[1:]:
         array = one_chunk(table.column(part.name))
         first = array.offset

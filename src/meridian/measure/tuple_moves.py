@@ -21,9 +21,10 @@ from meridian.measure.job_tuples import (
     U32,
     WIDTHS,
     Bytes,
-    Column,
+    Columns,
     Layout,
     Part,
+    address,
 )
 from meridian.primitives.hashing import DIGEST_BYTES, ByteMatrix, bulk
 
@@ -86,11 +87,11 @@ class Mover:
         if self._kernels is None and bulk(jobs) is not None:
             self._kernels = _load()
 
-    def sizes(self, columns: Sequence[Column], rows: U32) -> U32:
+    def sizes(self, columns: Columns, rows: U32) -> U32:
         """Return how long the tuples of chosen rows are."""
         out = np.full(len(rows), self._layout.fixed_bytes, dtype=np.uint32)
         if self._kernels is not None:
-            self._kernels.sizes(_lines(columns), rows, self._layout.fixed_bytes, out)
+            self._kernels.sizes(columns.lines, rows, self._layout.fixed_bytes, out)
             return out
         for column in columns:
             if column.kind == TEXT:
@@ -133,14 +134,12 @@ class Mover:
             counts[bucket] += 1
         return len(sizes)
 
-    def pack(
-        self, columns: Sequence[Column], rows: U32, sizes: U32, places: I64, memory: Bytes
-    ) -> None:
+    def pack(self, columns: Columns, rows: U32, sizes: U32, places: I64, memory: Bytes) -> None:
         """Write the tuples of chosen rows to their places in memory."""
         layout = self._layout
         if self._kernels is not None:
             self._kernels.pack(
-                _lines(columns), rows, sizes, layout.fixed_bytes, layout.begin_at, places, memory
+                columns.lines, rows, sizes, layout.fixed_bytes, layout.begin_at, places, memory
             )
             return
         _put(memory, places, sizes)
@@ -233,38 +232,14 @@ def _load() -> Any:
     return tuples
 
 
-def _address(array: npt.NDArray[Any] | None) -> int:
-    return 0 if array is None else int(array.__array_interface__["data"][0])
-
-
-def _lines(columns: Sequence[Column]) -> I64:
-    """Return what the compiled loops must know of columns."""
-    return np.array(
-        [
-            (
-                column.kind,
-                column.part.at,
-                _address(column.values),
-                _address(column.offsets),
-                _address(column.valid),
-                column.first,
-                column.part.valid_at,
-                column.part.before_at,
-            )
-            for column in columns
-        ],
-        dtype=np.int64,
-    )
-
-
 def _target_lines(targets: Sequence[Target]) -> I64:
     lines = []
     for target in targets:
         part, values, first = target.part, target.values, target.filled
         skipped = 0 if part.kind == TEXT else first * WIDTHS[part.kind]
-        valid = 0 if part.valid_at < 0 else _address(target.valid) + first
-        offsets = 0 if part.kind != TEXT else _address(target.ends) + 4 * first
-        where = _address(values) + skipped
+        valid = 0 if part.valid_at < 0 else address(target.valid) + first
+        offsets = 0 if part.kind != TEXT else address(target.ends) + 4 * first
+        where = address(values) + skipped
         lines.append((part.kind, part.at, where, offsets, valid, 0, part.valid_at, part.before_at))
     return np.array(lines, dtype=np.int64)
 

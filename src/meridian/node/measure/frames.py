@@ -104,14 +104,22 @@ class GroupFrame:
         Raises:
             StorageFailure: If it is not one.
         """
-        start = _LENGTH_BYTES + int.from_bytes(payload[:_LENGTH_BYTES], "big")
-        start += -start % ALIGNMENT
-        try:
-            with pa.ipc.open_stream(pa.py_buffer(payload[start:])) as reader:
-                jobs = reader.read_all()
-        except (pa.ArrowException, OSError) as error:
-            raise StorageFailure(f"a group in the job log cannot be read: {error}") from error
-        return cls(batch_entries(payload), jobs)
+        return cls(batch_entries(payload), group_jobs(payload))
+
+
+def group_jobs(payload: memoryview) -> pa.Table:
+    """Read the jobs of a group's payload, without its batches; the columns lie in it, uncopied.
+
+    Raises:
+        StorageFailure: If it is not one.
+    """
+    start = _LENGTH_BYTES + int.from_bytes(payload[:_LENGTH_BYTES], "big")
+    start += -start % ALIGNMENT
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(payload[start:])) as reader:
+            return reader.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise StorageFailure(f"a group in the job log cannot be read: {error}") from error
 
 
 def batch_entries(payload: memoryview) -> tuple[BatchEntry, ...]:

@@ -14,7 +14,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from meridian.errors import StorageFailure
-from meridian.node.measure.frames import GroupFrame, Kind
+from meridian.node.measure.frames import Kind, group_jobs
 from meridian.node.measure.job_log import (
     HEADER_BYTES,
     Frame,
@@ -119,4 +119,4 @@ class LogFrames:
         if frame.kind != Kind.GROUP:
             raise StorageFailure(f"the frame of the job log at {ref} is not a group")
         self._checked[at] = 1
-        return GroupFrame.decode(frame.payload).jobs
+        return group_jobs(frame.payload)

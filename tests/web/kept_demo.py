@@ -19,8 +19,8 @@ SETTINGS = {
     "nodes": 24,
     "epochs": 2,
     "claims": 6,
-    "challenge-seconds": 4,
-    "live-seconds": 6,
+    "challenge-seconds": 5,
+    "live-seconds": 4,
     "web-port": 0,
 }
 

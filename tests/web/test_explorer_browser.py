@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -157,6 +158,11 @@ def test_a_proof_is_verified_in_the_page_and_breaks_where_it_is_changed(place, t
         file = tmp_path / "proof.json"
         file.write_text(field.input_value())
         meridian("proof", "verify", file, "--data-dir", place.demo.data_dir)
+        key = node_key(place.unpaid[0]).hex()
+        with urlopen(f"{place.demo.url}api/proofs/{EPOCH}/node-key/{key}") as answer:
+            assert answer.headers["Meridian-Proof-Kind"] == "node"
+            file.write_bytes(answer.read())
+        meridian("proof", "verify", file, "--data-dir", place.demo.data_dir)
         document = json.loads(field.input_value())
         path = document["node"]["path"]
         path[-1] = format(int(path[-1][0], 16) ^ 1, "x") + path[-1][1:]
@@ -226,9 +232,9 @@ def test_a_complaint_is_filed_shown_and_answered(place, tmp_path):
 
 
 def test_an_epoch_goes_from_open_to_paid_while_the_page_is_watched(place):
-    """The page is never loaded again: what it shows comes by events."""
+    """From before it begins; the page is never loaded again: what it shows comes by events."""
     with place.page() as page:
-        epoch = 1 + max(one.epoch for one in place.view.reported())
+        epoch = place.view.registry.read("next_epoch")
         page.goto(f"{place.demo.url}#/epoch/{epoch}")
         page.evaluate(
             "() => { window.seen = []; window.loaded = 1;"

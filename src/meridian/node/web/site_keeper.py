@@ -18,8 +18,8 @@ from meridian.node.web.complaint_desk import Verdicts
 from meridian.node.web.complaint_store import ComplaintStore
 
 POLL_S: Final = 1.0
-REST: Final = 9.0
-"""A look is followed by a rest of so many times its length, so that a large network's site takes a tenth of a core."""
+REST: Final = 1.0
+"""A look is followed by a rest of so many times its length, so that a large network's site takes half a core at most."""
 RETRY_S: Final = 5.0
 """After a problem."""
 COMPLAINTS_FILE: Final = "data/complaints.json"

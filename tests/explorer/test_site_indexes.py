@@ -12,6 +12,7 @@ from meridian.explorer.node_history import (
     NAMES,
     SHARD_NODES,
     HistoryRows,
+    merged_rows,
     read_shard,
     shard_of,
     shards_for,
@@ -60,6 +61,20 @@ def test_a_history_is_the_same_whether_epochs_come_one_by_one_or_at_once():
     assert found(shards, files, 7) == [(e, e * 100 + 7, 1 << 90) for e in (3, 4, 5)]
     assert found(shards, files, 10)[0][2] is None
     assert found(shards, files, 51) == []
+
+
+def test_epochs_that_were_decided_later_leave_the_same_bytes():
+    """First without weights, as epochs are before they are decided; then once more, with them."""
+    nodes = [at for at in range(60) if at % 5]
+    undecided = {"weight": Numbers.of([None] * len(nodes))}
+    files, shards = {}, 0
+    for epoch in (3, 4):
+        rows = history(nodes, epoch)
+        before = HistoryRows(rows.keys, {**rows.columns, **undecided})
+        shards, files = updated_chunk(files, shards, before)
+        shards, files = updated_chunk(files, shards, rows)
+    at_once = merged_rows([history(nodes, epoch) for epoch in (3, 4)])
+    assert updated_chunk({}, 0, at_once) == (shards, files)
 
 
 def test_an_epoch_that_comes_again_replaces_what_was_there():

@@ -126,9 +126,9 @@ def epoch_chains(facts: ChainFacts, calendar: Calendar) -> dict[int, EpochChain]
         of(event.args["epoch"]).claims.append(event)
     for event in facts.of("Abandoned"):
         of(event.args["epoch"]).is_abandoned = True
-    for name in ("Verdict", "Opened", "Escalated"):
-        for event in facts.of(name):
-            of(event.args["epoch"]).disputes.append(event)
+    names = ("Verdict", "Opened", "Escalated")
+    for event in in_order(event for name in names for event in facts.of(name)):
+        of(event.args["epoch"]).disputes.append(event)
     running = running_epoch(facts, calendar)
     newest = max(found, default=calendar.first_epoch)
     if newest <= running <= newest + LIVE_AHEAD:

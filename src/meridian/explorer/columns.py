@@ -152,7 +152,7 @@ def write_columns(columns: Mapping[str, Column], facts: Mapping[str, Any] | None
     for name, column in columns.items():
         kind, rows, data, null = _encoded(column)
         entry = {"name": name, "type": kind, "rows": rows, "at": put(data), "bytes": len(data)}
-        if null is not None:
+        if null is not None and null.any():
             entry["nulls"] = put(np.packbits(null, bitorder="little").tobytes())
         entries.append(entry)
     header = json.dumps(

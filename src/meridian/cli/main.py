@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "init": "init_commands.init",
     "verify": "audit_commands.verify",
     "watch": "watch_commands.watch",
+    "status": "status_commands.status",
+    "top": "status_commands.top",
     "web": "web_commands.web",
     "complaint": "complaint_commands.complaint",
     "submit": "submit_commands.submit",

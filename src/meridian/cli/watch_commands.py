@@ -6,12 +6,16 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from meridian.cli.config_option import config_option
 from meridian.primitives.amounts import format_fil
+
+if TYPE_CHECKING:
+    from meridian.node.watch.options import WatchOptions
+    from meridian.node.watch.watcher import Watcher
 
 
 def _configured(path: Path) -> dict[str, Any]:
@@ -77,6 +81,8 @@ def _configured(path: Path) -> dict[str, Any]:
     help="How long artefacts may be missing before their aggregator is challenged (or the report escalated).",
 )
 @click.option("--poll-s", default=1.0, show_default=True, help="Pause between two looks.")
+@click.option("--observe-port", type=click.IntRange(min=0, max=65_535), metavar="PORT",
+              help="Serve /healthz, /readyz, /metrics and /state on loopback; 0: any free port, see observe.json.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each event.")
@@ -112,6 +118,7 @@ def watch(
     with (
         contextlib.suppress(KeyboardInterrupt),
         contextlib.closing(watcher),
+        _observed(watcher, options),
         _ended_by_signals(watcher.stop),
     ):
         tell("ready", {"reason": f"watching {data_dir} as 0x{watcher.address.hex()}"})
@@ -119,6 +126,23 @@ def watch(
             watcher.round()
         else:
             watcher.run()
+
+
+@contextlib.contextmanager
+def _observed(watcher: "Watcher", options: "WatchOptions") -> Iterator[None]:
+    from meridian.node.observe.point import ObservePoint
+
+    if options.observe_port is None:
+        yield
+        return
+    point = ObservePoint(
+        "watcher", options.state_dir, watcher.look, "127.0.0.1", options.observe_port
+    )
+    point.start()
+    try:
+        yield
+    finally:
+        point.stop()
 
 
 @contextlib.contextmanager

@@ -290,7 +290,13 @@ class EffectDriver(abc.ABC):
                 for to in members:
                     self._send(to, frame, bulk=False)
             case Misbehaviour(epoch, member, kind):
-                _log.warning("misbehaviour: member %d, %s, epoch %d", member, kind, epoch)
+                _log.warning(
+                    "misbehaviour: member %d, %s, epoch %d",
+                    member,
+                    kind,
+                    epoch,
+                    extra={"epoch": epoch},
+                )
                 self._on_misbehaviour(effect)
             case Rejected(sender, field, reason):
                 self._counters["frames_rejected"] += 1

@@ -2,7 +2,8 @@
 
 * Log lines are JSON objects on standard error, one per line: ``ts`` (UTC, RFC 3339), ``level``,
   ``process``, ``logger``, ``event`` (the message), the fields given as ``extra={"epoch": 5}``, and
-  ``error`` with a traceback.
+  ``error`` with a traceback. What is about an epoch has a ``trace`` (`epoch_trace`), the same in all
+  processes of a network, so that one search follows an epoch through all of them.
 * Standard output belongs to whoever started the process: a JSON line when it serves, and one for
   each event.
 * SIGTERM and SIGINT cancel the main coroutine, which cleans up; a second signal, or a clean-up that
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from typing import IO, Any, Final
 
 from meridian.errors import MeridianError
+from meridian.primitives.hashing import sha256
 
 EXIT_BUG: Final = 70
 """Exit code for an error that nobody expected (EX_SOFTWARE of sysexits.h)."""
@@ -34,6 +36,23 @@ STOP_GRACE_MS: Final = 10_000
 _log = logging.getLogger(__name__)
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def epoch_trace(network_id: bytes, epoch: int) -> str:
+    """Return the id of an epoch in logs: the first 8 bytes of SHA-256(network id | epoch, 8 bytes big-endian), as hex."""
+    return sha256(network_id, epoch.to_bytes(8, "big"))[:8].hex()
+
+
+class _Traces:
+    """The network whose epochs this process writes about; one for each process."""
+
+    network_id: bytes | None = None
+
+    @classmethod
+    def of(cls, epoch: object) -> dict[str, str]:
+        if cls.network_id is None or not isinstance(epoch, int) or not 0 <= epoch < 1 << 64:
+            return {}
+        return {"trace": epoch_trace(cls.network_id, epoch)}
 
 
 class JsonLines(logging.Formatter):
@@ -57,6 +76,7 @@ class JsonLines(logging.Formatter):
         for name, value in vars(record).items():
             if name not in _STANDARD_FIELDS:
                 line.setdefault(name, value)
+        line |= _Traces.of(line.get("epoch"))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=_plain)
@@ -75,14 +95,22 @@ def bound_recursion() -> None:
     sys.setrecursionlimit(RECURSION_MAX)
 
 
-def start_logging(process: str, level: int = logging.INFO, stream: IO[str] | None = None) -> None:
+def start_logging(
+    process: str,
+    level: int = logging.INFO,
+    stream: IO[str] | None = None,
+    *,
+    network_id: bytes | None = None,
+) -> None:
     """Send every log record of this process to standard error (or `stream`) as JSON lines.
 
     Args:
         process: The name under which this process writes, such as ``evaluator-2``.
         level: The least level that is written.
         stream: Another stream, for tests.
+        network_id: Of the network whose epochs are written about, for their ids.
     """
+    _Traces.network_id = network_id
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -95,7 +123,8 @@ def ready_line(**fields: object) -> None:
 
 def event_line(event: str, **fields: object) -> None:
     """Tell the starter of this process, in one JSON line on standard output, that something happened."""
-    sys.stdout.write(json.dumps({"event": event} | fields, default=_plain) + "\n")
+    line = {"event": event} | fields | _Traces.of(fields.get("epoch"))
+    sys.stdout.write(json.dumps(line, default=_plain) + "\n")
     sys.stdout.flush()
 
 

@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rules = Rules(given.chain_id, given.fork)
         ledger = Ledger(given.db, rules, read_alloc(given.alloc), time.time)
         try:
-            serve(ledger, port=given.port, gather_s=max(given.block_ms, 0) / 1000)
+            serve(ledger, given.db.parent, port=given.port, gather_s=max(given.block_ms, 0) / 1000)
         finally:
             ledger.close()
     except MeridianError as error:

@@ -11,15 +11,19 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from prometheus_client.core import GaugeMetricFamily
 
 from meridian.errors import StorageFailure
 from meridian.node.chain import jsonrpc
 from meridian.node.chain.ledger import Ledger
 from meridian.node.chain.methods import Methods
 from meridian.node.chain.miner import STACK_BYTES, Miner
+from meridian.node.observe.observation import Observation, announce
+from meridian.node.observe.routes import ObserveRoutes
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 REQUESTS_MAX: Final = 256
@@ -31,8 +35,8 @@ _RETRY_AFTER_S: Final = 1
 class Server:
     """One chain behind one port, until it is told to stop or its storage fails."""
 
-    def __init__(self, ledger: Ledger, *, port: int, gather_s: float) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, directory: Path, *, port: int, gather_s: float) -> None:
+        self._ledger, self._directory = ledger, directory
         self._methods = Methods(ledger)
         self._port = port
         self._open = 0
@@ -50,6 +54,8 @@ class Server:
         """
         application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.router.add_post("/", self._handle)
+        application.router.add_get("/healthz", self._health)
+        ObserveRoutes(self._look, self._directory).add_to(application)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopped.set)
@@ -59,7 +65,9 @@ class Server:
             site = web.TCPSite(runner, "127.0.0.1", self._port)
             await site.start()
             port = runner.addresses[0][1]
-            _print_event({"event": "ready", "url": f"http://127.0.0.1:{port}"})
+            url = f"http://127.0.0.1:{port}"
+            announce(self._directory, "chain", url)
+            _print_event({"event": "ready", "url": url})
             await self._stopped.wait()
         finally:
             await runner.cleanup()
@@ -67,6 +75,26 @@ class Server:
             self._workers.shutdown()
         if self._failure is not None:
             raise self._failure
+
+    def _look(self) -> Observation:
+        head = self._ledger.head
+        return Observation(
+            ready=self._failure is None and self._open < REQUESTS_MAX,
+            failed=None if self._failure is None else str(self._failure),
+            detail={"block": head.number, "time_s": head.timestamp},
+            metrics=[
+                GaugeMetricFamily(
+                    "meridian_chain_block", "Height of the embedded chain", value=head.number
+                ),
+                GaugeMetricFamily(
+                    "meridian_chain_open_requests", "Requests at work", value=self._open
+                ),
+            ],
+        )
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        seen = self._look()
+        return web.json_response(seen.health(), status=200 if seen.failed is None else 503)
 
     async def _handle(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
@@ -97,13 +125,16 @@ class Server:
         self._stopped.set()
 
 
-def serve(ledger: Ledger, *, port: int, gather_s: float) -> None:
-    """Run a server for `ledger` on a loopback port (0 = any) until a signal ends it; announces itself on stdout."""
+def serve(ledger: Ledger, directory: Path, *, port: int, gather_s: float) -> None:
+    """Run a server for `ledger` on a loopback port (0 = any) until a signal ends it.
+
+    It announces itself on standard output, and in `directory`, where the ledger's file is.
+    """
     # Threads get their stack size when they start; the EVM's deepest calls need more than the usual 8 MiB.
     threading.stack_size(STACK_BYTES)
 
     async def main() -> None:
-        await Server(ledger, port=port, gather_s=gather_s).run()
+        await Server(ledger, directory, port=port, gather_s=gather_s).run()
 
     asyncio.run(main())
     _print_event({"event": "stopped"})

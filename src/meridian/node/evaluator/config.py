@@ -28,6 +28,10 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Address to listen on."""
     listen_port: _Port
     """Port to listen on, for the links of the other evaluators."""
+    observe_host: str = "127.0.0.1"
+    """Address of /healthz, /readyz, /metrics and /state."""
+    observe_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """Their port; 0: any free one, which stands in observe.json in data_dir."""
     poll_ms: _Pause = 400
     """How often the chain is asked for news."""
     stage_ms: _Pause = 3_000

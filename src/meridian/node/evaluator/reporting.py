@@ -93,17 +93,32 @@ class Reporter:
         state.wrong = contradiction(state.work.terms, proposal.outcome, own)
         if proposal.outcome.unproved:
             names = [address_text(member) for member in proposal.outcome.unproved]
-            log.warning("epoch %d: rows without the work behind them: %s", proposal.epoch, names)
+            log.warning(
+                "epoch %d: rows without the work behind them: %s",
+                proposal.epoch,
+                names,
+                extra={"epoch": proposal.epoch},
+            )
             event_line("unproved", epoch=proposal.epoch, members=names)
         if state.wrong is not None:
-            log.error("epoch %d: report not signed: %s", proposal.epoch, state.wrong)
+            log.error(
+                "epoch %d: report not signed: %s",
+                proposal.epoch,
+                state.wrong,
+                extra={"epoch": proposal.epoch},
+            )
             event_line("unsigned", epoch=proposal.epoch, reason=state.wrong)
 
     async def _sign(self, proposal: Proposal) -> None:
         try:
             await self._driver.submit_report(proposal.epoch, proposal.previous, proposal.digest)
         except InvalidInput as refusal:  # too many attempts: the others go on without our signature
-            log.warning("epoch %d: report not signed: %s", proposal.epoch, refusal)
+            log.warning(
+                "epoch %d: report not signed: %s",
+                proposal.epoch,
+                refusal,
+                extra={"epoch": proposal.epoch},
+            )
             event_line("unsigned", epoch=proposal.epoch, reason=str(refusal))
 
     async def _transmit(
@@ -125,7 +140,12 @@ class Reporter:
                 return
             what = await self._send(self._chain.transmit, proposal, signatures, len(members))
         except (RemoteFault, Overloaded) as fault:
-            log.warning("epoch %d: not transmitted: %s", proposal.epoch, fault)
+            log.warning(
+                "epoch %d: not transmitted: %s",
+                proposal.epoch,
+                fault,
+                extra={"epoch": proposal.epoch},
+            )
             await asyncio.sleep(RETRY_S)
             state.transmissions.pop(proposal.digest, None)  # the next round tries again
             self._wake()
@@ -133,5 +153,10 @@ class Reporter:
         event_line("transmitted", epoch=proposal.epoch, result=what)
         if what != ACCEPTED and what not in OVERTAKEN:
             state.barred = what
-            log.error("epoch %d: the contract refuses its report: %s", proposal.epoch, what)
+            log.error(
+                "epoch %d: the contract refuses its report: %s",
+                proposal.epoch,
+                what,
+                extra={"epoch": proposal.epoch},
+            )
             self._wake()

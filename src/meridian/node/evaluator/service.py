@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -25,6 +25,7 @@ from meridian.node.evaluator.accepted import AcceptedReports
 from meridian.node.evaluator.artefacts import ArtefactClient, OwnUnpublished, Unpublished
 from meridian.node.evaluator.chain_access import ChainAccess
 from meridian.node.evaluator.config import EvaluatorConfig
+from meridian.node.evaluator.observed import NOT_BEGUN, Seen, observe
 from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
 from meridian.node.evaluator.publish import Evidence, publish_evidence, publish_outcome
@@ -38,6 +39,8 @@ from meridian.node.job_store import JobStore
 from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
+from meridian.node.observe.observation import Observation
+from meridian.node.observe.point import ObservePoint
 from meridian.node.private_layers import load_private_layers
 from meridian.node.process import (
     bound_recursion,
@@ -48,6 +51,9 @@ from meridian.node.process import (
 )
 
 log = logging.getLogger(__name__)
+
+LOOK_S: Final = 5.0
+"""How long a look may take before it is given up: the loop is busy then."""
 
 
 class EvaluatorService:
@@ -72,11 +78,20 @@ class EvaluatorService:
         self._hints = AddressHints(config.network_dir, self._network)
         self._wake = asyncio.Event()
         self._work_turn = asyncio.Semaphore(1)
+        self._news_at_s = time.monotonic()
+        self._refused: dict[int, str] = {}
+        self._misbehaviour = 0
         self._begin()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to be seen: the chain has answered, and a term has begun."""
+        return hasattr(self, "_term")
 
     def _begin(self) -> None:
         """Forget what was worked, agreed and settled in the term before."""
         self._epochs: dict[int, EpochState] = {}
+        self._refused.clear()
         self._settlement = Settlement(self._domain)
         self._accepted = AcceptedReports(
             self._epochs,
@@ -137,8 +152,13 @@ class EvaluatorService:
         self._wake.set()
 
     def _on_misbehaviour(self, effect: Misbehaviour) -> None:
+        self._misbehaviour += 1
         log.warning(
-            "member %d misbehaved in epoch %d: %s", effect.member, effect.epoch, effect.kind
+            "member %d misbehaved in epoch %d: %s",
+            effect.member,
+            effect.epoch,
+            effect.kind,
+            extra={"epoch": effect.epoch},
         )
         event_line(
             "misbehaviour",
@@ -203,12 +223,32 @@ class EvaluatorService:
         """Wait for the chain: an evaluator may be started before it."""
         while True:
             try:
-                self._news = await self._on_chain(self._chain.news)
+                await self._read_news()
             except RemoteFault as fault:
                 log.warning("chain: %s", fault)
                 await asyncio.sleep(RETRY_S)
             else:
                 return
+
+    async def _read_news(self) -> None:
+        self._news = await self._on_chain(self._chain.news)
+        self._news_at_s = time.monotonic()
+
+    def seen(self) -> Seen:
+        """Return what the operator may know; in the loop, once a term has begun."""
+        open_refusals = {e: why for e, why in self._refused.items() if self._epochs[e].work is None}
+        newest = max(open_refusals, default=None)
+        return Seen(
+            address=self._key.address,
+            term=self._term.number,
+            news=self._news,
+            news_age_s=time.monotonic() - self._news_at_s,
+            epochs=self._epochs,
+            links=self._term.links.statistics()["links"],
+            driver=self._term.driver.statistics(),
+            misbehaviour=self._misbehaviour,
+            problem=None if newest is None else f"epoch {newest}: {open_refusals[newest]}",
+        )
 
     async def close(self) -> None:
         """Release the chain and the journal."""
@@ -240,7 +280,7 @@ class EvaluatorService:
         """
         while True:
             try:
-                self._news = await self._on_chain(self._chain.news)
+                await self._read_news()
             except RemoteFault as fault:
                 log.warning("chain: %s", fault)
             check_not_slashed(self._news.evaluators.get(self._key.address))
@@ -272,7 +312,7 @@ class EvaluatorService:
         started = loop.time()
         work = await self._prepare(state)
         if work is None:
-            log.info("epoch %d: we are not a member", epoch)
+            log.info("epoch %d: we are not a member", epoch, extra={"epoch": epoch})
             state.is_outside = True
             self._go_on()
             return
@@ -300,9 +340,12 @@ class EvaluatorService:
                     )
             except (InvalidInput, NotFound, RemoteFault, Reverted) as problem:
                 if str(problem) != said:
-                    said = str(problem)
-                    log.warning("epoch %d: no row from us: %s", state.commitment.epoch, problem)
-                    event_line("refused", epoch=state.commitment.epoch, reason=said)
+                    said, epoch = str(problem), state.commitment.epoch
+                    self._refused[epoch] = said
+                    log.warning(
+                        "epoch %d: no row from us: %s", epoch, problem, extra={"epoch": epoch}
+                    )
+                    event_line("refused", epoch=epoch, reason=said)
                 if isinstance(problem, OwnUnpublished):
                     state.miss_own(loop.time())
                 if isinstance(problem, Unpublished):
@@ -407,10 +450,23 @@ class EvaluatorService:
 
 
 async def _serve(config: EvaluatorConfig) -> None:
-    service = EvaluatorService(config)
+    service, loop = EvaluatorService(config), asyncio.get_running_loop()
+
+    async def look() -> Observation:
+        return observe(service.seen()) if service.has_begun else NOT_BEGUN
+
+    def look_from_thread() -> Observation:
+        return asyncio.run_coroutine_threadsafe(look(), loop).result(LOOK_S)
+
+    name = f"evaluator-{config.listen_port}"
+    point = ObservePoint(
+        name, config.data_dir, look_from_thread, config.observe_host, config.observe_port
+    )
+    point.start()
     try:
         await service.run()
     finally:
+        await asyncio.to_thread(point.stop)  # it may be waiting for this loop
         with contextlib.suppress(MeridianError):
             await service.close()
 
@@ -421,7 +477,8 @@ def command(path: Path) -> None:
     """Run an evaluator from its configuration file."""
     bound_recursion()
     config = EvaluatorConfig.load(path)
-    start_logging(f"evaluator-{config.listen_port}")
+    network = NetworkFile.load(config.network_dir)
+    start_logging(f"evaluator-{config.listen_port}", network_id=network.network_id)
     raise SystemExit(serve_until_stopped(lambda: _serve(config)))
 
 

@@ -28,11 +28,14 @@ from meridian.node.measure.journal import Journal
 from meridian.node.measure.limits import JobsLimits
 from meridian.node.measure.log_routes import LogRoutes
 from meridian.node.measure.nodes import NodeDirectory
+from meridian.node.measure.observed import observe
 from meridian.node.measure.openapi import document
 from meridian.node.measure.proof_routes import ProofRoutes
 from meridian.node.measure.proving import Proving
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.settling import Settling
+from meridian.node.observe.observation import Observation
+from meridian.node.observe.routes import ObserveRoutes
 from meridian.primitives.cid import parse_cid
 from meridian.primitives.ids import parse_digest
 
@@ -74,6 +77,10 @@ class Face:
         cosigning = None if self.cosigning is None else self.cosigning.failure
         return self.intake.failure or self.settling.failure or answering or cosigning
 
+    def look(self) -> Observation:
+        """Return what the operator may know."""
+        return observe(self.intake, self.journal, self.settling, self.cosigning, self.failure)
+
 
 class MeasureHttp:
     """The application's handlers."""
@@ -102,6 +109,7 @@ class MeasureHttp:
         JobsRoute(face.intake, face.directory, tokens, face.limits).add_to(app)
         ProofRoutes(face.proving).add_to(app)
         LogRoutes(face.publication).add_to(app)
+        ObserveRoutes(face.look, face.journal.directory).add_to(app)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------

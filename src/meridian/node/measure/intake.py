@@ -85,6 +85,11 @@ class Intake:
         """Why admitting stopped, if it did by itself."""
         return self._failure or self._commit.failure
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return self._waiting.qsize()
+
     def start(self) -> None:
         """Start the threads."""
         self._commit.start()

@@ -95,6 +95,11 @@ class JobLog:
         self._numbers = sorted(int(path.stem[5:]) for path in directory.glob("jobs-*.log"))
         self._closed_bytes = 0
 
+    @property
+    def length_bytes(self) -> int:
+        """Length of all files."""
+        return self._closed_bytes + self._size
+
     def recover(self) -> Iterator[Frame]:
         """Return every frame, oldest first, and prepare the log for appending; to be run through once, first.
 

@@ -90,6 +90,11 @@ class Journal:
         """Where its log is."""
         return self._log.directory
 
+    @property
+    def log_bytes(self) -> int:
+        """How long its log is, all files together."""
+        return self._log.length_bytes
+
     # -- replay -----------------------------------------------------------------------------------
 
     def _replay(self, frame: Frame) -> None:

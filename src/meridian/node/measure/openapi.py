@@ -190,6 +190,11 @@ def document() -> dict[str, Any]:
             "/healthz": {
                 "get": _operation("Whether jobs are admitted", {"200": "Yes", "503": "No"})
             },
+            "/readyz": {
+                "get": _operation("Whether jobs are taken now", {"200": "Yes", "503": "No"})
+            },
+            "/metrics": {"get": _operation("Prometheus metrics", {"200": "Their text"})},
+            "/state": {"get": _operation("What `meridian status` shows", {"200": "An object"})},
             "/v1/openapi.json": {"get": _operation("This document", {"200": "OpenAPI 3.1"})},
         },
         "components": {

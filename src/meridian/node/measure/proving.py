@@ -113,7 +113,9 @@ class Proving:
         except NotFound:
             pass
         except (StorageFailure, InvalidInput) as error:
-            _log.error("the sealed store of epoch %d is damaged: %s", epoch, error)
+            _log.error(
+                "the sealed store of epoch %d is damaged: %s", epoch, error, extra={"epoch": epoch}
+            )
             self._store.forget(epoch)
         if not self._slow.acquire(timeout=SLOW_WAIT_S):
             raise Overloaded(SLOW_WAIT_S)

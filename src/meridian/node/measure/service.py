@@ -41,6 +41,7 @@ from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog, SignedState
 from meridian.node.measure.sealed_epoch import SealedStore
 from meridian.node.measure.settling import Settling
+from meridian.node.observe.observation import announce
 from meridian.node.process import (
     bound_recursion,
     event_line,
@@ -258,7 +259,9 @@ async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
             site = web.TCPSite(runner, config.listen_host, config.listen_port, backlog=BACKLOG)
             await site.start()
             host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}", face
+            url = f"http://{host}:{port}"
+            announce(config.data_dir, "measure", url)
+            yield url, face
         finally:
             await runner.cleanup()
 
@@ -303,6 +306,7 @@ def _command(path: Path, memory_mib: int | None) -> int:
     start_logging("measure")
     try:
         config = MeasureConfig.load(path)
+        start_logging("measure", network_id=network_id(config.network))
         if memory_mib is not None:
             config = msgspec.structs.replace(config, seal_memory_mib=memory_mib)
     except MeridianError as error:

@@ -40,6 +40,9 @@ class WatchOptions:
     case_url: str = ""
     """Where the folder `cases` of the state directory is served; empty: cases are named by their content alone."""
 
+    observe_port: int | None = None
+    """Port of /healthz, /readyz, /metrics and /state on loopback; 0: any free one; None: none of them."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work; the option is named."""
         if self.bond_max_atto < 0:

@@ -6,11 +6,13 @@ still be disputed once more, and comes to the same accusations.
 
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from meridian.disputes.accusation import Accusation
 from meridian.disputes.commitment_faults import PublishedEpoch, find_faults
@@ -30,6 +32,7 @@ from meridian.node.chain_view import AcceptedReport, ChainView, Commitment
 from meridian.node.evaluator.artefacts import ArtefactClient
 from meridian.node.keystore import load_or_create_key
 from meridian.node.network_file import NetworkFile
+from meridian.node.observe.observation import Observation
 from meridian.node.publications import place_of
 from meridian.node.watch.court import Court
 from meridian.node.watch.docket import Docket, Tell
@@ -39,7 +42,7 @@ from meridian.node.watch.promises import GatewayPromises
 from meridian.node.watch.published import missing_row, place_of_node, published_epoch
 from meridian.node.watch.reports import PublishedReports, judged
 from meridian.node.watch.statements import PublishedEvidence
-from meridian.primitives.ids import ZERO_ADDRESS, Address, node_key
+from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text, node_key
 from meridian.reward.report import NO_REPORT
 
 DUPLICATE_EPOCHS: Final = 8
@@ -69,7 +72,16 @@ class Watcher:
         client: ChainClient | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._options, self._tell, self._now_s = options, tell, now_s
+        self._options, self._now_s = options, now_s
+        self._told: Counter[str] = Counter()
+        self._rounds, self._problem = 0, "the first look is not over yet"
+        self._round_at_s = now_s()
+
+        def tell_and_count(event: str, fields: dict[str, Any]) -> None:
+            self._told[event] += 1
+            tell(event, fields)
+
+        self._tell = tell = tell_and_count
         self._only = None if options.node_id is None else node_key(options.node_id)
         self._network = network = NetworkFile.load(options.data_dir)
         if network.contracts.disputes == ZERO_ADDRESS:
@@ -132,10 +144,44 @@ class Watcher:
         while not self._stopping:
             try:
                 self.round()
+                self._rounds, self._problem = self._rounds + 1, ""
+                self._round_at_s = self._now_s()
             except (RemoteFault, Overloaded) as fault:
+                self._problem = str(fault)
                 self._docket.say_once("waiting", reason=str(fault))
             if not self._stopping:
                 time.sleep(self._options.poll_s)
+
+    def look(self) -> Observation:
+        """Return what the operator may know; from any thread."""
+        age_s = self._now_s() - self._round_at_s
+        told = CounterMetricFamily(
+            "meridian_watcher_events", "What the watcher told, by event", labels=["event"]
+        )
+        counts = dict(self._told)
+        for event, count in sorted(counts.items()):
+            told.add_metric([event], count)
+        return Observation(
+            ready=not self._problem,
+            problem=self._problem or None,
+            detail={
+                "address": address_text(self.address),
+                "looks": self._rounds,
+                "look_age_s": round(age_s, 1),
+                "events": counts,
+            },
+            metrics=[
+                told,
+                CounterMetricFamily(
+                    "meridian_watcher_looks", "Looks that went well", value=self._rounds
+                ),
+                GaugeMetricFamily(
+                    "meridian_watcher_look_age_seconds",
+                    "Since the last look that went well",
+                    value=age_s,
+                ),
+            ],
+        )
 
     def round(self) -> None:
         """Look once at everything that is new.

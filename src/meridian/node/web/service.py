@@ -19,6 +19,7 @@ from meridian.node.chain.rpc import Rpc
 from meridian.node.explorer.measuring import Measuring
 from meridian.node.explorer.site_builder import SiteBuilder
 from meridian.node.network_file import NetworkFile
+from meridian.node.observe.observation import announce
 from meridian.node.process import (
     bound_recursion,
     ready_line,
@@ -110,7 +111,9 @@ async def serving(options: WebOptions) -> AsyncIterator[tuple[str, Face]]:
                 raise InvalidInput("--port", f"{where}: {error.strerror}") from error
             face.keeper.start()
             host, port = runner.addresses[0][:2]
-            yield f"http://{f'[{host}]' if ':' in host else host}:{port}/", face
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            announce(options.complaints.parent, "web", url)
+            yield f"{url}/", face
         finally:
             await runner.cleanup()
 

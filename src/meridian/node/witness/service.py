@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from prometheus_client.core import GaugeMetricFamily
 
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.measure.signed_note import (
@@ -36,6 +37,8 @@ from meridian.measure.witnessing import (
     stated,
 )
 from meridian.node.keystore import read_secret
+from meridian.node.observe.observation import Observation, announce
+from meridian.node.observe.routes import ObserveRoutes
 from meridian.node.process import ready_line, serve_until_stopped
 from meridian.node.witness.config import WitnessConfig
 from meridian.node.witness.memory import Memory
@@ -101,6 +104,18 @@ class Witness:
             by_log = tuple(one for key in keys for one in note.signed_by(key))
             self._memory.remember(new.origin, Note(note.text, (*by_log, cosignature)))
         return cosignature
+
+    def look(self) -> Observation:
+        """Return what the operator may know."""
+        sizes = GaugeMetricFamily(
+            "meridian_witness_log_size", "Entries of each log, as cosigned last", labels=["origin"]
+        )
+        entries: dict[str, int] = {}
+        for origin in self._logs:
+            latest = self._memory.latest(origin)
+            entries[origin] = 0 if latest is None else latest.size
+            sizes.add_metric([origin], entries[origin])
+        return Observation(ready=True, detail={"logs": entries}, metrics=[sizes])
 
     def latest(self, origin_hash: str) -> Note | None:
         """Return the latest cosigned checkpoint of the log whose origin has this SHA-256 (hex)."""
@@ -169,14 +184,16 @@ async def serving(directory: Path) -> AsyncIterator[tuple[str, Witness]]:
     seed = read_secret(directory / KEY_NAME)
     with contextlib.closing(Memory(directory / MEMORY_NAME)) as memory:
         witness = Witness(config.name, seed, config.trusted(), memory)
-        runner = web.AppRunner(
-            WitnessHttp(witness).application(), access_log=None, shutdown_timeout=SHUTDOWN_S
-        )
+        application = WitnessHttp(witness).application()
+        ObserveRoutes(witness.look, directory).add_to(application)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, config.listen_host, config.listen_port).start()
             host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}", witness
+            url = f"http://{host}:{port}"
+            announce(directory, "witness", url)
+            yield url, witness
         finally:
             await runner.cleanup()
 

@@ -26,6 +26,8 @@ ANSWER_BYTES_MAX: Final = 1 << 20
 DEPTH: Final = 3
 """How far below a directory processes are looked for."""
 EPOCHS: Final = 6
+"""That are shown, and the next funded one."""
+EPOCHS_READ: Final = 64
 DISK_LOW_BYTES: Final = 5 << 30
 CHAIN_QUIET_S: Final = 600
 """A public chain without a block for so long does not go on; the embedded one makes blocks only when asked to."""
@@ -96,7 +98,7 @@ def _chain(network: NetworkFile, now_s: float, problems: list[Problem]) -> dict[
         deploy_block=network.deploy_block,
     )
     try:
-        status = read_status(client, deployment, EPOCHS)
+        status = read_status(client, deployment, EPOCHS_READ)
     except MeridianError as error:
         advice = "start the chain or its endpoint; everybody waits for it and goes on by itself"
         problems.append(Problem("chain", str(error), advice))
@@ -112,6 +114,7 @@ def _chain(network: NetworkFile, now_s: float, problems: list[Problem]) -> dict[
             what = f"a challenge of epoch {one['epoch']} is open until {one['until_s']}"
             advice = "the aggregator has to answer: see `meridian chain dispute`"
             problems.append(Problem("disputes", what, advice))
+    begun = [row for row in status["epochs"] if row["state"] != "funded"]
     return found | {
         "reached": True,
         "client": status["client"],
@@ -121,7 +124,7 @@ def _chain(network: NetworkFile, now_s: float, problems: list[Problem]) -> dict[
         "next_epoch": status["calendar"]["next_to_open"],
         "funded_through": status["funds"]["funded_through"],
         "evaluators": [one["address"] for one in status["evaluators"] if one["state"] == "active"],
-        "epochs": status["epochs"],
+        "epochs": begun[-EPOCHS:] + [row for row in status["epochs"] if row not in begun][:1],
     }
 
 

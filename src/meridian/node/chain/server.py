@@ -81,10 +81,17 @@ class Server:
         return Observation(
             ready=self._failure is None and self._open < REQUESTS_MAX,
             failed=None if self._failure is None else str(self._failure),
-            detail={"block": head.number, "time_s": head.timestamp},
+            detail={"block": int(head.block_number), "time_s": int(head.timestamp)},
             metrics=[
                 GaugeMetricFamily(
-                    "meridian_chain_block", "Height of the embedded chain", value=head.number
+                    "meridian_chain_block",
+                    "Height of the embedded chain",
+                    value=int(head.block_number),
+                ),
+                GaugeMetricFamily(
+                    "meridian_chain_waiting_transactions",
+                    "Transactions that wait for a block",
+                    value=self._ledger.pool_size,
                 ),
                 GaugeMetricFamily(
                     "meridian_chain_open_requests", "Requests at work", value=self._open

@@ -55,7 +55,7 @@ def test_a_signal_runs_the_clean_up_and_ends_with_0(number: signal.Signals) -> N
     assert process.stdout.readline() == "cleaned\n"
     log = log_of(process)
     assert process.returncode == 0
-    assert [line["event"] for line in log] == [f"stopping after {number.name}"]
+    assert [line["event"] for line in log] == ["ready", f"stopping after {number.name}"]
 
 
 def test_a_second_signal_ends_at_once() -> None:

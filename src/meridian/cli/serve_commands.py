@@ -31,7 +31,7 @@ def measure(path: Path, memory: int | None) -> None:
 )
 def evaluator(path: Path) -> None:
     """Run an evaluator: checks commitments, evaluates, agrees, attests, transmits."""
-    from meridian.node.evaluator.service import main
+    from meridian.node.evaluator.process import main
 
     raise SystemExit(main(["--config", str(path)]))
 

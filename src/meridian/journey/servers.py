@@ -193,7 +193,7 @@ class Fleet:
         if number in self.killed:
             self.killed.remove(number)
         command = module_command(
-            "meridian.node.evaluator.service", "--config", str(self._config(number))
+            "meridian.node.evaluator.process", "--config", str(self._config(number))
         )
         self._start(f"evaluator-{number}", command)
 

@@ -69,7 +69,10 @@ def network_status(
                 "start them, or name their directories with --process-dir",
             )
         )
-    _delays(network, chain, processes, now_s, problems)
+    clock_s = _measure_clock_s(network, problems)
+    if clock_s is not None:
+        _delays(network, chain, clock_s, problems)
+    _evaluators(processes, problems)
     return {
         "network": network.network,
         "at_s": int(now_s),
@@ -198,10 +201,21 @@ def _runs(pid: int) -> bool:
 # -- what follows from both -----------------------------------------------------------------------
 
 
+def _measure_clock_s(network: NetworkFile, problems: list[Problem]) -> float | None:
+    """Return the clock by which epochs end: that of the measure service, which may replay the past."""
+    try:
+        return int(ask(network.measure_url, "/state")["clock_us"]) / 1e6
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        what = f"{network.measure_url} does not answer: {error}"
+        problems.append(
+            Problem("measure", what, "no job is taken, and no epoch ends, until it does")
+        )
+        return None
+
+
 def _delays(
     network: NetworkFile,
     chain: dict[str, Any],
-    processes: Sequence[dict[str, Any]],
     now_s: float,
     problems: list[Problem],
 ) -> None:
@@ -225,6 +239,9 @@ def _delays(
                     f"look at {who}",
                 )
             )
+
+
+def _evaluators(processes: Sequence[dict[str, Any]], problems: list[Problem]) -> None:
     connected = [one for one in processes if one["process"].startswith("evaluator")]
     waiting = [one for one in connected if one["state"] != "ready"]
     if connected and len(waiting) * 3 >= len(connected):

@@ -34,6 +34,8 @@ STOP_GRACE_MS: Final = 10_000
 """How long the clean-up may take after a signal."""
 
 _log = logging.getLogger(__name__)
+_events = logging.getLogger("meridian.events")
+"""What the starter is told on standard output stands in the log too, so that the log alone tells the whole story."""
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -122,10 +124,12 @@ def ready_line(**fields: object) -> None:
 
 
 def event_line(event: str, **fields: object) -> None:
-    """Tell the starter of this process, in one JSON line on standard output, that something happened."""
+    """Tell the starter of this process, in one JSON line on standard output, that something happened; and log it."""
     line = {"event": event} | fields | _Traces.of(fields.get("epoch"))
     sys.stdout.write(json.dumps(line, default=_plain) + "\n")
     sys.stdout.flush()
+    told = {name: value for name, value in fields.items() if name not in _STANDARD_FIELDS}
+    _events.info(event, extra=told)
 
 
 def serve_until_stopped(

@@ -458,6 +458,7 @@ def test_every_route_is_described(process: Process) -> None:
             directory=nothing,
             limits=JobsLimits(gateway=Rates(1, 1), node=Rates(1, 1), requests_max=1, bytes_max=1),
             network="",
+            data_dir=nothing,
             first_epoch=0,
         )
     ).application()

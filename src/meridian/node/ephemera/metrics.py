@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
@@ -55,6 +55,7 @@ class NodeMetrics:
         )
         registry = CollectorRegistry(auto_describe=False)
         registry.register(snapshot)
+        ProcessCollector(registry=registry)
         return generate_latest(registry)
 
 

@@ -5,27 +5,22 @@ process starts from its safety log and the chain and goes on: nothing else is re
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
-
-import click
+from typing import Any
 
 from meridian.committee.rules import CommitteeRules
 from meridian.committee.settlement import Settled, Settlement
 from meridian.contracts.statements import Unavailable
 from meridian.ephemera.effects import Attested, Decided, Misbehaviour
-from meridian.errors import InvalidInput, MeridianError, NotFound, RemoteFault, Reverted
+from meridian.errors import InvalidInput, NotFound, RemoteFault, Reverted
 from meridian.node.chain_news import ChainNews
 from meridian.node.chain_view import AcceptedReport, Commitment, EpochCommitments
 from meridian.node.evaluator.accepted import AcceptedReports
 from meridian.node.evaluator.artefacts import ArtefactClient, OwnUnpublished, Unpublished
 from meridian.node.evaluator.chain_access import ChainAccess
 from meridian.node.evaluator.config import EvaluatorConfig
-from meridian.node.evaluator.observed import NOT_BEGUN, Seen, observe
+from meridian.node.evaluator.observed import Seen
 from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
 from meridian.node.evaluator.publish import Evidence, publish_evidence, publish_outcome
@@ -39,21 +34,13 @@ from meridian.node.job_store import JobStore
 from meridian.node.keystore import load_or_create_key
 from meridian.node.measure.publication import Publication
 from meridian.node.network_file import NetworkFile
-from meridian.node.observe.observation import Observation
-from meridian.node.observe.point import ObservePoint
 from meridian.node.private_layers import load_private_layers
 from meridian.node.process import (
-    bound_recursion,
     event_line,
     ready_line,
-    serve_until_stopped,
-    start_logging,
 )
 
 log = logging.getLogger(__name__)
-
-LOOK_S: Final = 5.0
-"""How long a look may take before it is given up: the loop is busy then."""
 
 
 class EvaluatorService:
@@ -447,52 +434,3 @@ class EvaluatorService:
         event_line("published", epoch=report.epoch, transmitter="0x" + report.transmitter.hex())
         self._term.open_epochs.look_again()
         return True
-
-
-async def _serve(config: EvaluatorConfig) -> None:
-    service, loop = EvaluatorService(config), asyncio.get_running_loop()
-
-    async def look() -> Observation:
-        return observe(service.seen()) if service.has_begun else NOT_BEGUN
-
-    def look_from_thread() -> Observation:
-        return asyncio.run_coroutine_threadsafe(look(), loop).result(LOOK_S)
-
-    name = f"evaluator-{config.listen_port}"
-    point = ObservePoint(
-        name, config.data_dir, look_from_thread, config.observe_host, config.observe_port
-    )
-    point.start()
-    try:
-        await service.run()
-    finally:
-        await asyncio.to_thread(point.stop)  # it may be waiting for this loop
-        with contextlib.suppress(MeridianError):
-            await service.close()
-
-
-@click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path, exists=True), required=True)
-def command(path: Path) -> None:
-    """Run an evaluator from its configuration file."""
-    bound_recursion()
-    config = EvaluatorConfig.load(path)
-    network = NetworkFile.load(config.network_dir)
-    start_logging(f"evaluator-{config.listen_port}", network_id=network.network_id)
-    raise SystemExit(serve_until_stopped(lambda: _serve(config)))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the process and return its exit code."""
-    try:
-        command.main(args=arguments, standalone_mode=False)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    except MeridianError as error:
-        click.echo(f"evaluator: {error}", err=True)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -66,6 +67,7 @@ class Face:
     limits: JobsLimits
     network: str
     first_epoch: int
+    data_dir: Path
     answering: Answering | None = None
     """None: there is no chain on which anybody could be challenged."""
     cosigning: Cosigning | None = None
@@ -109,7 +111,7 @@ class MeasureHttp:
         JobsRoute(face.intake, face.directory, tokens, face.limits).add_to(app)
         ProofRoutes(face.proving).add_to(app)
         LogRoutes(face.publication).add_to(app)
-        ObserveRoutes(face.look, face.journal.directory).add_to(app)
+        ObserveRoutes(face.look, face.data_dir).add_to(app)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ def _publication(config: MeasureConfig, stack: contextlib.ExitStack) -> Publicat
         stack.callback(store.close)
     publication = Publication(config.public_dir, store)
     publication.fill()
+    for path in (config.schema_file, *config.artefact_files):
+        publication.put(read_whole(path))
     return publication
 
 
@@ -168,8 +170,6 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
     secret = load_or_create_secret(config.secret_file)
     schema = NetworkSchema.decode(read_whole(config.schema_file))
     publication = await asyncio.to_thread(_publication, config, stack)
-    for path in (config.schema_file, *config.artefact_files):
-        publication.put(read_whole(path))
     outside = _outside(config, key, publication, schema, stack)
     directory = NodeDirectory(outside.nodes)
     with contextlib.suppress(MeridianError):
@@ -233,6 +233,7 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         limits=config.jobs_limits,
         network=config.network,
         first_epoch=config.first_epoch,
+        data_dir=config.data_dir,
         answering=outside.answering,
         cosigning=cosigning,
     )

@@ -26,12 +26,13 @@ from meridian.errors import (
     RemoteFault,
     StorageFailure,
 )
+from meridian.node.observe.observation import CONTENT_TYPE
 from meridian.node.web import headers
 from meridian.node.web.complaint_desk import ComplaintDesk
 from meridian.node.web.complaint_request import BODY_BYTES_MAX
 from meridian.node.web.complaint_store import ComplaintStore
 from meridian.node.web.events import EventHub
-from meridian.node.web.metrics import CONTENT_TYPE, WebMetrics
+from meridian.node.web.metrics import WebMetrics
 from meridian.node.web.proof_proxy import ProofProxy
 from meridian.node.web.site_keeper import SiteKeeper
 from meridian.node.web.static_files import BINARY, StaticFiles
@@ -187,7 +188,9 @@ class WebHttp:
             age_s=self._age_s(),
             healthy=face.keeper.problem is None and face.keeper.failure is None,
         )
-        return web.Response(body=values.render(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(
+            body=values.render(face.site.parent), headers={"Content-Type": CONTENT_TYPE}
+        )
 
     def _age_s(self) -> float:
         at_s = self._face.keeper.updated_at_s

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+from meridian.node.observe.observation import exposition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WebMetrics(Collector):
+class WebMetrics:
     """All values at one moment."""
 
     requests: Mapping[tuple[str, int], int]
@@ -50,8 +47,6 @@ class WebMetrics(Collector):
             answers.add_metric([route, str(status)], count)
         yield answers
 
-    def render(self) -> bytes:
-        """Return the text."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
+    def render(self, directory: Path) -> bytes:
+        """Return the text, with what every process gives; `directory` is on the disk that is told of."""
+        return exposition(self.collect(), directory)

@@ -1,0 +1,94 @@
+"""What `meridian status` finds: processes that run, that were killed, that do not answer, and epochs that are late."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from meridian.cli.main import main
+from meridian.contracts.deployment import Addresses
+from meridian.node.network_file import NetworkFile
+from meridian.node.network_status import network_status
+from meridian.node.observe.observation import FILE_NAME, Observation, announce
+from meridian.node.observe.point import ObservePoint
+from meridian.primitives.ids import Address
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A network whose chain cannot be reached."""
+    place = Address(bytes([1]) * 20)
+    NetworkFile(
+        network="saturn",
+        chain_id=31337,
+        rpc_url="http://127.0.0.1:9",
+        contracts=Addresses(place, place, place, place),
+        deploy_block=0,
+        genesis_s=1_700_000_000,
+        epoch_seconds=60,
+        first_epoch=0,
+        measure_url="http://127.0.0.1:9",
+        publications=("measure/public",),
+        function="saturn",
+        aggregator=place,
+        log_vkey="",
+        schema_digest=bytes(32),
+        parameters_digest=bytes(32),
+        evaluators=(),
+    ).save(tmp_path)
+    return tmp_path
+
+
+def problems(document: dict[str, Any]) -> dict[str, str]:
+    return {one["where"]: one["what"] for one in document["problems"]}
+
+
+def test_what_cannot_be_reached_is_found_and_said(network: Path) -> None:
+    document = network_status(network)
+    assert set(problems(document)) >= {"chain", "measure", "processes"}
+    result = CliRunner().invoke(main, ["status", str(network), "--json"])
+    assert result.exit_code == 4
+    assert json.loads(result.output)["chain"]["reached"] is False
+    shown = CliRunner().invoke(main, ["status", str(network)])
+    assert "cannot be reached" in shown.output
+    once = CliRunner().invoke(main, ["top", str(network)])
+    assert (once.exit_code, "something is wrong" in once.output) == (0, True)
+
+
+def test_processes_are_asked_and_the_killed_one_is_told_from_the_hung_one(network: Path) -> None:
+    for name in ("well", "hung", "killed", "other/deep"):
+        (network / name).mkdir(parents=True)
+    seen = Observation(ready=False, problem="no members", detail={"looks": 1, "look_age_s": 2.0})
+    point = ObservePoint("watcher", network / "other/deep", lambda: seen, "127.0.0.1", 0)
+    point.start()
+    try:
+        announce(network / "hung", "evaluator-2", "http://127.0.0.1:9")
+        gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)  # fmt: skip
+        killed = {"process": "evaluator-1", "url": "http://127.0.0.1:9", "pid": int(gone.stdout)}
+        (network / "killed" / FILE_NAME).write_text(json.dumps(killed))
+        (network / "well" / FILE_NAME).write_text("{")
+        document = network_status(network)
+    finally:
+        point.stop()
+    states = {one["process"]: one["state"] for one in document["processes"]}
+    assert states == {
+        "watcher": "waiting",
+        "evaluator-1": "down",
+        "evaluator-2": "down",
+        str(network / "well" / FILE_NAME): "unknown",
+    }
+    found = problems(document)
+    assert found["watcher"] == "no members"
+    assert found["evaluator-1"] == "it was ended, or killed"
+    assert found["evaluator-2"].startswith("it does not answer")
+    assert found["evaluators"] == "2 of 2 evaluators here cannot work"
+    assert os.getpid() != killed["pid"]
+
+
+def test_a_directory_without_a_network_is_not_found(tmp_path: Path) -> None:
+    assert CliRunner().invoke(main, ["status", str(tmp_path)]).exit_code == 3

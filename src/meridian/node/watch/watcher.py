@@ -81,7 +81,7 @@ class Watcher:
             self._told[event] += 1
             tell(event, fields)
 
-        self._tell = tell = tell_and_count
+        self._tell = tell_and_count
         self._only = None if options.node_id is None else node_key(options.node_id)
         self._network = network = NetworkFile.load(options.data_dir)
         if network.contracts.disputes == ZERO_ADDRESS:
@@ -95,7 +95,7 @@ class Watcher:
         self._view = ChainView(chain, network.contracts, network.deploy_block)
         self._reader = NewsReader(self._view, network.deploy_block)
         self.court = Court(network, chain, load_or_create_key(options.key_file), options)
-        self._docket = Docket(self.court, self._view, tell)
+        self._docket = Docket(self.court, self._view, tell_and_count)
         places = network.places(options.data_dir)
         places += [place_of(text, Path()) for text in options.publications]
         self._artefacts = ArtefactClient(network.measure_url, places)

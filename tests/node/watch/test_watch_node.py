@@ -8,7 +8,7 @@ from watch_world import BUDGET, COIN, NODES, SCHEMA, VICTIM, Heard, WatchWorld, 
 from meridian.cli.watch_commands import event_text
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.node.evaluator.artefacts import ArtefactClient
-from meridian.node.measure import seal
+from meridian.node.measure import sorted_columns
 from meridian.node.watch.published import missing_row, place_of_node
 from meridian.primitives.ids import node_key
 from meridian.scenario.jobs import JOBS
@@ -27,7 +27,7 @@ def look(world: WatchWorld, node: str, **options: Any) -> Heard:
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of four jobs: eight of them for thirty jobs."""
-    monkeypatch.setattr(seal, "SEGMENT_ROWS_MAX", 4)
+    monkeypatch.setattr(sorted_columns, "SEGMENT_ROWS_MAX", 4)
 
 
 def segments_without(world: WatchWorld, name: str) -> list[bytes]:

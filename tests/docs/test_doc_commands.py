@@ -39,7 +39,7 @@ def words_of(line: str) -> list[str] | None:
     if match["front"] == "./dev":
         if words and words[0] not in dev_commands():
             raise Wrong(f"./dev has no command {words[0]!r}")
-        if not words or words[0] == "test":
+        if not words or words[0] in {"test", "docs"}:
             return None
         if words[0] == "meridian":
             words = words[1:]

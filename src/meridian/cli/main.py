@@ -57,6 +57,7 @@ COMMANDS: Final = {
     "spark": "spark_commands.spark",
     "ephemera": "ephemera_commands.ephemera",
     "fsck": "fsck_commands.fsck",
+    "backup": "backup_commands.backup",
     "serve": "serve_commands.serve",
     "sim": "sim_commands.sim",
     "function": "function_commands.function",

@@ -12,6 +12,9 @@ measure_port=${MERIDIAN_MEASURE_PORT:-7390}
 evaluator_port=${MERIDIAN_EVALUATOR_PORT:-7400}
 epoch_seconds=${MERIDIAN_EPOCH_SECONDS:-300}
 epochs=${MERIDIAN_EPOCHS:-100}
+challenge_seconds=${MERIDIAN_CHALLENGE_SECONDS:-60}
+genesis_s=$(($(date +%s) + ${MERIDIAN_GENESIS_AFTER_S:-120}))
+listen_host=${MERIDIAN_LISTEN_HOST:-127.0.0.1}
 evaluators="1 2 3"
 node=${MERIDIAN_NODE:-node-1}
 
@@ -35,8 +38,8 @@ keys() {
     aggregator=$(meridian init aggregator --network-dir "$net" | account_of)
     meridian init sponsor --network-dir "$net" --network trial --rpc-url "$rpc_url" --overwrite \
         --aggregator "$aggregator" --integer bytes --text path \
-        --epoch-seconds "$epoch_seconds" --genesis-s "$(($(date +%s) + ${MERIDIAN_GENESIS_AFTER_S:-120}))" \
-        --challenge-seconds "${MERIDIAN_CHALLENGE_SECONDS:-60}" --epochs "$epochs" --each 100
+        --epoch-seconds "$epoch_seconds" --genesis-s "$genesis_s" \
+        --challenge-seconds "$challenge_seconds" --epochs "$epochs" --each 100
     set -- "$net/aggregator/keys/aggregator.key" "$net/sponsor/keys/sponsor.key" "$net/node/keys/operator.key"
     for i in $evaluators; do set -- "$@" "$net/evaluator-$i/keys/evaluator.key"; done
     fund "$@" >"$net/fund.tmp"
@@ -51,6 +54,8 @@ network() {
     meridian chain deploy --config "$net/sponsor/sponsor.toml" --yes
     meridian chain fund --config "$net/sponsor/sponsor.toml" --yes
     meridian init aggregator --network-dir "$net" --port "$measure_port" --overwrite
+    # Where it listens is its own matter; network.json keeps an address that its neighbours reach.
+    sed -i "s/^#* *listen_host = .*/listen_host = \"$listen_host\"/" "$net/aggregator/aggregator.toml"
     for i in $evaluators; do
         meridian init evaluator --network-dir "$net" --dir "$net/evaluator-$i" \
             --port "$((evaluator_port + i))" --overwrite | stake

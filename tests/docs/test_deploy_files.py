@@ -174,7 +174,7 @@ def test_a_unit_runs_a_command_in_its_own_directory(name):
 
 def test_there_is_a_unit_for_every_role():
     assert [name.removeprefix("meridian-").removesuffix(".service") for name in UNITS] == [
-        "evaluator", "measure", "open", "watch", "web",
+        "evaluator", "measure", "open", "seal", "watch", "web",
     ]  # fmt: skip
     assert (DEPLOY / "systemd/meridian-open.timer").is_file()
 

@@ -33,7 +33,7 @@ from meridian.node.measure import seal
 from meridian.node.measure.external_sort import ExternalSort
 from meridian.node.measure.grouping import Aggregator, Grouping, Submitted
 from meridian.node.measure.job_log import FrameRef, JobLog
-from meridian.node.measure.journal import Journal
+from meridian.node.measure.journal import Journal, open_journal
 from meridian.node.measure.ledger import FileLedger
 from meridian.node.measure.log_reader import LogFrames, LogReader
 from meridian.node.measure.node_numbers import NodeNumbers
@@ -91,12 +91,29 @@ def measure(
         root = folder or Path(temporary)
         result: Result = {"jobs": jobs, "nodes": nodes, "memory_mib": memory_mib}
         result["whole"] = _sealed(root, jobs, nodes, memory_mib, None)
+        result["replay"] = _alone(_replay, root / f"log-{jobs}-{nodes}", jobs)
         if hashlib_jobs:
             result["slice"] = _sealed(root, hashlib_jobs, nodes, memory_mib, None)
             result["hashlib"] = _sealed(root, hashlib_jobs, nodes, memory_mib, hashing.HASHLIB)
             same = result["slice"]["root"] == result["hashlib"]["root"]
             assert same, "the root depends on who hashes"
         return result
+
+
+def _replay(log: Path, jobs: int) -> Result:
+    """Open the log as a service does at its start: every frame is checked, every job remembered."""
+    hashing.prepare()
+    crc32(bytes(1 << 16))
+    seen = SeenJobs(bytes(32), jobs)
+    started, cpu_s = time.monotonic(), time.process_time()
+    journal = open_journal(
+        log / "log", SCHEMA, EPOCH, seen=seen, bytes_max=LOG_BYTES_MAX, remembered_epochs=1
+    )
+    cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - started
+    found = journal.counts(EPOCH)[0]
+    journal.close()
+    assert found == jobs, f"{found} of {jobs} jobs are in the log"
+    return {"jobs": found, "cpu_s": cpu_s, "wall_s": wall_s, "jobs_per_cpu_s": found / cpu_s}
 
 
 def _sealed(root: Path, jobs: int, nodes: int, memory_mib: int, kernel: str | None) -> Result:
@@ -288,6 +305,11 @@ def report(result: Result) -> None:
     if "hashlib" in result:
         ratio = result["hashlib"]["cpu_s"] / result["slice"]["cpu_s"]
         print(f"hashlib takes {ratio:.2f} times the processor time of {result['slice']['kernel']}")
+    replay = result["replay"]
+    print(
+        f"replay of the log at a start: {replay['cpu_s']:.2f} CPU s, {replay['wall_s']:.2f} s,"
+        f" {replay['jobs_per_cpu_s']:,.0f} jobs per CPU s"
+    )
     print("stages of the whole, CPU s:")
     for stage, cpu_s in sorted(whole["stages_cpu_s"].items(), key=lambda item: -item[1]):
         print(f"  {stage:24} {cpu_s:6.2f}")

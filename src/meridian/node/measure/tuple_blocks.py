@@ -4,6 +4,7 @@ Law: a block that still takes tuples, or is being read, stays in memory; of the 
 to the file first. So what was written early stays, and an epoch that fits the memory never touches the disk.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from meridian.node.measure.fresh_memory import FreshMemory
 
 _KEPT_BLOCKS: Final = 32
 """Free blocks that keep their pages."""
+_SECTOR: Final = 4_096
+"""Of what is read and written past the page cache, beginnings and sizes are multiples."""
 _NOWHERE: Final = -1
 
 
@@ -51,7 +54,7 @@ class Blocks:
         self._used = 0
         self._free = list(range(count - 1, -1, -1))
         self._closed: dict[int, Block] = {}
-        self._file = _NOWHERE
+        self._file, self._is_direct = _NOWHERE, False
         self._holes: list[int] = []
         self._file_blocks = 0
 
@@ -110,14 +113,15 @@ class Blocks:
         return slot
 
     def _bytes(self, block: Block) -> memoryview:
-        start = block.slot * self.block_bytes
-        return self.memory[start : start + block.used].data
+        start, size = block.slot * self.block_bytes, block.used
+        if self._is_direct:
+            size += -size % _SECTOR  # the block has them
+        return self.memory[start : start + size].data
 
     def _write(self, block: Block) -> None:
         try:
             if self._file < 0:
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._file = os.open(self._path, flags, 0o600)
+                self._file = self._opened()
             if not self._holes:
                 self._holes.append(self._file_blocks)
                 self._file_blocks += 1
@@ -128,6 +132,16 @@ class Blocks:
                 data, at = data[done:], at + done
         except OSError as error:
             raise StorageFailure(f"{self._path}: {error.strerror or error}") from error
+
+    def _opened(self) -> int:
+        """Open the spill file: past the page cache where it can be, whose pages would cost more than the sort."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        if self.block_bytes % _SECTOR == 0:
+            with contextlib.suppress(OSError):  # a file system that knows no such thing
+                found = os.open(self._path, flags | getattr(os, "O_DIRECT", 0), 0o600)
+                self._is_direct = True
+                return found
+        return os.open(self._path, flags, 0o600)
 
     def _read(self, block: Block) -> None:
         try:

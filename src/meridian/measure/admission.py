@@ -220,7 +220,10 @@ def admit(
     refused = _Refused(records)
     jobs = _placed(records, refused, rules, open_epoch, now_us, nodes)
     keys = job_keys(jobs.table.column("job_id"))
-    hashes = seen.hashes(jobs.table.column("node_id"), keys)
+    if (jobs.places >= 0).all():
+        hashes = seen.hashes_of(jobs.names, jobs.node_of, keys)
+    else:  # a name that is not registered must not push another out of what is remembered
+        hashes = seen.hashes(jobs.table.column("node_id"), keys)
     repeated = seen.repeated(hashes)
     duplicates: dict[tuple[int, int], int] = {}
     if repeated.any():
@@ -255,8 +258,10 @@ class _Jobs:
 
     table: pa.Table
     batch_of: Integers
+    names: Sequence[str]
+    """The nodes that are met, each once."""
     places: Integers
-    """The place of each node that is met, once."""
+    """Their places, -1 for one that is not registered."""
     node_of: Integers
     """For each row the position of its node among them."""
     epochs: Integers
@@ -268,6 +273,7 @@ class _Jobs:
         return _Jobs(
             self.table.filter(pa.array(keep)),
             self.batch_of[keep],
+            self.names,
             self.places,
             self.node_of[keep],
             self.epochs[keep],
@@ -287,7 +293,9 @@ def _placed(
     names, node_of = node_indices(records.table.column("node_id"))
     places = nodes.places(names)
     placed = place(column_values(records.table, "ended_us"), rules, open_epoch, now_us)
-    jobs = _Jobs(records.table, records.batch_of, places, node_of, placed.epochs, placed.flags)
+    jobs = _Jobs(
+        records.table, records.batch_of, names, places, node_of, placed.epochs, placed.flags
+    )
     good = (places >= 0)[node_of]
     refused.where(jobs, ~good, "peer_id", "unknown_node", "the node is not registered")
     if any(signer is not None for signer in records.signers):

@@ -9,7 +9,7 @@ takes some milliseconds to grow, so no batch waits long for it.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -64,9 +64,21 @@ class SeenJobs:
             keys: The job keys, shape (n, 32).
         """
         ids, at = node_indices(node_ids)
-        masks = np.frombuffer(b"".join([self._mask(name) for name in ids]), dtype=np.uint64)
+        return self.hashes_of(ids, at, keys)
+
+    def hashes_of(
+        self, names: Sequence[str], node_of: npt.NDArray[np.int64], keys: ByteMatrix
+    ) -> Hashes:
+        """Return the same where the nodes are numbered already.
+
+        Args:
+            names: The nodes; each is remembered.
+            node_of: The position of each job's node among them.
+            keys: The job keys, shape (n, 32).
+        """
+        masks = np.frombuffer(b"".join([self._mask(name) for name in names]), dtype=np.uint64)
         words = np.ascontiguousarray(keys).view(np.uint64).reshape(-1, DIGEST_BYTES // 8)
-        mixed: Hashes = words[:, :2] ^ masks.reshape(-1, 2)[at]
+        mixed: Hashes = words[:, :2] ^ masks.reshape(-1, 2)[node_of]
         return np.ascontiguousarray(mixed)
 
     def repeated(self, hashes: Hashes) -> Marks:

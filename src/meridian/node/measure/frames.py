@@ -7,6 +7,7 @@ computes neither again. Nothing is sorted here: that would move every column twi
 """
 
 import enum
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,6 +80,22 @@ class BatchEntry:
         )
 
 
+class _Parts(io.RawIOBase):
+    """A file that keeps what is written to it, uncopied: Arrow hands over its buffers themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[memoryview] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        part = memoryview(data)
+        self.parts.append(part)
+        return part.nbytes
+
+
 @dataclass(frozen=True, slots=True)
 class GroupFrame:
     """Batches that are written together."""
@@ -87,15 +104,15 @@ class GroupFrame:
     jobs: pa.Table
     """The columns of `log_columns`, ``sum(rows)`` of them, batch behind batch."""
 
-    def encode(self) -> tuple[bytes, memoryview]:
-        """Return the payload, in two parts."""
+    def encode(self) -> list[bytes | memoryview]:
+        """Return the payload in parts, the columns where they lie: a copy of them costs more than many parts."""
         header = dagcbor.encode({"batches": [entry.document() for entry in self.batches]})
         start = _LENGTH_BYTES + len(header)
         head = len(header).to_bytes(_LENGTH_BYTES, "big") + header + bytes(-start % ALIGNMENT)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self.jobs.schema) as writer:
+        stream = _Parts()
+        with pa.ipc.new_stream(stream, self.jobs.schema) as writer:
             writer.write_table(self.jobs)
-        return head, memoryview(sink.getvalue())
+        return [head, *stream.parts]
 
     @classmethod
     def decode(cls, payload: memoryview) -> "GroupFrame":

@@ -34,6 +34,8 @@ _HEADER: Final = struct.Struct(">4sB3xQII")
 HEADER_BYTES: Final = _HEADER.size
 _MAGIC: Final = b"MJL2"
 _FULL_RETRY_S: Final = 60.0
+_VIEWS_MAX: Final = 1_024
+"""The most that one `writev` takes (IOV_MAX of Linux)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +354,7 @@ def proves_damage(data: memoryview, broken_at: int, size: int) -> bool:
 def _write_all(descriptor: int, views: list[memoryview]) -> None:
     """Write all bytes of the views, however many calls it takes."""
     while views:
-        written = os.writev(descriptor, views)
+        written = os.writev(descriptor, views[:_VIEWS_MAX])
         while views and written >= len(views[0]):
             written -= len(views.pop(0))
         if views:

@@ -33,8 +33,6 @@ from meridian.primitives.ids import node_key
 FANOUT_BITS: Final = 8
 """Of the number of buckets that are filled at a time."""
 BLOCK_BYTES: Final = 512 << 10
-HELD_BYTES_MAX: Final = 384 << 20
-"""More is not held although it may be: fresh memory costs more of the processor than a disk past the page cache."""
 STRETCH_BYTES: Final = 8 << 20
 """A stretch of more bytes is slower, though more would fit: its tuples are read at random places."""
 GATHER_ROWS: Final = 1 << 13
@@ -113,9 +111,9 @@ class ExternalSort:
         self.mover = Mover(self.layout)
         block_bytes = max(BLOCK_BYTES, self.layout.bytes_max)
         self._fanout = 1 << FANOUT_BITS
-        blocks = max(self._fanout + 2, min(memory_bytes, HELD_BYTES_MAX) // block_bytes)
+        blocks = max(self._fanout + 2, memory_bytes // block_bytes)
         self._blocks = Blocks(spill / "tuples", blocks, block_bytes)
-        self._stretch_bytes_max = max(block_bytes, blocks * block_bytes // 2)
+        self._stretch_bytes_max = max(block_bytes, blocks * block_bytes // 4)
         self._numbers = NodeNumbers()
         self._present = np.zeros(0, dtype=np.bool_)
         self._partition = Partition(self._blocks, self.mover, self._fanout)

@@ -53,8 +53,11 @@ def seal(
     network = NetworkFile.load(data_dir)
     while True:
         try:
-            for index in _sealed(network, token, epoch, wait_s):
-                _tell(index, as_json=as_json)
+            told = [
+                _tell(index, as_json=as_json) for index in _sealed(network, token, epoch, wait_s)
+            ]
+            if not (told or every_s or as_json):
+                click.echo("no epoch is over")
         except MeridianError as error:
             if every_s is None:
                 raise
@@ -64,11 +67,13 @@ def seal(
         time.sleep(every_s)
 
 
-def _tell(index: dict[str, Any], *, as_json: bool) -> None:
+def _tell(index: dict[str, Any], *, as_json: bool) -> int:
+    """Print what became of an epoch, and return its number."""
     if as_json:
         click.echo(json.dumps(index))
     else:
         click.echo(f"epoch {index['epoch']} is committed: manifest {index['manifest']}")
+    return int(index["epoch"])
 
 
 def _sealed(

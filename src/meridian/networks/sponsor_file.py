@@ -7,7 +7,7 @@ that are named by their digests in the contracts. `meridian chain deploy --confi
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from meridian.errors import InvalidInput
 from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.networks.definition import NetworkDefinition
 from meridian.networks.sources import network_named
-from meridian.node import config_file
+from meridian.node.config_file import ConfigFile
 from meridian.node.deployment_parameters import parameters_of
 from meridian.node.durable_file import write_durably
 from meridian.primitives.ids import ZERO_ADDRESS, address_text
@@ -131,7 +131,7 @@ class FundTable(_Table, frozen=True, kw_only=True):
     """Coins for each of them; they cannot be taken back."""
 
 
-class SponsorConfig(_Table, frozen=True, kw_only=True):
+class SponsorConfig(ConfigFile, frozen=True, kw_only=True):
     """What a sponsor decides about a network: its records, its contracts, its money."""
 
     network: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -150,16 +150,6 @@ class SponsorConfig(_Table, frozen=True, kw_only=True):
     """What the contracts fix for good."""
     fund: FundTable = FundTable()
     """What `meridian chain fund --config` pays."""
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the file.
-
-        Raises:
-            NotFound: If there is none.
-            InvalidInput: If it has an unknown or missing key, or a value that does not fit.
-        """
-        return config_file.load(path, cls)
 
     @property
     def sending_options(self) -> dict[str, Any]:

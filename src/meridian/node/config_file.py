@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -28,6 +28,24 @@ _HEADER: Final = re.compile(r"^\s*\[\[?([\w.\- ]+)\]\]?\s*(?:#.*)?$")
 _ASSIGNED: Final = re.compile(r"^\s*([\w-]+)\s*=")
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration that stands in a file. Relative paths start where the file is."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file.
+
+        Raises:
+            NotFound: If there is none.
+            InvalidInput: If it has an unknown or missing key, or a value that does not fit.
+        """
+        return load(path, cls)
+
+    def save(self, path: Path) -> None:
+        """Write the file, with a comment on every key."""
+        save(path, self)
 
 
 def load(path: Path, kind: type[T]) -> T:

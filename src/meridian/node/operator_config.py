@@ -1,11 +1,11 @@
 """What a node's operator tells `meridian submit` and `meridian watch`: one TOML file."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import msgspec
 
-from meridian.node import config_file
+from meridian.node.config_file import ConfigFile
 
 
 class WatchTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class WatchTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Pause between two looks at the chain."""
 
 
-class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OperatorConfig(ConfigFile, frozen=True, kw_only=True):
     """What a node's operator tells `meridian submit` and `meridian watch`."""
 
     network_dir: Path
@@ -50,16 +50,6 @@ class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether batches travel compressed."""
     watch: WatchTable = WatchTable()
     """What `meridian watch` looks at and may spend."""
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the file.
-
-        Raises:
-            NotFound: If there is none.
-            InvalidInput: If it has an unknown or missing key, or a value that does not fit.
-        """
-        return config_file.load(path, cls)
 
     @property
     def submit_options(self) -> dict[str, Any]:

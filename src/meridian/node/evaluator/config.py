@@ -1,11 +1,11 @@
 """An evaluator's configuration: one TOML file."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import msgspec
 
-from meridian.node import config_file
+from meridian.node.config_file import ConfigFile
 from meridian.node.job_store import MEMORY_MIB, MEMORY_MIB_MIN
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -13,7 +13,7 @@ _Retained = Annotated[int, msgspec.Meta(ge=64, le=1_000_000)]
 _Pause = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
-class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EvaluatorConfig(ConfigFile, frozen=True, kw_only=True):
     """What an evaluator needs to start. Relative paths start where the file is."""
 
     network_dir: Path
@@ -46,17 +46,3 @@ class EvaluatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Directory with the private bundles (`*.cbor`) of sealed fraud layers; nobody else may read it."""
     retained_epochs: _Retained = 4_096
     """Published epochs whose records are kept, so that members that were away can catch up."""
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a configuration file.
-
-        Raises:
-            NotFound: If there is none.
-            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
-        """
-        return config_file.load(path, cls)
-
-    def save(self, path: Path) -> None:
-        """Write the configuration file."""
-        config_file.save(path, self)

@@ -1,14 +1,14 @@
 """The measure service's configuration: one TOML file; secrets stand in files of their own."""
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
-from meridian.node import config_file
 from meridian.node.chain.finality import Confirmations, WaitSeconds
+from meridian.node.config_file import ConfigFile
 from meridian.node.measure.limits import JobsLimits, Rates
 from meridian.node.stores.config import StoreConfig
 
@@ -45,7 +45,7 @@ class WitnessAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Its verifier key, of a cosigner."""
 
 
-class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MeasureConfig(ConfigFile, frozen=True, kw_only=True):
     """What a measure service needs to start. Relative paths start where the file is."""
 
     network: str
@@ -199,17 +199,3 @@ class MeasureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """How far from now the time may lie that a node signed: while its jobs are remembered, at least an hour."""
         remembered_s = (self.remembered_epochs + 1) * self.epoch_seconds
         return max(remembered_s, SIGNED_WITHIN_LEAST_S) * MICROSECONDS
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a configuration file.
-
-        Raises:
-            NotFound: If there is none.
-            InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
-        """
-        return config_file.load(path, cls)
-
-    def save(self, path: Path) -> None:
-        """Write the configuration file."""
-        config_file.save(path, self)

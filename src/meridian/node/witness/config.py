@@ -7,7 +7,7 @@ import msgspec
 
 from meridian.errors import InvalidInput
 from meridian.measure.signed_note import Verifier
-from meridian.node import config_file
+from meridian.node.config_file import ConfigFile
 
 LOGS_MAX: Final = 1_000
 
@@ -21,7 +21,7 @@ class WitnessedLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The first line of its checkpoints; by default the first key's name."""
 
 
-class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WitnessConfig(ConfigFile, frozen=True, kw_only=True):
     """What a witness needs to start."""
 
     name: str
@@ -60,10 +60,6 @@ class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             NotFound: If there is none.
             InvalidInput: If it has an unknown or missing key, or a value of the wrong type.
         """
-        config = config_file.load(path, cls)
+        config = super().load(path)
         config.trusted()
         return config
-
-    def save(self, path: Path) -> None:
-        """Write the configuration file."""
-        config_file.save(path, self)

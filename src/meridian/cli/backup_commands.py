@@ -59,14 +59,14 @@ def check(file: Path, *, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--with-keys", is_flag=True, help="Restore its keys too; needs their passphrase.")
-@click.option("--accept-risk", "risks", multiple=True, type=click.Choice([*Risk]),
+@click.option("--accept-risk", "risks", multiple=True, type=click.Choice([one.value for one in Risk]),
               help="What nothing can guard against, and you know to be harmless; may be repeated.")  # fmt: skip
 @passphrase_option
 @json_option
 def restore(
     file: Path,
     directory: Path,
-    risks: tuple[Risk, ...],
+    risks: tuple[str, ...],
     passphrase_file: Path | None,
     *,
     with_keys: bool,

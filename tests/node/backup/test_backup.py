@@ -295,5 +295,7 @@ def test_an_embedded_chain_goes_back_only_when_told_so(tmp_path: Path) -> None:
     assert [(one.path, one.kind) for one in made.files] == [("any.sqlite", Kind.CHAIN)]
     with pytest.raises(InvalidInput, match="rewound-chain"):
         restore(tmp_path / "one.tar", tmp_path / "two")
-    restore(tmp_path / "one.tar", tmp_path / "two", [Risk.REWOUND_CHAIN])
+    words = ["backup", "restore", tmp_path / "one.tar", tmp_path / "two"]
+    told = meridian(*words, "--accept-risk", "rewound-chain")
+    assert told["kinds"] == {"chain": 1}
     ChainStore(tmp_path / "two" / "any.sqlite").close()

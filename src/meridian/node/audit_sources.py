@@ -248,7 +248,14 @@ def embedded_chain(database: Path, chain_id: int) -> Iterator[str]:
     Raises:
         RemoteFault: If it does not come up; its last words are in the message.
     """
-    command = [sys.executable, "-m", "meridian.node.chain.embedded", "--db", str(database)]
+    command = [
+        sys.executable,
+        "-m",
+        "meridian.node.chain.embedded",
+        "--db",
+        str(database),
+        "--unannounced",
+    ]
     command += ["--port", "0", "--chain-id", str(chain_id)]
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

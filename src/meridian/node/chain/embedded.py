@@ -136,12 +136,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=DEFAULT_BLOCK_MS,
         help="how long the first waiting transaction waits for others",
     )
+    parser.add_argument(
+        "--unannounced",
+        action="store_true",
+        help="write no observe.json beside the file: who only reads leaves nothing behind",
+    )
     given = parser.parse_args(arguments)
     try:
         rules = Rules(given.chain_id, given.fork)
         ledger = Ledger(given.db, rules, read_alloc(given.alloc), time.time)
         try:
-            serve(ledger, given.db.parent, port=given.port, gather_s=max(given.block_ms, 0) / 1000)
+            serve(
+                ledger,
+                given.db.parent,
+                port=given.port,
+                gather_s=max(given.block_ms, 0) / 1000,
+                announced=not given.unannounced,
+            )
         finally:
             ledger.close()
     except MeridianError as error:

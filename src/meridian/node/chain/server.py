@@ -35,8 +35,10 @@ _RETRY_AFTER_S: Final = 1
 class Server:
     """One chain behind one port, until it is told to stop or its storage fails."""
 
-    def __init__(self, ledger: Ledger, directory: Path, *, port: int, gather_s: float) -> None:
-        self._ledger, self._directory = ledger, directory
+    def __init__(
+        self, ledger: Ledger, directory: Path, *, port: int, gather_s: float, announced: bool
+    ) -> None:
+        self._ledger, self._directory, self._announced = ledger, directory, announced
         self._methods = Methods(ledger)
         self._port = port
         self._open = 0
@@ -66,7 +68,8 @@ class Server:
             await site.start()
             port = runner.addresses[0][1]
             url = f"http://127.0.0.1:{port}"
-            announce(self._directory, "chain", url)
+            if self._announced:
+                announce(self._directory, "chain", url)
             _print_event({"event": "ready", "url": url})
             await self._stopped.wait()
         finally:
@@ -132,16 +135,18 @@ class Server:
         self._stopped.set()
 
 
-def serve(ledger: Ledger, directory: Path, *, port: int, gather_s: float) -> None:
+def serve(
+    ledger: Ledger, directory: Path, *, port: int, gather_s: float, announced: bool = True
+) -> None:
     """Run a server for `ledger` on a loopback port (0 = any) until a signal ends it.
 
-    It announces itself on standard output, and in `directory`, where the ledger's file is.
+    It announces itself on standard output, and, if `announced`, in `directory`, where the ledger's file is.
     """
     # Threads get their stack size when they start; the EVM's deepest calls need more than the usual 8 MiB.
     threading.stack_size(STACK_BYTES)
 
     async def main() -> None:
-        await Server(ledger, directory, port=port, gather_s=gather_s).run()
+        await Server(ledger, directory, port=port, gather_s=gather_s, announced=announced).run()
 
     asyncio.run(main())
     _print_event({"event": "stopped"})

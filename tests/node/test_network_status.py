@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 from meridian.cli.main import main
 from meridian.contracts.deployment import Addresses
 from meridian.node.network_file import NetworkFile
-from meridian.node.network_status import network_status
+from meridian.node.network_status import ask, network_status
 from meridian.node.observe.observation import FILE_NAME, Observation, announce
 from meridian.node.observe.point import ObservePoint
 from meridian.primitives.ids import Address
@@ -88,6 +90,37 @@ def test_processes_are_asked_and_the_killed_one_is_told_from_the_hung_one(networ
     assert found["evaluator-2"].startswith("it does not answer")
     assert found["evaluators"] == "2 of 2 evaluators here cannot work"
     assert os.getpid() != killed["pid"]
+
+
+def test_another_server_on_the_port_is_not_the_process(network: Path) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"field": "request", "reason": "Not Found"}}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Other)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        (network / "well").mkdir()
+        announce(network / "well", "evaluator-1", f"http://127.0.0.1:{server.server_port}")
+        found = problems(network_status(network))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert "something else answers" in found["evaluator-1"]
+
+
+def test_a_url_is_asked_as_it_is_written() -> None:
+    with pytest.raises(ValueError, match="is not an http"):
+        ask("ftp://127.0.0.1", "/state")
+    with pytest.raises(ConnectionRefusedError):
+        ask("https://127.0.0.1:9/below", "/state")
 
 
 def test_a_directory_without_a_network_is_not_found(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """What processes tell their operators: answers, files, metrics, the id of an epoch, and what an evaluator says of itself."""
 
+import contextlib
 import http.client
 import io
 import json
 import logging
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from meridian.errors import InvalidInput, NotFound
 from meridian.node.chain_news import ChainNews
 from meridian.node.evaluator.observed import STATES, Seen, observe, state_of
 from meridian.node.evaluator.state import EpochState
+from meridian.node.observe import point as point_module
 from meridian.node.observe.observation import FILE_NAME, Announced, Observation
 from meridian.node.observe.point import ObservePoint
 from meridian.node.process import epoch_trace, start_logging
@@ -71,6 +75,47 @@ def test_a_point_answers_what_is_seen(tmp_path: Path, seen: Observation, health:
         point.stop()
     with pytest.raises(ConnectionRefusedError):
         ask(point.url, "/healthz")
+
+
+def test_who_asks_slowly_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(point_module, "TIMEOUT_S", 0.5)
+    point = ObservePoint("tested", tmp_path, lambda: WELL, "127.0.0.1", 0)
+    point.start()
+    with contextlib.ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(point.url).port)))
+            for _ in range(3)
+        ]
+        for one in slow:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        assert ask(point.url, "/healthz")[0] == 200
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + 10:  # a byte now and then does not keep it open
+            try:
+                if not slow[0].send(b"x") or slow[0].recv(1, socket.MSG_DONTWAIT) == b"":
+                    break
+            except BlockingIOError:
+                time.sleep(0.1)
+            except OSError:
+                break
+        assert time.monotonic() - began_s < 8
+        point.stop()
+
+
+def test_more_than_can_be_answered_are_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(point_module, "CONNECTIONS_MAX", 1)
+    point = ObservePoint("tested", tmp_path, lambda: WELL, "127.0.0.1", 0)
+    point.start()
+    try:
+        with socket.create_connection(("127.0.0.1", urlsplit(point.url).port)) as first:
+            first.sendall(b"GET /healthz HTTP/1.1\r\n")
+            time.sleep(0.2)
+            with pytest.raises((ConnectionError, http.client.HTTPException)):
+                ask(point.url, "/healthz")
+    finally:
+        point.stop()
 
 
 def test_a_file_that_says_nothing_is_an_error_of_its_own(tmp_path: Path) -> None:

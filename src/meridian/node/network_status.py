@@ -154,6 +154,12 @@ def _process(path: Path, problems: list[Problem]) -> dict[str, Any]:
         health = ask(announced.url, "/healthz")
         ready = ask(announced.url, "/readyz")
         detail = ask(announced.url, "/state") if announced.process != "web" else {}
+        status, is_ready = health["status"], ready["ready"]
+    except KeyError as error:
+        why = f"something else answers at {announced.url}: it says no {error}"
+        advice = f"the process has ended; start it again ({path.parent})"
+        problems.append(Problem(announced.process, why, advice))
+        return found | {"state": "down", "detail": {}}
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = (
             "it was ended, or killed"
@@ -163,7 +169,7 @@ def _process(path: Path, problems: list[Problem]) -> dict[str, Any]:
         advice = f"its log says why; start it again, it goes on where it stopped ({path.parent})"
         problems.append(Problem(announced.process, why, advice))
         return found | {"state": "down", "detail": {}}
-    state = "failed" if health["status"] != "ok" else "ready" if ready["ready"] else "waiting"
+    state = "failed" if status != "ok" else "ready" if is_ready else "waiting"
     problem = health.get("problem") or ready.get("problem")
     if state != "ready" or problem:
         advice = _ADVICE.get(state, "it goes on by itself when this is over; see its log")
@@ -177,9 +183,12 @@ _ADVICE: Final = {"failed": "it can promise nothing any more: mend the cause, an
 def ask(url: str, path: str) -> dict[str, Any]:
     """Return the JSON object at a path of a process, whatever its status."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ASK_S)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    if parts.scheme not in kinds or not parts.hostname:
+        raise ValueError(f"{url} is not an http or https URL")
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=ASK_S)
     try:
-        connection.request("GET", path)
+        connection.request("GET", parts.path.rstrip("/") + path)
         document = json.loads(connection.getresponse().read(ANSWER_BYTES_MAX))
     finally:
         connection.close()

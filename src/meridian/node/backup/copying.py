@@ -17,6 +17,7 @@ from meridian.errors import StorageFailure
 from meridian.node.measure.job_log import frame_bytes, proves_damage, read_frame
 
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
+CHUNK_BYTES: Final = 4 << 20
 _WAL_HEADER_BYTES: Final = 32
 _MODE_AT: Final = 18
 """Where a database says how it is written: 2 is write-ahead (SQLite, Database File Format, 1.3.3)."""
@@ -135,9 +136,12 @@ class HeldLog:
                 if name == names[-1] and end:
                     end = self._whole(name, end)
                 at = 0
-                while at < end:
-                    at += os.copy_file_range(self._files[name], file.fileno(), end - at, at)
-                file.flush()
+                while at < end:  # not in the kernel: the target may be another kind of file system
+                    chunk = os.pread(self._files[name], min(CHUNK_BYTES, end - at), at)
+                    if not chunk:
+                        raise StorageFailure(f"{self.directory / name}: cut at byte {at} meanwhile")
+                    file.write(chunk)
+                    at += len(chunk)
         return names
 
     def _whole(self, name: str, size: int) -> int:

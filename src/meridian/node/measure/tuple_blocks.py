@@ -102,6 +102,11 @@ class Blocks:
 
     def _slot(self) -> int:
         if not self._free:
+            if not self._closed:
+                raise StorageFailure(
+                    "the jobs that are sorted together do not fit the memory: they have one key"
+                    " nearly; seal with more memory"
+                )
             _, block = self._closed.popitem()
             self._write(block)
             self._free.append(block.slot)

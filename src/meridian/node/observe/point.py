@@ -1,20 +1,23 @@
 """A small server beside a process: ``/healthz``, ``/readyz``, ``/metrics`` and ``/state``, for those that serve nothing else.
 
-One request at a time, each within `TIMEOUT_S`: whoever asks slowly or often holds up other questions, never the work.
+At most `CONNECTIONS_MAX` at a time, each for at most `TIMEOUT_S` in all: whoever asks slowly or often is cut off.
 """
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from meridian.errors import InvalidInput
 from meridian.node.observe.observation import CONTENT_TYPE, Observation, announce, exposition
 
 TIMEOUT_S: Final = 5.0
+CONNECTIONS_MAX: Final = 16
 Look = Callable[[], Observation]
 
 
@@ -36,7 +39,7 @@ class ObservePoint:
         self._directory = directory
         handler = type("Handler", (_Handler,), {"look": staticmethod(look), "directory": directory})
         try:
-            self._server = HTTPServer((host, port), handler)
+            self._server = _Server((host, port), handler)
         except OSError as error:
             raise InvalidInput("observe_port", f"{host}:{port}: {error.strerror}") from None
         shown = f"[{host}]" if ":" in host else host
@@ -56,6 +59,37 @@ class ObservePoint:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # the process ends without waiting for who asks
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # The limit of the handler is one for each read: a client that sends a byte now and then would stay for ever.
+        end = threading.Timer(TIMEOUT_S, _cut, (request,))
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._places.release()
+
+
+def _cut(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

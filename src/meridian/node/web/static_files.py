@@ -5,6 +5,7 @@ and parts of any, are streamed as they are. A file may be replaced at any time (
 """
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -25,6 +26,9 @@ READ_WHOLE_MAX: Final = 4 << 20
 COMPRESS_MIN: Final = 1_024
 KEPT_BYTES_MAX: Final = 64 << 20
 THREADS: Final = 2
+_ABSENT: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
 WAITING_MAX: Final = 512
 """Answers that wait for a thread."""
 PATH_CHARACTERS_MAX: Final = 512
@@ -138,7 +142,7 @@ class StaticFiles:
                     return path, known
                 body = file.read(READ_WHOLE_MAX + 1)
         except OSError as error:
-            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+            if error.errno in _ABSENT:
                 raise NotFound("no such file") from None
             raise StorageFailure(f"{path}: {error.strerror}") from error
         if not packs:

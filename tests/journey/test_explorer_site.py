@@ -240,3 +240,12 @@ def test_a_chain_that_nobody_serves_is_served_for_as_long_as_it_is_read(finished
     assert not list(tmp_path.rglob("jobs-*.col"))
     assert len(list(tmp_path.rglob("nodes-*.col"))) == 2
     assert (tmp_path / "index.html").is_file()
+
+
+def test_a_builder_that_is_stopped_leaves_the_rest_to_the_next(finished, tmp_path) -> None:
+    data_dir, _ = finished
+    with contextlib.closing(SiteBuilder(data_dir, tmp_path)) as builder:
+        builder.stop()
+        assert builder.update() == []
+    with contextlib.closing(SiteBuilder(data_dir, tmp_path)) as builder:
+        assert builder.update() != []

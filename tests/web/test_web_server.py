@@ -76,6 +76,9 @@ class Steps:
             raise self.error
         return self.changed.pop() if self.changed else set()
 
+    def stop(self):
+        self.stopped = True
+
     def new(self):
         return self.verdicts
 

@@ -93,6 +93,7 @@ class SiteBuilder:
         self._quiet: Quiet | None = None
         self._again_s: dict[int, float] = {}
         self._source: EvidenceSource | None = None
+        self._stopping = False
         self._load()
         copy_assets(out)
 
@@ -109,6 +110,10 @@ class SiteBuilder:
         self._rows = {} if data is None else {row.epoch: row for row in read_epochs(data)}
         self._indexes = Indexes(self._files)
         self._claims = Claims(self._files)
+
+    def stop(self) -> None:
+        """Have an update that is under way end after the epoch at work; from any thread, for good."""
+        self._stopping = True
 
     def close(self) -> None:
         """Let go of the chain."""
@@ -189,6 +194,8 @@ class SiteBuilder:
         changed: set[int] = set()
         for start in range(0, len(waiting), FLUSH):
             for chain in waiting[start : start + FLUSH]:
+                if self._stopping:  # the next start reads again what is not published yet
+                    return []
                 self._read_epoch(reader, chain)
                 changed.add(chain.epoch)
             self._indexes.write()

@@ -33,6 +33,9 @@ class Builder(Protocol):
     def update(self) -> Collection[int]:
         """Return the epochs whose files it has changed; raises `MeridianError`, and can be called again."""
 
+    def stop(self) -> None:
+        """Have an update that is under way end soon; called from another thread."""
+
 
 class SiteKeeper:
     """The thread.
@@ -80,6 +83,7 @@ class SiteKeeper:
     def stop(self) -> None:
         """End; waits for a round that is under way, up to a bound."""
         self._stopped.set()
+        self._builder.stop()
         self._hurry.set()
         if self._thread.ident is not None:
             self._thread.join(5.0)

@@ -16,7 +16,7 @@ import meridian
 from meridian.cli.main import main
 
 LEAVING = re.compile(
-    r"\[([^\]\n]+)\]\((?:\.\./)+((?:src|tests|benchmarks|contracts|README|CHANGELOG|LICENSE)[^)\s]*)\)"
+    r"\[([^\]\n]+)\]\((?:\.\./)+((?:src|tests|benchmarks|contracts|deploy|packaging|README|CHANGELOG|LICENSE)[^)\s]*)\)"
 )
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ class KeptDemo:
     started_s: float = field(default_factory=time.monotonic)
     url_after_s: float = 0.0
     """When it said where the explorer is."""
+    installed_after_s: float = 0.0
+    """When its own environment was made, if it had none."""
     done_after_s: float = 0.0
     """When the first epochs were paid and verified."""
 
@@ -60,6 +62,8 @@ class KeptDemo:
         for line in self.process.stderr:
             self.lines.append(line)
             after_s = time.monotonic() - self.started_s
+            if line.startswith("Successfully installed meridian-ie"):
+                self.installed_after_s = after_s
             if found := re.search(r"the explorer: (http://\S+)", line):
                 self.url = found[1]
                 self.url_after_s = self.url_after_s or after_s
@@ -81,13 +85,22 @@ class KeptDemo:
 @contextmanager
 def kept_demo(
     data_dir: Path,
-    command: tuple[str, ...] = (sys.executable, "-m", "meridian.cli.main"),
+    command: Sequence[str] = (sys.executable, "-m", "meridian.cli.main"),
     settings: Mapping[str, int | str] = SETTINGS,
 ) -> Iterator[KeptDemo]:
     """A running demo with these options."""
     options = [f"--{name}={value}" for name, value in settings.items()]
+    words = [*command, "demo", "--keep", "--data-dir", str(data_dir), *options]
+    with kept(data_dir, words) as demo:
+        yield demo
+
+
+@contextmanager
+def kept(data_dir: Path, words: Sequence[str], cwd: Path | None = None) -> Iterator[KeptDemo]:
+    """The demo that this command line starts; `data_dir` is what it names."""
     process = subprocess.Popen(
-        [*command, "demo", "--keep", "--data-dir", str(data_dir), *options],
+        words,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

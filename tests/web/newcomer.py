@@ -1,24 +1,73 @@
 """`python -m tests.web.newcomer`: the way of a newcomer, timed: clone, demo, explorer, a node's proof checked in the page.
 
-Every step is the one of the README: ``./dev demo --keep`` in a fresh clone, which first makes its own environment from
-the locked dependencies; then what a person does in the browser, without the time that reading takes.
+The commands are those of the README's blocks: ``git clone URL … && cd …`` with this repository in URL's place, and
+``./dev demo --keep``, which first makes its own environment from the locked dependencies; only a data directory is added.
+Then what a person does in the browser, without the time that reading takes.
 """
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from tests.web.browser import CHROMIUM, MISSING, chromium, guarded
-from tests.web.kept_demo import kept_demo
+from tests.web.kept_demo import kept
 
 ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 START_TIMEOUT_S = 1_200.0
-DEFAULTS = {"jobs": 200_000, "nodes": 300, "epochs": 3}
-"""What the README's command does: the demo's own size."""
+PLACEHOLDER = "URL"
+
+
+def shown(section: str, beginning: str) -> str:
+    """The one line of the README's shell blocks below this heading that begins so, without its comment."""
+    _, _, below = README.read_text().partition(f"\n## {section}\n")
+    part = below.partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    (line,) = [
+        line for block in blocks for line in block.splitlines() if line.startswith(beginning)
+    ]
+    return shlex.join(shlex.split(line, comments=True)).replace("'&&'", "&&")
+
+
+def cloned(folder: Path) -> Path:
+    """Run the README's first line in `folder`; returns where it ends up."""
+    line = shown("Two commands", "git clone ")
+    if PLACEHOLDER not in line.split():
+        msg = f"the README's clone has no {PLACEHOLDER}: {line}"
+        raise AssertionError(msg)
+    line = line.replace(PLACEHOLDER, shlex.quote(str(ROOT)), 1)
+    done = subprocess.run(
+        ["sh", "-c", f"{line} && pwd"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Path(done.stdout.strip())
+
+
+def any_node(page: Any) -> str:
+    """Open the oldest epoch of the list, and take the first id of its nodes."""
+    epochs = page.locator("table", has=page.get_by_text("All epochs, the newest first"))
+    epochs.locator("tbody tr").last.get_by_role("link").first.click()
+    node = page.locator("tbody a.name").first
+    node.wait_for()
+    return str(node.get_attribute("title"))
+
+
+def check_a_proof(page: Any, url: str) -> None:
+    """From the address that the demo prints to a node's checked proof."""
+    page.goto(url)
+    node = any_node(page)
+    page.get_by_role("link", name="Network", exact=True).first.click()
+    page.locator("#find-node").fill(node)
+    page.keyboard.press("Enter")
+    page.locator("h1", has_text=node).wait_for()
+    page.get_by_role("link", name="Check the proof in this page").click()
+    page.locator(".verdict.ok").wait_for()
 
 
 @click.command()
@@ -30,35 +79,26 @@ def command(*, as_json: bool, here: bool) -> None:
         click.echo(MISSING, err=True)
         sys.exit(2)
     seconds: dict[str, float] = {}
+    words = shlex.split(shown("The explorer", "./dev demo"))
     with tempfile.TemporaryDirectory(prefix="newcomer-") as folder:
-        started = time.monotonic()
-        start = (sys.executable, "-m", "meridian.cli.main")
-        if not here:
-            clone = Path(folder) / "meridian"
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-            seconds["clone"] = time.monotonic() - started
+        net, place = Path(folder) / "net", Path(folder)
+        if here:
+            words[0:1] = [sys.executable, "-m", "meridian.cli.main"]
+        else:
             started = time.monotonic()
-            subprocess.run(
-                [clone / "dev", "meridian", "--version"], check=True, capture_output=True
-            )
-            seconds["environment from the lock"] = time.monotonic() - started
-            start = (str(clone / "dev"),)
-        with kept_demo(Path(folder) / "net", start, DEFAULTS) as demo, chromium() as browser:
+            place = cloned(place)
+            seconds["clone"] = time.monotonic() - started
+        words += ["--data-dir", str(net)]
+        with kept(net, words, place) as demo, chromium() as browser:
             demo.wait_for_explorer(START_TIMEOUT_S)
-            seconds["demo until the explorer is there"] = demo.url_after_s
+            if not here:
+                seconds["environment from the lock"] = demo.installed_after_s
+            seconds["demo until the explorer is there"] = demo.url_after_s - demo.installed_after_s
             demo.wait()
             seconds["first epochs paid and verified"] = demo.done_after_s - demo.url_after_s
             started = time.monotonic()
-            path = demo.data_dir / "results" / "epoch-000001.json"
-            node = json.loads(path.read_text())["payees"][0]["node_id"]
             with guarded(browser, demo.url) as (context, guard):
-                page = context.new_page()
-                page.goto(demo.url)
-                page.locator("#find-node").fill(node)
-                page.keyboard.press("Enter")
-                page.locator("h1", has_text=node).wait_for()
-                page.get_by_role("link", name="Check the proof in this page").click()
-                page.locator(".verdict.ok").wait_for()
+                check_a_proof(context.new_page(), demo.url)
                 assert guard.found == []
             seconds["a node found, its proof checked"] = time.monotonic() - started
     seconds["all"] = sum(seconds.values())

@@ -14,6 +14,8 @@ from mkdocs.structure.pages import Page
 
 import meridian
 from meridian.cli.main import main
+from meridian.node.ephemera.openapi import openapi
+from meridian.node.measure.openapi import document
 
 LEAVING = re.compile(
     r"\[([^\]\n]+)\]\((?:\.\./)+((?:src|tests|benchmarks|contracts|deploy|packaging|README|CHANGELOG|LICENSE)[^)\s]*)\)"
@@ -22,7 +24,7 @@ LEAVING = re.compile(
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    for name, text in (("commands", commands()), ("python", python())):
+    for name, text in (("commands", commands()), ("http", http()), ("python", python())):
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
@@ -75,6 +77,60 @@ def _row(option: click.Option, context: click.Context) -> str:
 def _plain(text: str) -> str:
     """Words of a help text that Markdown or HTML would swallow."""
     return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+# --------------------------------------------------------------------------------- the HTTP interfaces
+
+
+def http() -> str:
+    """Every route of the measure service and of the broadcast node, from their OpenAPI documents; links for the rest."""
+    return f"""# HTTP
+
+Made from what the servers say about themselves: `GET /v1/openapi.json` of a measure service and `GET /ephemera/openapi.json` of a
+broadcast node are the same as OpenAPI 3.1, with the forms of bodies. Behind **bearer** a token is needed, or a signature of the operator where **signature** stands too.
+
+| server | where it is described |
+|---|---|
+| measure service | [below](#measure-service); bodies, receipts and signed batches in [receipts and ingest](../spec/04-receipts-and-ingest.md), how to send in [submitting](../submit.md) |
+| its proofs | [the proof interface](../spec/09-publication-and-proofs.md#the-proof-interface) |
+| its epoch log | [publish and witness the log](../epoch-log.md) |
+| broadcast node | [below](#broadcast-node); with examples in [running an Ephemera node](../ephemera-node.md) |
+| explorer | [as a server](../explorer.md#as-a-server) and [complaints](../spec/09-publication-and-proofs.md#complaints); its files in [columns](../spec/13-columns.md) |
+| every process | `/healthz`, `/readyz`, `/metrics`, `/state`: [operating](../operating.md#is-all-well), [metrics](../metrics.md) |
+| any EVM chain | JSON-RPC of the chain; the contracts in [contracts](../spec/08-contracts.md) |
+
+## Measure service
+
+Errors are objects with the field and the reason.
+
+{_routes(document())}
+
+## Broadcast node
+
+{_routes(openapi())}
+"""
+
+
+def _routes(description: dict[str, Any]) -> str:
+    rows = ["| method and path | what | takes | answers |", "|---|---|---|---|"]
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            rows.append(_operation(method, path, operation))
+    return "\n".join(rows)
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    summary = operation["summary"]
+    takes = [f"`{one['name']}` ({one['in']})" for one in operation.get("parameters", [])]
+    takes += list(operation.get("requestBody", {}).get("content", {}))
+    takes += [f"**{name}**" for lock in operation.get("security", []) for name in lock]
+    answers = [
+        f"{status}: {one['description']}"
+        for status, one in sorted(operation["responses"].items())
+        if one["description"] != summary
+    ]
+    cells = [f"`{method.upper()} {path}`", summary, ", ".join(takes), "<br>".join(answers)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 # --------------------------------------------------------------------------------------- the library

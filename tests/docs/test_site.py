@@ -14,6 +14,8 @@ from markdown_pages import ROOT
 
 import meridian
 from meridian.cli.main import main
+from meridian.node.ephemera.openapi import openapi
+from meridian.node.measure.openapi import document
 
 OUTSIDE = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(https?:)?//')
 
@@ -61,7 +63,7 @@ def test_no_page_asks_another_host_for_anything(site: Path) -> None:
     assert [page.name for page in pages if OUTSIDE.search(page.read_text())] == []
 
 
-def test_every_page_of_the_navigation_and_every_command_is_there(site: Path) -> None:
+def test_every_command_route_and_public_name_is_there(site: Path) -> None:
     text = (site / "reference/commands.html").read_text()
     context = click.Context(main)
 
@@ -74,6 +76,15 @@ def test_every_page_of_the_navigation_and_every_command_is_there(site: Path) -> 
         path for path in below(main, "meridian") if f">{path}<a" not in text.replace(" <a", "<a")
     ]
     assert missing == []
+    http = (site / "reference/http.html").read_text()
+    routes = [
+        f"{method.upper()} {path}"
+        for described in (document(), openapi())
+        for path, methods in described["paths"].items()
+        for method in methods
+    ]
+    assert len(routes) > 30
+    assert [route for route in routes if f"<code>{route}</code>" not in http] == []
     python = (site / "reference/python.html").read_text()
     assert [name for name in meridian.__all__ if name != "__version__" and name not in python] == []
 

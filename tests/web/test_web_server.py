@@ -22,6 +22,7 @@ from meridian.node.web.complaint_store import ComplaintStore
 from meridian.node.web.events import EventHub
 from meridian.node.web.http import Face, WebHttp
 from meridian.node.web.proof_proxy import ProofProxy
+from meridian.node.web.proven import Proven
 from meridian.node.web.site_keeper import SiteKeeper
 from meridian.node.web.static_files import StaticFiles
 from meridian.primitives.eip712 import keccak
@@ -68,7 +69,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.changed: list[set[int]] = []
-        self.verdicts: set[int] = set()
+        self.verdicts: set[Proven] = set()
         self.error: Exception | None = None
 
     def update(self):
@@ -299,7 +300,10 @@ async def test_a_complaint_is_kept_shown_and_repeated(tmp_path):
         await until(lambda: path.is_file() and json.loads(path.read_text()) == [kept])
         place.store.answer(bytes.fromhex(kept["id"]), "we look into it")
         await until(lambda: json.loads(path.read_text())[0]["state"] == "answered")
-        place.steps.verdicts = {3}
+        place.steps.verdicts = {Proven(3, node_key("another")), Proven(4, None)}
+        await asyncio.sleep(0.1)
+        assert json.loads(path.read_text())[0]["state"] == "answered"
+        place.steps.verdicts = {Proven(3, node_key(NODE))}
         await until(lambda: json.loads(path.read_text())[0]["state"] == "proved")
         assert json.loads(path.read_text())[0]["answer"] == "we look into it"
 

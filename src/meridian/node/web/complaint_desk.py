@@ -1,4 +1,4 @@
-"""Where complaints are taken in: limited, checked against the chain, kept; and where disputes prove them.
+"""Where complaints are taken in: limited, checked against the chain, kept.
 
 Law: nothing is acknowledged before it is durable, and whoever sends the same complaint again gets the same answer.
 """
@@ -22,8 +22,6 @@ CLIENT_BURST: Final = 10
 CLIENTS_MAX: Final = 10_000
 CLOCK_S: Final = 3_600
 """How far the signer's clock may be from ours: old signatures found somewhere are no new complaints."""
-REORGANISED_MAX: Final = 900
-"""Blocks that are read again for verdicts: the longest reorganisation (Filecoin's finality)."""
 
 
 class Registrations(Protocol):
@@ -56,27 +54,6 @@ class ChainRegistrations:
             for event in events[-1:]:
                 found = {_address(event.args["operator"]), _address(event.args["payee"])}
         return frozenset(found)
-
-
-class Verdicts:
-    """Epochs about which a dispute has succeeded: the events Verdict of the contract Disputes.
-
-    An omission that was proved is one of them, and so are a challenge that nobody answered and a referees' ruling.
-    """
-
-    def __init__(self, client: ChainClient, network: NetworkFile) -> None:
-        place = network.contracts.disputes
-        self._court = None if place == ZERO_ADDRESS else Contract(client, place, load("Disputes"))
-        self._next = self._first = network.deploy_block
-
-    def new(self) -> set[int]:
-        """Return the epochs of verdicts since the last call, and some of those before."""
-        if self._court is None:
-            return set()
-        head = int(self._court.rpc.call("eth_blockNumber"), 16)
-        events = self._court.events("Verdict", min(self._next, head), head)
-        self._next = max(self._first, head + 1 - REORGANISED_MAX)
-        return {int(event.args["epoch"]) for event in events}
 
 
 @dataclass(frozen=True, slots=True)

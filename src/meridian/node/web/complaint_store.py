@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from meridian.errors import InvalidInput, NotFound, Overloaded, StorageFailure
 from meridian.node.durable_file import sync_directory
+from meridian.node.web.proven import Proven
 from meridian.primitives.ids import Address, NodeKey, address_text
 
 COMPLAINTS_MAX: Final = 100_000
@@ -63,7 +64,7 @@ class StoredComplaint:
     received_s: int
     answer: str | None = None
     proved: bool = False
-    """Whether a dispute about the epoch has succeeded."""
+    """Whether a dispute has shown that what the epoch says of the node was wrong."""
 
     @property
     def state(self) -> str:
@@ -229,18 +230,24 @@ class ComplaintStore:
             )
         )
 
-    def prove(self, epochs: Collection[int]) -> int:
-        """Note that disputes about these epochs have succeeded; returns how many complaints are proved by that."""
+    def prove(self, proven: Collection[Proven]) -> int:
+        """Note what disputes have proved; returns how many complaints are proved by that.
+
+        Args:
+            proven: Each proves the complaints of its node about its epoch; without a node, all about the epoch.
+        """
 
         def note(connection: sqlite3.Connection) -> int:
             return sum(
                 connection.execute(
-                    "UPDATE complaint SET proved = 1 WHERE epoch = ? AND proved = 0", (epoch,)
+                    "UPDATE complaint SET proved = 1 WHERE epoch = ? AND node_key = coalesce(?, node_key)"
+                    " AND proved = 0",
+                    (one.epoch, one.node),
                 ).rowcount
-                for epoch in epochs
+                for one in proven
             )
 
-        return self._transact(note) if epochs else 0
+        return self._transact(note) if proven else 0
 
     def counts(self) -> dict[str, int]:
         """Return how many complaints are in each state."""

@@ -26,12 +26,13 @@ from meridian.node.process import (
     serve_until_stopped,
     start_logging,
 )
-from meridian.node.web.complaint_desk import ChainRegistrations, Clock, ComplaintDesk, Verdicts
+from meridian.node.web.complaint_desk import ChainRegistrations, Clock, ComplaintDesk
 from meridian.node.web.complaint_store import ComplaintStore
 from meridian.node.web.events import EventHub
 from meridian.node.web.http import Face, WebHttp
 from meridian.node.web.options import DEFAULT_HOST, DEFAULT_PORT, WebOptions
 from meridian.node.web.proof_proxy import ProofProxy
+from meridian.node.web.proven import Verdicts
 from meridian.node.web.site_keeper import SiteKeeper
 from meridian.node.web.static_files import StaticFiles
 

@@ -14,8 +14,8 @@ import msgspec
 
 from meridian.errors import MeridianError, StorageFailure
 from meridian.node.durable_file import write_durably
-from meridian.node.web.complaint_desk import Verdicts
 from meridian.node.web.complaint_store import ComplaintStore
+from meridian.node.web.proven import Verdicts
 
 POLL_S: Final = 1.0
 REST: Final = 1.0

@@ -87,7 +87,8 @@ def http() -> str:
     return f"""# HTTP
 
 Made from what the servers say about themselves: `GET /v1/openapi.json` of a measure service and `GET /ephemera/openapi.json` of a
-broadcast node are the same as OpenAPI 3.1, with the forms of bodies. Behind **bearer** a token is needed, or a signature of the operator where **signature** stands too.
+broadcast node are the same as OpenAPI 3.1, with the forms of bodies. Where **bearer** stands a token is
+needed; where **signature** stands too, the signature of a node's operator does instead.
 
 | server | where it is described |
 |---|---|

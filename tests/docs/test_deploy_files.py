@@ -1,6 +1,6 @@
 """`deploy/`: image, compose file, founding script and systemd units agree with each other and with the code.
 
-Nothing is built or started here: that needs an engine or a minute. The docs say what was run by hand.
+Nothing is started here: `test_deployed_network` does. Nothing is built: that needs an engine.
 """
 
 import configparser
@@ -174,7 +174,7 @@ def test_a_unit_runs_a_command_in_its_own_directory(name):
 
 def test_there_is_a_unit_for_every_role():
     assert [name.removeprefix("meridian-").removesuffix(".service") for name in UNITS] == [
-        "evaluator", "measure", "open", "seal", "watch", "web",
+        "evaluator", "measure", "open", "seal", "watch", "web", "witness",
     ]  # fmt: skip
     assert (DEPLOY / "systemd/meridian-open.timer").is_file()
 

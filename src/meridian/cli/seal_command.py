@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from meridian.cli.end_signals import ended_by_sigterm
 from meridian.errors import MeridianError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--wait-s", type=click.FloatRange(min=0), default=600.0, show_default=True,
               help="Longest wait for the commitment.")  # fmt: skip
 @click.option("--every-s", type=click.FloatRange(min=0.1, max=86_400),
-              help="Go on, and look again after so many seconds (Ctrl-C ends it).  [default: look once]")  # fmt: skip
+              help="Go on, and look again after so many seconds (Ctrl-C or SIGTERM ends it).  [default: look once]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch instead of text.")
 def seal(
     data_dir: Path,
@@ -51,20 +52,19 @@ def seal(
         raise click.UsageError("--every-s is for every epoch that is over, not for --epoch")
     token = token_file.read_text("utf-8").split("\n", 1)[0].strip()
     network = NetworkFile.load(data_dir)
-    while True:
-        try:
-            told = [
-                _tell(index, as_json=as_json) for index in _sealed(network, token, epoch, wait_s)
-            ]
-            if not (told or every_s or as_json):
-                click.echo("no epoch is over")
-        except MeridianError as error:
-            if every_s is None:
-                raise
-            click.echo(f"meridian: {error}", err=True)
-        if every_s is None:
-            return
-        time.sleep(every_s)
+    if every_s is None:
+        told = [_tell(one, as_json=as_json) for one in _sealed(network, token, epoch, wait_s)]
+        if not (told or as_json):
+            click.echo("no epoch is over")
+        return
+    with contextlib.suppress(KeyboardInterrupt), ended_by_sigterm():
+        while True:
+            try:
+                for one in _sealed(network, token, None, wait_s):
+                    _tell(one, as_json=as_json)
+            except MeridianError as error:
+                click.echo(f"meridian: {error}", err=True)
+            time.sleep(every_s)
 
 
 def _tell(index: dict[str, Any], *, as_json: bool) -> int:

@@ -2,19 +2,18 @@
 
 import contextlib
 import json
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, Final
 
 import click
 
 from meridian.cli.chain_session import ACCOUNT, passphrase_option, read_passphrase
 from meridian.cli.config_option import config_option
+from meridian.cli.end_signals import ended_by_sigterm
 from meridian.cli.progress import JobsDisplay
 from meridian.errors import InvalidInput
 from meridian.measure.explain import Rejection
@@ -197,7 +196,7 @@ def submit(
         _opened(options, files) as (submission, rules),
         _rejections(rejected_file) as write,
         JobsDisplay("submit", size, quiet=as_json) as display,
-        _ended_by_signals(),
+        ended_by_sigterm(),
     ):
         before = dict(zip(map(str, files), _running(sizes), strict=True))
         try:
@@ -374,20 +373,6 @@ def _words(source: str, one: Rejection) -> dict[str, Any]:
         "reason": one.reason,
         "message": one.message,
     }
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _print(tally: _Tally, seconds: float, options: _Options, rejected_file: Path | None) -> None:

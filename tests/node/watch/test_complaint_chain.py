@@ -112,7 +112,7 @@ def test_a_challenge_that_nobody_answers_proves_the_complaints_of_the_node_whose
     verdicts = Verdicts(world.chain, world.network)
     assert store.prove(verdicts.new()) == 0
     world.wait(RESPONSE_S)
-    world.send(WATCHER, court, "resolve", commitment.words, place, 3, True)
+    world.send(WATCHER, court, "resolve", epoch.commitment.words, place, 3, True)
     assert store.prove(verdicts.new()) == 1
     assert states(store) == {(VICTIM, 1): "proved", (NODE, 1): "open"}
 

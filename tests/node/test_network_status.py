@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from meridian.cli.main import main
+from meridian.cli.status_screen import _work
 from meridian.contracts.deployment import Addresses
 from meridian.node.network_file import NetworkFile
 from meridian.node.network_status import ask, network_status
@@ -125,3 +126,26 @@ def test_a_url_is_asked_as_it_is_written() -> None:
 
 def test_a_directory_without_a_network_is_not_found(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["status", str(tmp_path)]).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("committed", "published", "said"),
+    [
+        (None, None, "nothing is committed"),
+        (4, None, "has published none, epoch 4 is committed"),
+        (9, 4, "5 behind"),
+        (4, 4, "0 behind"),
+    ],
+)
+def test_an_evaluators_lag_is_shown(
+    committed: int | None, published: int | None, said: str
+) -> None:
+    detail = {"epochs": [], "connected": 2, "peers": 3, "chain_age_s": 1.5,
+              "committed_epoch": committed, "published_epoch": published}  # fmt: skip
+    shown = _work("evaluator-1", detail)
+    assert shown == f"2 of 3 members connected; {said}; no epoch yet; chain read 1.5 s ago"
+
+
+def test_the_age_of_the_explorers_site_is_shown() -> None:
+    assert _work("web", {"age_s": None}) == "no site yet"
+    assert _work("web", {"age_s": 2.5}) == "site 2.5 s old"

@@ -243,6 +243,9 @@ async def test_readiness_follows_the_site(tmp_path):
         place.keeper.hurry()
         await until(lambda: place.keeper.rounds > 0)
         assert (await place.client.get("/readyz")).status == 200
+        state = await (await place.client.get("/state")).json()
+        assert (state["ready"], state["problem"]) == (True, None)
+        assert 0 <= state["age_s"] < 60
         text = await (await place.client.get("/metrics")).text()
         assert "meridian_web_site_current 1.0" in text
         assert 'meridian_web_requests_total{route="/readyz",status="503"} 2.0' in text

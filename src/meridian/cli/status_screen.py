@@ -99,7 +99,12 @@ def _work(process: str, detail: Mapping[str, Any]) -> str:
         )
     if process.startswith("evaluator") and "epochs" in detail:
         latest = ", ".join(f"{one['epoch']} {one['state']}" for one in detail["epochs"][-2:])
-        return f"{latest or 'no epoch yet'}; {detail['connected']} of {detail['peers']} members connected"
+        return (
+            f"{detail['connected']} of {detail['peers']} members connected; {_lag(detail)};"
+            f" {latest or 'no epoch yet'}; chain read {detail['chain_age_s']} s ago"
+        )
+    if process == "web" and "age_s" in detail:
+        return "no site yet" if detail["age_s"] is None else f"site {detail['age_s']} s old"
     if process == "chain":
         return f"block {detail['block']:,}"
     if process == "watcher":
@@ -107,6 +112,16 @@ def _work(process: str, detail: Mapping[str, Any]) -> str:
     if process == "witness":
         return ", ".join(f"{origin}: {size:,}" for origin, size in detail["logs"].items())
     return ""
+
+
+def _lag(detail: Mapping[str, Any]) -> str:
+    """Return how many epochs are committed that an evaluator has not published."""
+    committed, published = detail["committed_epoch"], detail["published_epoch"]
+    if committed is None:
+        return "nothing is committed"
+    if published is None:
+        return f"has published none, epoch {committed} is committed"
+    return f"{max(0, committed - published)} behind"
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]], now_s: int) -> Table:

@@ -153,7 +153,7 @@ def _process(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         health = ask(announced.url, "/healthz")
         ready = ask(announced.url, "/readyz")
-        detail = ask(announced.url, "/state") if announced.process != "web" else {}
+        detail = ask(announced.url, "/state")
         status, is_ready = health["status"], ready["ready"]
     except KeyError as error:
         why = f"something else answers at {announced.url}: it says no {error}"

@@ -90,6 +90,7 @@ class WebHttp:
             [
                 web.get("/healthz", self.get_health),
                 web.get("/readyz", self.get_ready),
+                web.get("/state", self.get_state),
                 web.get("/metrics", self.get_metrics),
                 web.get("/events", face.events.get),
                 web.post("/api/complaints", self.post_complaint),
@@ -171,11 +172,18 @@ class WebHttp:
 
     async def get_ready(self, _request: web.Request) -> web.StreamResponse:
         """Tell whether the site is there and not old."""
+        document = self._readiness()
+        return web.json_response(document, status=200 if document["ready"] else 503)
+
+    async def get_state(self, _request: web.Request) -> web.StreamResponse:
+        """Return what `meridian status` shows: how old the site is, and why."""
+        age_s = round(self._age_s(), 1) if self._face.keeper.rounds else None
+        return web.json_response(self._readiness() | {"age_s": age_s})
+
+    def _readiness(self) -> dict[str, Any]:
         keeper = self._face.keeper
         ready = keeper.rounds > 0 and keeper.failure is None and self._age_s() <= STALE_S
-        return web.json_response(
-            {"ready": ready, "problem": keeper.problem}, status=200 if ready else 503
-        )
+        return {"ready": ready, "problem": keeper.problem}
 
     async def get_metrics(self, _request: web.Request) -> web.StreamResponse:
         """Return the metrics."""

@@ -14,6 +14,8 @@ from meridian.audit.epoch import audit_epoch
 from meridian.audit.node_account import GoodCopies, account_of
 from meridian.audit.proof_building import claim_proof
 from meridian.evaluate.function import OK
+from meridian.evaluate.reliability import PPM, Standing, agreement_ppm, reliability_rule
+from meridian.evaluate.row import Row
 from meridian.measure.proof_form import decode_file
 from meridian.node.audit_sources import CHAIN_FILE, embedded_chain, open_source
 from meridian.node.explorer.site_builder import SiteBuilder
@@ -212,6 +214,29 @@ def test_evaluators_have_their_seats(ask, audited):
         assert one["state"] == "active"
         assert int(one["stake"]) > 0
     assert sum(row["transmitted"] for one in evaluators for row in one["history"]) == 2
+
+
+def test_agreement_and_reliability_follow_the_rule(ask, audited):
+    """Both are learnt here anew, from the signed rows and the weights that the audit recomputes."""
+    [evaluators] = ask(("evaluators",))
+    standings: dict[Address, Standing] = {}
+    for epoch, case in audited.items():
+        rule, bodies = reliability_rule(case.parameters.reliability), dict(case.rows)
+        assert rule is not None
+        for one in evaluators:
+            member = parse_address(one["address"])
+            [said] = [row for row in one["history"] if row["epoch"] == epoch]
+            assert said["present"] == (member in bodies)
+            if member not in bodies:
+                continue
+            row = Row.decode(bodies[member])
+            given = dict(zip(row.node_keys, row.weights, strict=True))
+            values = [given.get(key) for key in case.nodes.keys]
+            agreed = agreement_ppm(values, list(case.weights), rule)
+            before = standings.get(member, Standing())
+            assert (said["agreementPpm"], said["reliabilityPpm"]) == (agreed, before.weight)
+            standings[member] = before.after(agreed, rule)
+    assert {one.weight for one in standings.values()} == {PPM}, "honest evaluators have earned it"
 
 
 def test_what_is_final_is_not_read_again(run, site, monkeypatch):

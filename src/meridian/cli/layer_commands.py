@@ -113,6 +113,7 @@ def seal(definition: Path, parameters: str, private_file: Path, public_file: Pat
     if not isinstance(values, dict):
         raise InvalidInput("--parameters", "is not a JSON object")
     sealed = PrivateLayer(_read(str(definition)), values, secrets.token_bytes(SALT_BYTES))
+    private_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         private_file.touch(mode=0o600, exist_ok=False)
     except FileExistsError:

@@ -55,6 +55,7 @@ def create(
     if target.absolute().resolve().is_relative_to(source.resolve()):
         raise InvalidInput("TARGET", "lies in the directory that is backed up")
     made_at_s = int(time.time())
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(".tmp", f".{target.name}.", target.parent))
     try:
         staged = work / "files"

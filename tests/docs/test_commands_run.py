@@ -51,7 +51,7 @@ INSTEAD = {
 """What stands on the pages = what is run."""
 
 FOREGROUND = ("serve evaluator", "web run-1", "ephemera run-node")
-EXPECTED_CODE = {"status run-1": 1, "top run-1": 1}
+EXPECTED_CODE = {"status run-1": 1}
 """The run is over, so status says which processes are gone."""
 
 

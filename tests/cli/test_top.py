@@ -59,12 +59,18 @@ def test_it_looks_again_and_leaves_the_terminal_as_it_was(tmp_path: Path, key: b
     termios.tcsetwinsize(theirs, (40, 150))
     before = termios.tcgetattr(theirs)
     words = ["-m", "meridian.cli.main", "top", str(tmp_path), "--every-s", "0.2"]
+    owns_terminal = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        f" os.execv(sys.executable, [sys.executable, *{words!r}])"
+    )
     shown = subprocess.Popen(
-        [sys.executable, "-c", f"import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-         f" os.execv(sys.executable, [sys.executable, *{words!r}])"],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        [sys.executable, "-c", owns_terminal],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
         env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
+    )
     try:
         seen = read_until(ours, FRAME, 2)
         assert b"cannot be reached" in seen

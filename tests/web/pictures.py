@@ -1,20 +1,19 @@
-"""`python -m tests.web.pictures`: the pictures of the explorer in the docs, taken from a real network in a real browser."""
+"""The pictures of the explorer in the docs: the end-to-end test takes them of its own network where MERIDIAN_PICTURES=1."""
 
 import json
-import sys
-import tempfile
+import os
 from pathlib import Path
 from typing import Any
 
-import click
-from tests.web.browser import CHROMIUM, MISSING, chromium, guarded
-from tests.web.kept_demo import SETTINGS, KeptDemo, kept_demo
+from tests.web.kept_demo import SETTINGS, KeptDemo
 
 from meridian.primitives.ids import node_key
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+WANTED = os.environ.get("MERIDIAN_PICTURES") == "1"
 WINDOW = {"width": 1160, "height": 720}
 NETWORK = SETTINGS | {"nodes": 80, "jobs": 40_000, "epochs": 8, "claims": 60, "sabotage": "4:dead"}
+"""What the test runs then: large enough that there is something to see."""
 
 
 def busiest(demo: KeptDemo) -> str:
@@ -57,25 +56,3 @@ def take_all(demo: KeptDemo, page: Any, folder: Path) -> None:
     page.locator("#failed-step").wait_for()
     page.locator("#failed-step").evaluate("one => one.scrollIntoView({block: 'center'})")
     take(page, folder, "explorer-broken-proof")
-
-
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=IMAGES)
-def command(out: Path) -> None:
-    """Run a network, and take the pictures."""
-    if CHROMIUM is None:
-        click.echo(MISSING, err=True)
-        sys.exit(2)
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="pictures-") as folder,
-        kept_demo(Path(folder) / "net", settings=NETWORK) as demo,
-        chromium() as browser,
-    ):
-        demo.wait()
-        with guarded(browser, demo.url, viewport=WINDOW, color_scheme="light") as (context, _):
-            take_all(demo, context.new_page(), out)
-
-
-if __name__ == "__main__":
-    command()

@@ -21,8 +21,9 @@ pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed (it is a development dependency)"
 )
 
+from tests.web import pictures
 from tests.web.browser import CHROMIUM, MISSING, chromium, faults_of, guarded
-from tests.web.kept_demo import KeptDemo, kept_demo
+from tests.web.kept_demo import SETTINGS, KeptDemo, kept_demo
 from tests.web.wallet import Wallet
 
 from meridian.journey.chain_setup import operator_key
@@ -90,7 +91,9 @@ def meridian(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Iterator[Place]:
-    with kept_demo(tmp_path_factory.mktemp("explorer")) as demo, chromium() as browser:
+    settings = pictures.NETWORK if pictures.WANTED else SETTINGS
+    folder = tmp_path_factory.mktemp("explorer")
+    with kept_demo(folder, settings=settings) as demo, chromium() as browser:
         demo.wait()
         network = NetworkFile.load(demo.data_dir)
         rpc = Rpc(network.rpc_url)
@@ -171,6 +174,60 @@ def test_a_proof_is_verified_in_the_page_and_breaks_where_it_is_changed(place, t
         failed = page.locator("#failed-step")
         assert "does not hold" in failed.locator("summary").inner_text()
         assert failed.locator("details").get_attribute("open") is not None
+
+
+def test_proofs_are_downloaded_by_their_buttons(place, tmp_path):
+    """The node's and the claim's, as files that the command accepts."""
+    with place.page(to_node(place.unpaid[0])) as page:
+        for button in ("Download the proof", "Download the claim's proof"):
+            with page.expect_download() as saved:
+                page.get_by_role("button", name=button, exact=True).click()
+            file = tmp_path / saved.value.suggested_filename
+            saved.value.save_as(file)
+            meridian("proof", "verify", file, "--data-dir", place.demo.data_dir)
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_receipts_are_read_and_none_leaves_the_page(place, tmp_path):
+    """Those that the run's gateway got: as they are, one with a digit changed, one cut short, and one too large."""
+    kept = place.demo.data_dir / "gateway" / "receipts.jsonl"
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    real = lines[0]["receipt"]
+    changed = real | {"deadline_epoch": real["deadline_epoch"] + 1}
+    files = {
+        "real.json": json.dumps(real),
+        "changed.json": json.dumps(changed),
+        "cut.json": json.dumps(real)[:-9],
+        "large.json": " " * (1 << 20) + json.dumps(real),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with place.page(to_node(place.unpaid[0])) as page:
+        field = page.locator(".receipts input[type=file]")
+        field.set_input_files([tmp_path / name for name in files])
+        rows = page.locator(".receipts tbody tr")
+        rows.first.wait_for()
+        found = {row.locator("td").last.inner_text(): row.inner_text() for row in rows.all()}
+        assert sorted(found) == ["changed.json", "real.json"]
+        assert "holds" in found["real.json"]
+        assert "does not hold: signer" in found["changed.json"]
+        page.locator(".receipts tbody", has_text="yes, committed to epoch").wait_for()
+        troubles = page.locator(".receipts .error li").all_inner_texts()
+        assert [one.split(":")[0] for one in troubles] == ["cut.json", "large.json"]
+        assert faults_of(page) == []
+        field.set_input_files(kept)
+        page.locator(".receipts caption", has_text=f"{len(lines)} receipt").wait_for()
+        assert "all signatures hold" in page.locator(".receipts caption").inner_text()
+
+
+@pytest.mark.skipif(not pictures.WANTED, reason="MERIDIAN_PICTURES=1 takes the docs' pictures")
+def test_the_pictures_of_the_docs(place):
+    with guarded(place.browser, place.demo.url, viewport=pictures.WINDOW, color_scheme="light") as (
+        context,
+        guard,
+    ):
+        pictures.take_all(place.demo, context.new_page(), pictures.IMAGES)
+        assert guard.found == []
 
 
 def test_a_claim_with_a_wallet_pays_what_was_due(place):

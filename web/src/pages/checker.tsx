@@ -10,14 +10,14 @@ import { Amount } from "../ui/values.tsx";
 import { type Bytes, fromUtf8, hex, unhex, utf8 } from "../verifier/bytes.ts";
 import { FILE_BYTES_MAX, MAGIC, Malformed, readJson } from "../verifier/document.ts";
 import { type Checked, checkProof } from "../verifier/proof.ts";
-import { type CheckedReceipt, checkReceipt, type Expected, looksLikeReceipt } from "../verifier/receipt.ts";
+import { type CheckedReceipt, checkReceipt, looksLikeReceipt } from "../verifier/receipt.ts";
 import type { Step } from "../verifier/steps.ts";
-import { contractOf } from "../wallet/calls.ts";
 import { claimDocument } from "./checker_claim.ts";
 import { RootCompared, type Said, type Subject } from "./checker_root.tsx";
 import { Steps } from "./checker_steps.tsx";
 import "../style/checker.css";
 import { explain, KIND_NAMES, notChecked } from "./checker_words.ts";
+import { expectedOf } from "./receipt_files.ts";
 
 type Result = ({ what: "proof" } & Checked) | ({ what: "receipt" } & CheckedReceipt);
 
@@ -32,12 +32,6 @@ function bytesOf(text: string): Bytes {
 function textOf(data: Bytes): string {
   const isBinary = MAGIC.every((byte, at) => data[at] === byte);
   return (isBinary ? null : fromUtf8(data)) ?? hex(data);
-}
-
-function expectedOf(network: Network): Expected | null {
-  const contract = unhex((contractOf(network.contracts, "commitments") ?? "").replace(/^0x/, ""), 20);
-  const id = unhex(network.networkId.replace(/^0x/, ""), 32);
-  return contract === null || id === null ? null : { network: id, chainId: BigInt(network.chainId), contract };
 }
 
 function isReceipt(data: Bytes): boolean {

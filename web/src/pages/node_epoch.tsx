@@ -2,8 +2,9 @@
 
 import { useState } from "preact/hooks";
 
-import { announce } from "../app/announce.ts";
+import { Lazy } from "../app/lazy.tsx";
 import { to } from "../app/router.ts";
+import { inFileName, saveFile } from "../app/saving.ts";
 import { useLoad, useSite } from "../app/site.ts";
 import type { Epoch, JobRow, NodeHistoryRow, NodeInEpoch } from "../data/types.ts";
 import { count, percent, plural, share } from "../ui/format.ts";
@@ -63,6 +64,8 @@ function Parts({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
       <Reward node={node} epoch={epoch} />
       <h3>Check it yourself</h3>
       <Proofs node={node} epoch={epoch} />
+      <h3>Your receipts</h3>
+      <Receipts epoch={epoch} />
       <h3>Jobs</h3>
       <Jobs node={node} epoch={epoch} />
     </>
@@ -112,15 +115,6 @@ function Reward({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
   );
 }
 
-function save(bytes: Uint8Array<ArrayBuffer>, name: string): void {
-  const url = URL.createObjectURL(new Blob([bytes], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
 /** A button that makes a proof file and hands it out, and a link that checks the same proof in the page. */
 export function ProofActions({ epoch, place, index, name }: { epoch: number; place: number; index?: number; name: string }) {
   const { site } = useSite();
@@ -130,8 +124,7 @@ export function ProofActions({ epoch, place, index, name }: { epoch: number; pla
       const bytes = await (index === undefined ? site.nodeProof(epoch, place) : site.jobProof(epoch, place, index));
       setTrouble(bytes === null ? "This site does not hold what the proof is made of. The measure service has it: meridian proof makes it from there." : null);
       if (bytes === null) return;
-      save(bytes, name);
-      announce(`Proof saved as ${name}`);
+      saveFile(bytes, name);
     } catch (error) {
       setTrouble(error instanceof Error ? error.message : String(error));
     }
@@ -155,16 +148,22 @@ function Proofs({ node, epoch }: { node: NodeInEpoch; epoch: Epoch }) {
         The <Term word="proof">proof</Term> shows that exactly these {plural(node.jobs, "job")} of the node, no fewer and no more, are in the epoch's
         root on chain. It is checked by your browser, or by <code>meridian proof verify</code>: neither needs to trust this site.
       </p>
-      <ProofActions epoch={epoch.row.epoch} place={node.place} name={`proof-epoch-${epoch.row.epoch}-${node.id.replaceAll(/[^\w.-]/g, "_")}.json`} />
-      <details>
-        <summary>What about the receipts?</summary>
-        <p>
-          For every batch of jobs, the node gets a <Term word="receipt">receipt</Term>: a signed promise that these jobs will be in their epoch.
-          Only the node has it. With receipt and root the node can show that a job was left out, and the aggregator loses its stake. Drop a
-          receipt on <a href={to.proof()}>the checker</a> to verify its signature, or check all of them
-          with <code>meridian receipt</code>.
-        </p>
-      </details>
+      <ProofActions epoch={epoch.row.epoch} place={node.place} name={`proof-epoch-${epoch.row.epoch}-${inFileName(node.id)}.json`} />
+    </>
+  );
+}
+
+/** Also before an epoch is committed: receipts come before it. */
+function Receipts({ epoch }: { epoch: Epoch }) {
+  return (
+    <>
+      <p>
+        For every batch of jobs, who sends it gets a <Term word="receipt">receipt</Term>: a signed promise that these jobs will be counted. Only the
+        node has its receipts, so this site cannot list them; what is chosen here stays here. A signature that holds says who promised.
+        Whether the promise was kept, <code>meridian receipt check</code> tells: it looks for every job in the committed epochs, and where one is
+        missing it writes the proof that costs the aggregator its stake.
+      </p>
+      <Lazy what="the check of receipts" load={async () => (await import("./receipts.tsx")).OwnReceipts} props={{ epoch: epoch.row.epoch }} />
     </>
   );
 }

@@ -2,8 +2,10 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { inFileName, saveFile } from "../app/saving.ts";
 import { useSite } from "../app/site.ts";
 import type { Claim, Network } from "../data/types.ts";
+import { claimDocument } from "../pages/checker_claim.ts";
 import { Amount, Hex, Moment } from "../ui/values.tsx";
 import { claimCall, revertReason } from "./calls.ts";
 import { ask, connect, follow, type Mined, type Provider, simulate, useChain, WalletError } from "./provider.ts";
@@ -157,7 +159,7 @@ export function ClaimButton({ claim }: { claim: Claim }) {
         <dt>Payable from</dt>
         <dd><Moment seconds={claim.unlockAtS} /></dd>
         <dt>Proof</dt>
-        <dd><a href={`#/proof?claim=${claim.nodeKey}`}>Check this claim in your browser</a></dd>
+        <dd><ClaimProof claim={claim} /></dd>
       </dl>
       {provider === null ? <NoWallet /> : (
         <div class="row">
@@ -169,6 +171,30 @@ export function ClaimButton({ claim }: { claim: Claim }) {
       )}
       <Outcome stage={stage} />
     </div>
+  );
+}
+
+/** The claim's proof, checked in the page or taken along as a file. */
+function ClaimProof({ claim }: { claim: Claim }) {
+  const { site, network } = useSite();
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const download = async () => {
+    try {
+      const bytes = await claimDocument(site, network, claim.nodeKey);
+      setTrouble(bytes === null ? "This site does not have the claim any more: load the page again." : null);
+      if (bytes !== null) saveFile(new Uint8Array(bytes), `claim-epoch-${claim.epoch}-${inFileName(claim.nodeKey.slice(0, 16))}.json`);
+    } catch (error) {
+      setTrouble(error instanceof Error ? error.message : String(error));
+    }
+  };
+  return (
+    <>
+      <div class="row">
+        <a href={`#/proof?claim=${claim.nodeKey}`}>Check this claim in your browser</a>
+        <button type="button" onClick={download}>Download the claim's proof</button>
+      </div>
+      {trouble === null ? null : <p class="error" role="alert">{trouble}</p>}
+    </>
   );
 }
 

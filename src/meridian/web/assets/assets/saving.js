@@ -1,0 +1,1 @@
+import{d as e}from"./values.js";var t=1e3;function n(n,r){let i=URL.createObjectURL(new Blob([n],{type:`application/json`})),a=document.createElement(`a`);a.href=i,a.download=r,a.click(),setTimeout(()=>URL.revokeObjectURL(i),t),e(`Saved as ${r}`)}function r(e){return e.replaceAll(/[^\w.-]/g,`_`).slice(0,80)}export{n,r as t};

@@ -210,7 +210,7 @@ def test_receipts_are_read_and_none_leaves_the_page(place, tmp_path):
         found = {row.locator("td").last.inner_text(): row.inner_text() for row in rows.all()}
         assert sorted(found) == ["changed.json", "real.json"]
         assert "holds" in found["real.json"]
-        assert "does not hold: signer" in found["changed.json"]
+        assert "does not hold: it is not the named aggregator's" in found["changed.json"]
         page.locator(".receipts tbody", has_text="yes, committed to epoch").wait_for()
         troubles = page.locator(".receipts .error li").all_inner_texts()
         assert [one.split(":")[0] for one in troubles] == ["cut.json", "large.json"]

@@ -1,7 +1,7 @@
 /** An operator's own files of receipts: read, bounded, and each receipt checked. Nothing of them leaves the page. */
 
 import type { Network } from "../data/types.ts";
-import { bytesText, count } from "../ui/format.ts";
+import { count } from "../ui/format.ts";
 import { type Bytes, hex, unhex, utf8 } from "../verifier/bytes.ts";
 import { FILE_BYTES_MAX } from "../verifier/document.ts";
 import { checkReceipt, type Expected } from "../verifier/receipt.ts";
@@ -76,7 +76,7 @@ export async function readReceipts(files: File[], network: Network, stopped: () 
   let checked = 0;
   for (const file of files.slice(0, FILES_MAX)) {
     if (file.size > FILE_BYTES_MAX) {
-      found.troubles.push({ file: file.name, reason: `It has ${bytesText(file.size)}; at most ${bytesText(FILE_BYTES_MAX)} are read.` });
+      found.troubles.push({ file: file.name, reason: `It has ${count(file.size)} bytes; at most ${count(FILE_BYTES_MAX)} are read.` });
       continue;
     }
     let documents: { name: string; data: Bytes }[];

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { announce } from "../app/announce.ts";
 import { useLoad, useSite } from "../app/site.ts";
 import type { Site } from "../data/types.ts";
-import { bytesText, count, plural } from "../ui/format.ts";
+import { bytesText, count, plural, shortName } from "../ui/format.ts";
 import { DataTable } from "../ui/table.tsx";
 import { Hex, Moment } from "../ui/values.tsx";
 import { FILE_BYTES_MAX } from "../verifier/document.ts";
@@ -26,6 +26,18 @@ async function aggregatorsOf(site: Site, epoch: number): Promise<Map<string, num
   return known;
 }
 
+/** What the first comparison that fails means; those before the signature are about the network. */
+function faultWords(fault: string): string {
+  if (fault === "signature") return "does not hold: it belongs to no key";
+  if (fault === "signer") return "does not hold: it is not the named aggregator's, or a figure was changed";
+  return `of another network: its ${fault} is another`;
+}
+
+function wrongWords(wrong: number): string {
+  if (wrong === 0) return "all signatures hold";
+  return wrong === 1 ? "one does not hold" : `${count(wrong)} do not hold`;
+}
+
 function Signer({ receipt, known }: { receipt: OwnReceipt; known: Map<string, number> | null }) {
   const epoch = known?.get(receipt.aggregator);
   if (known === null) return <>not known yet</>;
@@ -40,14 +52,14 @@ function Listed({ found, known }: { found: Found; known: Map<string, number> | n
         <div class="error">
           <p><strong>Not everything could be used.</strong></p>
           <ul>
-            {found.troubles.slice(0, TROUBLES_SHOWN).map(({ file, reason }) => <li key={file}><code>{file}</code>: {reason}</li>)}
+            {found.troubles.slice(0, TROUBLES_SHOWN).map(({ file, reason }) => <li><code>{file}</code>: {reason}</li>)}
           </ul>
           {found.troubles.length <= TROUBLES_SHOWN ? null : <p>And {count(found.troubles.length - TROUBLES_SHOWN)} more.</p>}
         </div>
       )}
       {found.receipts.length === 0 ? null : (
         <DataTable
-          caption={`${plural(found.receipts.length, "receipt")}; ${wrong === 0 ? "all signatures hold" : `${count(wrong)} of them do not hold`}`}
+          caption={`${plural(found.receipts.length, "receipt")}; ${wrongWords(wrong)}`}
           rows={found.receipts}
           first={{ name: "Number", down: false }}
           text={({ file, aggregator, sequence }) => `${file} ${aggregator} ${sequence}`}
@@ -57,10 +69,10 @@ function Listed({ found, known }: { found: Found; known: Map<string, number> | n
             { name: "Number", number: true, cell: ({ sequence }) => count(sequence), order: ({ sequence }) => sequence },
             { name: "Received", cell: ({ receivedAtS }) => (receivedAtS < 1e11 ? <Moment seconds={receivedAtS} /> : "no date"), order: ({ receivedAtS }) => receivedAtS },
             { name: "Counted by epoch", number: true, cell: ({ deadlineEpoch }) => String(deadlineEpoch), order: ({ deadlineEpoch }) => deadlineEpoch },
-            { name: "Signature", cell: ({ fault }) => (fault === null ? "holds" : <strong>does not hold: {fault}</strong>), order: ({ fault }) => fault ?? "" },
+            { name: "Signature", wide: true, cell: ({ fault }) => (fault === null ? "holds" : <strong>{faultWords(fault)}</strong>), order: ({ fault }) => fault ?? "" },
             { name: "Aggregator", cell: ({ aggregator }) => <Hex value={aggregator} what="the aggregator's address" />, order: ({ aggregator }) => aggregator },
             { name: "Aggregator of this network", cell: (receipt) => <Signer receipt={receipt} known={known} /> },
-            { name: "File", cell: ({ file }) => <span class="digits">{file}</span>, order: ({ file }) => file },
+            { name: "File", cell: ({ file }) => <span title={file}>{shortName(file)}</span>, order: ({ file }) => file },
           ]}
         />
       )}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from meridian.cli.main import main
@@ -53,28 +54,44 @@ def test_wrong_answers_are_refused_before_a_file_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "sponsor/sponsor.toml").exists()
 
 
-def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
+def asked(role: str, place: Path, answers: list[str]) -> tuple[str, str]:
+    """Answer the questions of `meridian init` on a terminal; returns what it wrote to output and errors."""
     ours, theirs = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "meridian.cli.main",
-        "init",
-        "sponsor",
-        "--network-dir",
-        str(tmp_path),
-    ]
-    asked = subprocess.Popen(
+    command = [sys.executable, "-m", "meridian.cli.main", "init", role, "--network-dir", str(place)]
+    process = subprocess.Popen(
         command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    answers = ["0x" + "11" * 20, "", "60", "", "bazaar", "", "3", ""]
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-    out, err = asked.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)
-    assert asked.returncode == 0, err
+    assert process.returncode == 0, err
+    return out, err
+
+
+def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
+    answers = ["0x" + "11" * 20, "", "60", "", "bazaar", "", "3", ""]
+    out, err = asked("sponsor", tmp_path, answers)
     assert "Name of the network" in err
     text = (tmp_path / "sponsor/sponsor.toml").read_text()
     for line in ('network = "bazaar"', "epoch_seconds = 60", 'like = "saturn"', "epochs = 3"):
         assert f"\n{line}\n" in text
     assert "wrote" in out
+
+
+@pytest.mark.parametrize(
+    ("role", "answers", "questions"),
+    [
+        ("aggregator", ["", "7391"], ["Address to listen on", "Port to listen on"]),
+        ("evaluator", ["", "7401"], ["Address to listen on", "Port to listen on"]),
+        ("node", ["12D3KooWMine"], ["The node's id"]),
+    ],
+)
+def test_every_role_asks_what_it_needs_and_makes_its_keys(
+    tmp_path: Path, role: str, answers: list[str], questions: list[str]
+) -> None:
+    out, err = asked(role, tmp_path, answers)
+    for question in questions:
+        assert question in err
+    assert "run this command again" in out + err, "there is no network yet"
+    assert list((tmp_path / role / "keys").glob("*.key"))

@@ -2,7 +2,7 @@
 
 import pytest
 from cluster import EPOCH, Cluster, Voice, context
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from meridian.ephemera import frame as frames
@@ -112,13 +112,12 @@ def test_nobody_to_ask():
 @given(st.binary(max_size=300), st.integers(1, 64))
 def test_any_body_travels_whole(body, piece_bytes):
     """Serving and reassembly agree for every length, empty and exact multiples too."""
+    assume(not body.startswith(b"bad"))  # the cluster's rules refuse it already at its own member
     cluster = Cluster(2, limits=Limits(piece_bytes=piece_bytes))
     cluster.open()
     cluster.submit(0, body)
     cluster.submit(1, b"x")
     cluster.run(0)
-    if body.startswith(b"bad"):
-        return
     assert body in cluster.decided(1).bodies
 
 

@@ -10,36 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-
-from meridian.contracts.deployment import Addresses
-from meridian.node.network_file import NetworkFile
-from meridian.primitives.ids import Address
+from tests.node.unreachable_network import write_unreachable_network
 
 FRAME = b"q or Ctrl-C ends"
 LEFT = b"\x1b[?1049l"
 """The other screen is left."""
-
-
-def unreachable(root: Path) -> None:
-    place = Address(bytes([1]) * 20)
-    NetworkFile(
-        network="saturn",
-        chain_id=31337,
-        rpc_url="http://127.0.0.1:9",
-        contracts=Addresses(place, place, place, place),
-        deploy_block=0,
-        genesis_s=1_700_000_000,
-        epoch_seconds=60,
-        first_epoch=0,
-        measure_url="http://127.0.0.1:9",
-        publications=(),
-        function="saturn",
-        aggregator=place,
-        log_vkey="",
-        schema_digest=bytes(32),
-        parameters_digest=bytes(32),
-        evaluators=(),
-    ).save(root)
 
 
 def read_until(terminal: int, enough: bytes, times: int, seen: bytes = b"") -> bytes:
@@ -54,7 +29,7 @@ def read_until(terminal: int, enough: bytes, times: int, seen: bytes = b"") -> b
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "ctrl-c"])
 def test_it_looks_again_and_leaves_the_terminal_as_it_was(tmp_path: Path, key: bytes) -> None:
-    unreachable(tmp_path)
+    write_unreachable_network(tmp_path)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (40, 150))
     before = termios.tcgetattr(theirs)

@@ -11,39 +11,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.node.unreachable_network import write_unreachable_network
 
 from meridian.cli.main import main
 from meridian.cli.status_screen import _work
-from meridian.contracts.deployment import Addresses
-from meridian.node.network_file import NetworkFile
 from meridian.node.network_status import ask, network_status
 from meridian.node.observe.observation import FILE_NAME, Observation, announce
 from meridian.node.observe.point import ObservePoint
-from meridian.primitives.ids import Address
 
 
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
     """A network whose chain cannot be reached."""
-    place = Address(bytes([1]) * 20)
-    NetworkFile(
-        network="saturn",
-        chain_id=31337,
-        rpc_url="http://127.0.0.1:9",
-        contracts=Addresses(place, place, place, place),
-        deploy_block=0,
-        genesis_s=1_700_000_000,
-        epoch_seconds=60,
-        first_epoch=0,
-        measure_url="http://127.0.0.1:9",
-        publications=("measure/public",),
-        function="saturn",
-        aggregator=place,
-        log_vkey="",
-        schema_digest=bytes(32),
-        parameters_digest=bytes(32),
-        evaluators=(),
-    ).save(tmp_path)
+    write_unreachable_network(tmp_path)
     return tmp_path
 
 

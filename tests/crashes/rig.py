@@ -9,7 +9,6 @@ import errno
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from tests.crashes.load import Book, Job, Sender
 from tests.node.measure.measure_world import CALENDAR, SCHEMA, client_of, make_config
 
 from meridian.errors import MeridianError
+from meridian.journey.host import free_port
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.manifest import Manifest
 from meridian.node.measure.client import MeasureClient
@@ -76,9 +76,7 @@ class Rig:
         data: Path | None = None,
     ) -> None:
         self._draw = random.Random(seed)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port(0)
         where = {} if data is None else {"data_dir": data}
         self.config = make_config(root, listen_port=port, requests_max=8, **where)
         self._root, self._fsck = root, fsck

@@ -1,6 +1,5 @@
 """anvil from npm as a process: the chain of Ethereum's developers, which shares no code with the embedded one."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import npm_tools
+from meridian.journey.host import free_port
 from meridian.node.chain.rpc import Rpc, RpcUnavailable
 from meridian.primitives.keys import PrivateKey
 
@@ -23,8 +23,7 @@ def running_anvil(folder: Path, *more: str) -> Iterator[str]:
     binary = npm_tools.anvil()
     if binary is None:
         pytest.skip(f"anvil is not installed: {npm_tools.COMMAND}")
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port(0)
     command = [binary, "--hardfork", "prague", "--port", port, "--state", folder / "anvil.json"]
     with (folder / "anvil.log").open("wb") as log:
         process = subprocess.Popen([*map(str, command), *more], stdout=log, stderr=log)

@@ -3,12 +3,12 @@
 import asyncio
 import functools
 import hashlib
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Self
 
+from meridian.journey import host
 from meridian.node.link_connection import LinkLimits
 from meridian.node.link_identity import LinkIdentity, link_identity
 from meridian.node.links import Links, Peer
@@ -54,11 +54,17 @@ def member_identity(number: int) -> LinkIdentity:
     return link_identity(hashlib.sha256(b"link seed %d" % number).digest())
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on, another one at every call.
+
+    It lies below the range of outgoing connections: a port of that range may be taken by anybody's client before it
+    is listened on.
+    """
+    _given.add(port := host.free_port(0, _given))
+    return port
 
 
 class Mesh:

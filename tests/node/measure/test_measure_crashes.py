@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ import pytest
 from measure_world import CALENDAR, NODES, SCHEMA, Process, lines, make_config, record, write_nodes
 
 from meridian.errors import Overloaded, RemoteFault, StorageFailure
+from meridian.journey.host import free_port
 from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.commitment import load_epoch, verify_epoch
 from meridian.measure.epoch import PlacementRules
@@ -43,15 +43,9 @@ KEY = PrivateKey(bytes(31) + b"\x05")
 LOG_SEED = bytes(range(32))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_sigkill_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """One client submits, resends and seals while the process is killed again and again."""
-    config = make_config(tmp_path, listen_port=free_port())
+    config = make_config(tmp_path, listen_port=free_port(0))
     process = Process(tmp_path, config)
     client = process.client(patience_s=60)
     client.set_clock(CALENDAR.end_us(6))

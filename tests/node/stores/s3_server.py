@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from meridian.journey.host import free_port
 from meridian.node.stores.s3 import Bucket
 from meridian.node.stores.sigv4 import Credentials
 
@@ -29,9 +29,7 @@ def s3_server(root: Path) -> Iterator[Bucket]:
     """Serve one empty bucket as long as the context lasts."""
     if importlib.util.find_spec("nanio") is None:
         pytest.skip("nanio is not installed: pip install -r requirements/dev.txt")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(0)
     (root / "s3" / BUCKET).mkdir(parents=True)
     command = [sys.executable, "-m", "nanio", "serve", "--data-dir", str(root / "s3")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log"]

@@ -5,7 +5,7 @@ Exit codes: 0 everything holds, 1 something is broken or invalid, 3 no such epoc
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,8 @@ from meridian.audit.source import EvidenceSource
 from meridian.cli.memory_size import MEMORY
 from meridian.cli.node_commands import compare, summary
 from meridian.errors import InvalidInput
+from meridian.journey.models.data_dir import model_of
+from meridian.journey.models.registry import DEFAULT, model_named
 from meridian.node.audit_sources import open_source
 from meridian.node.private_layers import load_private_layers
 from meridian.node.published_url import open_published
@@ -116,6 +118,9 @@ def verify(
     """
     if (data_dir is None) == (url is None):
         raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
+    if data_dir is not None and (model := model_of(data_dir)) != DEFAULT:
+        _end(epoch, model_named(model).verify(data_dir, epoch), as_json=as_json, items=items)
+        return
     opened = (
         open_source(data_dir, memory_mib)
         if data_dir is not None
@@ -124,16 +129,41 @@ def verify(
     with opened as source:
         anchor = _anchor(source, evaluations)
         links = verify_epoch_evidence(source, epoch, load_private_layers(private_layers))
+    note = ""
+    if url is not None and evaluations is None:
+        note = (
+            f"anchored at contract Evaluations {anchor['evaluations']} of chain {anchor['chain_id']}; "
+            "--evaluations ADDRESS says which one you know"
+        )
+    _end(epoch, links, {"anchor": anchor}, note, as_json=as_json, items=items)
+
+
+def _end(
+    epoch: int,
+    links: Sequence[Link],
+    more: Mapping[str, Any] | None = None,
+    note: str = "",
+    *,
+    as_json: bool,
+    items: bool,
+) -> None:
+    """Print a chain of evidence, and end with 1 if it is broken.
+
+    Args:
+        epoch: Of the evidence.
+        links: Its links.
+        more: Further fields of the JSON object.
+        note: A line below the table.
+        as_json: One JSON object instead of text.
+        items: Also list what each link that holds is made of.
+    """
     broken = first_broken(links)
     if as_json:
-        click.echo(json.dumps(links_object(epoch, links) | {"anchor": anchor}))
+        click.echo(json.dumps({**links_object(epoch, links), **(more or {})}))
     else:
         _print_links(epoch, links, items=items)
-        if url is not None and evaluations is None:
-            click.echo(
-                f"anchored at contract Evaluations {anchor['evaluations']} of chain {anchor['chain_id']}; "
-                "--evaluations ADDRESS says which one you know"
-            )
+        if note:
+            click.echo(note)
         if broken:
             click.echo(f"broken: {broken.name}")
         else:

@@ -13,6 +13,7 @@ import click
 
 from meridian.cli.chain_session import passphrase_option, read_passphrase
 from meridian.cli.function_commands import json_map
+from meridian.cli.model_run import model_options
 from meridian.cli.progress import ProgressDisplay
 from meridian.errors import InvalidInput
 from meridian.journey.options import SABOTAGE_MODES, Options
@@ -181,6 +182,7 @@ def _run(source: Any, options: Options, *, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The evaluators' directory with private bundles of sealed layers.",
 )
+@model_options
 @_shared
 def run(
     network: str,
@@ -193,14 +195,24 @@ def run(
     own_layers: tuple[str, ...],
     private_layers: Path | None,
     as_json: bool,
+    model: str,
+    batch: bool,
+    store: str,
+    relay: bool,
+    commitment: str,
     **values: Any,
 ) -> None:
     """Run a network on real job files: measure, evaluate, agree, report, claim, publish.
 
     Starts an embedded chain, a measure service and the evaluators as processes on loopback. The same command on the
     same --data-dir resumes and never pays twice. Further files may follow the options.
+
+    With --model the same jobs go another way to the same result (meridian models list).
     """
+    from meridian.cli.model_run import chosen_model, run_model
     from meridian.networks.sources import load
+
+    chosen = chosen_model(click.get_current_context(), model)
 
     source = load(network, [*paths, *more], epoch_seconds=epoch_seconds)
     if own is not None:
@@ -221,6 +233,10 @@ def run(
         parameters = json_map(given or "{}", "--layer")
         definition = source.definition.with_layer(layer_artefact(name), parameters)
         source = replace(source, definition=definition)
+    if chosen is not None:
+        own_values = {"batch": batch, "store": store, "relay": relay, "commitment": commitment}
+        run_model(chosen, source, data_dir, {**own_values, **values}, as_json=as_json)
+        return
     options = _options(data_dir, private_layers=private_layers, **values)
     _run(source, options, as_json=as_json)
 

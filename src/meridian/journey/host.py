@@ -48,6 +48,17 @@ def free_port(wanted: int, taken: Collection[int] = ()) -> int:
     raise NotFound(f"no free port on loopback in {PORT_TRIES} tries")
 
 
+def kept_port(path: Path) -> int:
+    """Return the port that a file remembers if it is free, else a new one, which the file then remembers."""
+    try:
+        wanted = int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        wanted = 0
+    port = free_port(wanted)
+    path.write_text(f"{port}\n")
+    return port
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

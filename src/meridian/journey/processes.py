@@ -8,12 +8,13 @@ order; where the kernel offers it (Linux), a child also ends when we are killed.
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ class Child:
         self.name = name
         self.log = log
         self._on_event = on_event
+        self.cpu_s = 0.0
+        """Processor seconds of the process and of those that it waited for; known when it has ended."""
         self._ready = threading.Event()
         self.ready_fields: Event = {}
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,18 @@ class Child:
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return self._process.poll() is None
+        with self._counted():
+            return self._process.poll() is None
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Add to `cpu_s` what the system says about a child that is found to have ended."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        try:
+            yield
+        finally:
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.cpu_s += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def _read(self) -> None:
         stdout = self._process.stdout
@@ -119,8 +133,9 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL)."""
-        self._process.kill()
-        self._process.wait()
+        with self._counted():
+            self._process.kill()
+            self._process.wait()
         self._close()
 
     def terminate(self) -> None:
@@ -131,13 +146,16 @@ class Child:
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End the process cleanly (SIGTERM), or by force when it does not listen."""
         self.terminate()
-        try:
-            self._process.wait(timeout_s)
-        except BaseException as error:  # a second Ctrl-C must not leave the process behind either
-            self._process.kill()
-            self._process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+        with self._counted():
+            try:
+                self._process.wait(timeout_s)
+            except (
+                BaseException
+            ) as error:  # a second Ctrl-C must not leave the process behind either
+                self._process.kill()
+                self._process.wait()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
         self._close()
 
     def _close(self) -> None:

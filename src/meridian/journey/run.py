@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import State
@@ -20,10 +20,13 @@ from meridian.journey.event_notes import EventNotes
 from meridian.journey.host import taken_directory
 from meridian.journey.layout import Layout
 from meridian.journey.living import Living
+from meridian.journey.models.data_dir import refuse_other_model
+from meridian.journey.models.registry import DEFAULT
 from meridian.journey.options import DEFAULT_BUDGET_ATTO, Options
 from meridian.journey.outcome import Publications, PublishedEpoch, read_epoch, run_result
 from meridian.journey.receipts import ReceiptBook
 from meridian.journey.stream import Ingested, stream
+from meridian.journey.watching import Watcher
 from meridian.networks.definition import JobSource
 from meridian.node.audit_sources import open_source
 from meridian.node.chain.finality import Finality, finality
@@ -36,16 +39,6 @@ from meridian.node.network_file import NetworkFile
 _POLL_S: Final = 0.25
 
 
-class Watcher(Protocol):
-    """Whoever wants to see the run."""
-
-    def progress(self, step: str, done: int, total: int) -> None:
-        """`done` of `total` of a step are done; equal numbers end it."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line of its own."""
-
-
 @dataclass(slots=True)
 class RunResult:
     """What a run did."""
@@ -56,6 +49,10 @@ class RunResult:
     epochs: list[PublishedEpoch]
     seconds: dict[str, float] = field(default_factory=dict)
     """Step -> duration."""
+    step_cpu_s: dict[str, float] = field(default_factory=dict)
+    """Step -> processor seconds of this process."""
+    process_cpu_s: dict[str, float] = field(default_factory=dict)
+    """Process -> its processor seconds; known when all have ended."""
     claims: int = 0
     broken: dict[int, str] = field(default_factory=dict)
     """Epoch -> the first link of its chain of evidence that breaks; empty when all verify."""
@@ -72,6 +69,7 @@ class Journey:
         self._watcher = watcher
         self._layout = Layout(options.data_dir.resolve())
         self._seconds: dict[str, float] = {}
+        self._cpu_s: dict[str, float] = {}
         self._killed_epoch: int | None = None
 
     def run(self, show: Callable[[RunResult], None]) -> RunResult:
@@ -120,7 +118,8 @@ class Journey:
                 ingested,
                 epochs,
                 self._seconds,
-                claims,
+                self._cpu_s,
+                claims=claims,
             )
             self._write_results(epochs)
             with self._step("verify", counted=True):
@@ -128,7 +127,8 @@ class Journey:
             show(result)
             if explorer is not None:
                 self._hold(explorer)
-            return result
+        result.process_cpu_s = self._fleet.cpu_s()
+        return result
 
     # -- set up -----------------------------------------------------------------------------------
 
@@ -211,7 +211,8 @@ class Journey:
         return DEFAULT_BUDGET_ATTO if real is None else real
 
     def _refuse_other_network(self) -> None:
-        """Refuse a data directory that holds another network, before anything is sent."""
+        """Refuse a data directory that holds another network or model, before anything is sent."""
+        refuse_other_model(self._layout.root, DEFAULT)
         if not (self._layout.root / "network.json").exists():
             return
         known = NetworkFile.load(self._layout.root)
@@ -435,10 +436,11 @@ class Journey:
     @contextlib.contextmanager
     def _step(self, name: str, *, counted: bool = False) -> Iterator[None]:
         """Time a step; show it, unless it is `counted` and shows its own progress."""
-        started = time.monotonic()
+        started, cpu = time.monotonic(), time.process_time()
         if not counted:
             self._watcher.progress(name, 0, 1)
         yield
         self._seconds[name] = time.monotonic() - started
+        self._cpu_s[name] = time.process_time() - cpu
         if not counted:
             self._watcher.progress(name, 1, 1)

@@ -10,7 +10,7 @@ from typing import Final, Self
 from meridian.contracts.deployment import Addresses
 from meridian.errors import NotFound
 from meridian.journey.chain_setup import Accounts
-from meridian.journey.host import HOST, free_port
+from meridian.journey.host import HOST, free_port, kept_port
 from meridian.journey.layout import Layout
 from meridian.journey.processes import Child, Event, module_command
 from meridian.networks.definition import JobSource
@@ -37,6 +37,7 @@ class Fleet:
         self._on_event = on_event
         self._children: dict[str, Child] = {}
         self._expected_dead: set[str] = set()
+        self._replaced: list[Child] = []
         self.killed: list[int] = []
         """Evaluators that the run itself killed."""
 
@@ -61,11 +62,19 @@ class Fleet:
                 child.stop()
 
     def _start(self, name: str, command: Sequence[str]) -> Child:
-        self._children.pop(name, None)
+        if name in self._children:
+            self._replaced.append(self._children.pop(name))
         self._expected_dead.discard(name)
         child = Child(name, command, self._layout.log(name), self._on_event)
         self._children[name] = child
         return child
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return the processor seconds of each process that has ended, by its name."""
+        sums: dict[str, float] = {}
+        for child in (*self._replaced, *self._children.values()):
+            sums[child.name] = sums.get(child.name, 0.0) + child.cpu_s
+        return sums
 
     def check(self) -> None:
         """Raise `RemoteFault` if a process that should run has ended."""
@@ -85,7 +94,7 @@ class Fleet:
         """Start the embedded chain and return its URL; new chains give every account a balance."""
         database = self._layout.chain
         database.parent.mkdir(parents=True, exist_ok=True)
-        port = _port_in(self._layout.chain_port)
+        port = kept_port(self._layout.chain_port)
         command = module_command(
             "meridian.node.chain.embedded",
             "--db",
@@ -293,14 +302,3 @@ class Fleet:
 
 def _port_of(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
-
-
-def _port_in(path: Path) -> int:
-    """Return the port that a file remembers if it is free, else a new one, which the file then remembers."""
-    try:
-        wanted = int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        wanted = 0
-    port = free_port(wanted)
-    path.write_text(f"{port}\n")
-    return port

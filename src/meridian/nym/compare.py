@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meridian.errors import InvalidInput
-from meridian.journey.run import Watcher
+from meridian.journey.watching import Watcher
 from meridian.nym.acceptance import Mode
 from meridian.nym.mixnodes import World
 from meridian.nym.rows import SCALE, Values

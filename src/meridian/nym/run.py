@@ -14,7 +14,7 @@ from typing import Any, Final
 from meridian.errors import InvalidInput, NotFound
 from meridian.journey.host import free_port, taken_directory
 from meridian.journey.processes import Child, Event, module_command
-from meridian.journey.run import Watcher
+from meridian.journey.watching import Watcher
 from meridian.node.ephemera.home import Home
 from meridian.node.evaluator.safety import set_up
 from meridian.node.keystore import load_or_create_key, load_or_create_secret

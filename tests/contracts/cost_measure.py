@@ -22,7 +22,9 @@ SNAPSHOT, MAIN = HERE / "gas_costs.json", HERE / "gas.json"
 PAGE = HERE.parents[1] / "docs" / "costs.md"
 CHAIN_ID = 31337
 BLOCK_GAS = 60_000_000
+GENESIS_S = 1_800_000_000
 EPOCH_S = 600
+NAIVE_TERMS = (GENESIS_S, EPOCH_S, 0, 0, 7)
 SMALL, LARGE = 100, 300
 JOBS_PER_NODE = 10
 NODES = (1_000, 100_000, 10_000_000)
@@ -34,7 +36,7 @@ MAX_SCORE = 10**15
 class Desk:
     """One rich account, its chain, and the gas of what it sends."""
 
-    now_s: int = 1_800_000_000
+    now_s: int = GENESIS_S
     nonce: int = 0
 
     def __post_init__(self) -> None:
@@ -80,11 +82,10 @@ def people(first: int, n: int) -> list[Address]:
     return [Address(sha256(b"payee", i.to_bytes(8, "big"))[:20]) for i in range(first, first + n)]
 
 
-def jobs(first: int, n: int) -> list[tuple[bytes, int, int, int]]:
+def jobs(first: int, n: int, epoch: int = 0) -> list[tuple[bytes, int, int, int]]:
+    start = GENESIS_S + epoch * EPOCH_S
     numbers = range(first, first + n)
-    return [
-        (sha256(b"job", i.to_bytes(8, "big")), 1_800_000_000, 1_800_000_009, 7) for i in numbers
-    ]
+    return [(sha256(b"job", i.to_bytes(8, "big")), start, start + 9, 7) for i in numbers]
 
 
 def per_item(small: int, large: int) -> int:
@@ -93,7 +94,7 @@ def per_item(small: int, large: int) -> int:
 
 def measure_naive() -> dict[str, int]:
     desk = Desk()
-    naive = desk.deploy("Naive", desk.now_s, EPOCH_S)
+    naive = desk.deploy("Naive", *NAIVE_TERMS)
     rows = {"deploy Naive": naive.deploy_gas}
     naive.gas("submit", jobs(0, 1)[0])
     rows["naive: submit one job"] = naive.gas("submit", jobs(1, 1)[0])
@@ -103,6 +104,7 @@ def measure_naive() -> dict[str, int]:
         small, naive.gas("submit_many", jobs(2_000, LARGE))
     )
     desk.now_s += EPOCH_S
+    rows["naive: close an epoch"] = naive.gas("close_epoch")
     naive.gas("evaluate", 0, 1)
     small = naive.gas("evaluate", 0, SMALL)
     rows["naive: evaluate, per job of a node seen before"] = per_item(
@@ -120,9 +122,10 @@ def measure_naive_nodes(desk: Desk, naive: Measured) -> dict[str, int]:
     own, nonce = desk.key, desk.nonce
     for i, node in enumerate(nodes):
         desk.key, desk.nonce = node, 0
-        naive.gas("submit", jobs(5_000 + i, 1)[0])
+        naive.gas("submit", jobs(5_000 + i, 1, epoch=1)[0])
     desk.key, desk.nonce = own, nonce
     desk.now_s += EPOCH_S
+    naive.gas("close_epoch")
     evaluated = [naive.gas("evaluate", 1, n) for n in (10, 30)]
     paid = [naive.gas("pay", 1, n) for n in (10, 30)]
     return {
@@ -133,7 +136,7 @@ def measure_naive_nodes(desk: Desk, naive: Measured) -> dict[str, int]:
 
 def measure_push() -> dict[str, int]:
     desk = Desk()
-    naive = desk.deploy("Naive", desk.now_s, EPOCH_S)
+    naive = desk.deploy("Naive", *NAIVE_TERMS)
     rows = {}
     for name in ("new account", "existing account"):
         costs = [

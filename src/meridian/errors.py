@@ -13,11 +13,21 @@
 What a *peer* sends is data, never an exception: the protocol code turns it into a verdict or into evidence.
 """
 
+from typing import Any
+
 
 class MeridianError(Exception):
     """Base of all expected failures; the message is written for the person who reads it."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make the same error in another process: what it holds, not how it was made."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(kind: type[MeridianError], arguments: tuple[Any, ...]) -> MeridianError:
+    return kind.__new__(kind, *arguments)
 
 
 class InvalidInput(MeridianError):

@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "seal": "seal_command.seal",
     "witness": "witness_commands.witness",
     "scenario": "scenario_commands.scenario",
+    "models": "models_commands.models",
     "node": "audit_commands.node",
     "proof": "proof_commands.proof",
     "chain": "chain_commands.chain",

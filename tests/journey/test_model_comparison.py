@@ -21,7 +21,6 @@ from meridian.journey.models.model import (
     StepCost,
 )
 
-
 FACTS = Facts(summary="s", public="p", hidden="h", trust={"t": "all"})
 
 

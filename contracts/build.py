@@ -31,7 +31,7 @@ CONTRACTS = (
     "ReportProofs",
     "Referees",
 )
-ALONE = ("ImpactEvaluator", "SparkImpactEvaluator", "Naive")
+ALONE = ("ImpactEvaluator", "SparkImpactEvaluator", "Naive", "KzgProofs")
 EVM = "cancun"
 
 _IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)

@@ -65,6 +65,12 @@ SEALED_LEAF: Final = 0x2A  # one job's true reason
 SEALED_NODE: Final = 0x2B
 SEALED_VERDICTS: Final = 0x2C  # a node's verdict leaf with the root over its true reasons
 SEALED_COUNTS: Final = 0x2D  # the verdict root with the counts of sealed layers
+KZG_NODE: Final = 0x3A  # inner node of the tree over a node's KZG chunks
+KZG_CHUNK: Final = 0x3B  # a chunk: the commitments to its jobs' names and to their values
+KZG_JOB: Final = 0x3C  # a job's row as a field element
+HIDDEN_LEAF: Final = 0x3D  # one committed value of a list that proofs hide in
+HIDDEN_NODE: Final = 0x3E
+HIDDEN_PROOF: Final = 0x3F  # challenges of proofs about hidden values
 
 DIGEST_BYTES: Final = 32
 EMPTY_TREE: Final = hashlib.sha256(b"").digest()

@@ -5,6 +5,7 @@ py-evm does not check everything that the pool must know beforehand (the calldat
 low-s); that stands here.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -15,6 +16,7 @@ from eth.chains.base import MiningChain
 from eth.consensus.context import ConsensusContext
 from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NONCE
 from eth.db.chain import ChainDB
+from eth.precompiles import point_evaluation
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.forks.prague import PragueVM
@@ -23,6 +25,11 @@ from eth_utils.exceptions import ValidationError
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import keccak
 from meridian.primitives.ids import ZERO_ADDRESS, Address
+
+# py-evm reads the trusted setup anew for every point evaluation, which takes 1.5 s; it is one constant file.
+point_evaluation.load_trusted_setup = functools.cache(  # type: ignore[attr-defined]
+    point_evaluation.load_trusted_setup  # type: ignore[attr-defined]
+)
 
 BLOCK_GAS_LIMIT: Final = 60_000_000
 GENESIS_BASE_FEE_WEI: Final = 1_000_000_000

@@ -1,5 +1,7 @@
 """A batch's signature: it binds all that it should, travels in headers, and what is malformed is refused by name."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from meridian.measure.batch_signature import (
     SIGNATURE_HEADER,
     BatchSignature,
     batch_name,
+    body_digest,
 )
+from meridian.primitives import hashing
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, network_id
@@ -34,7 +38,20 @@ def signed(node_id: str = "node-a") -> BatchSignature:
 def test_the_type_is_the_one_that_others_sign() -> None:
     text = "JobBatch(bytes32 network,bytes32 nodeKey,bytes32 batch,uint64 sentAtUs)"
     assert JOB_BATCH.description == text
-    assert sha256(b"\x01" * 32 + b"body") == BATCH
+    assert sha256(b"\x01" * 32, sha256(sha256(b"body"))) == BATCH
+
+
+@pytest.mark.parametrize("kernel", [hashing.HASHLIB, None])
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 9 * 4096, 70_001])
+def test_a_body_is_digested_piece_by_piece_by_every_kernel(kernel: str | None, size: int) -> None:
+    body = hashlib.shake_128(b"body").digest(size)
+    pieces = [body[at : at + 4096] for at in range(0, size, 4096)]
+    hashing.force(kernel)
+    hashing.prepare()
+    try:
+        assert body_digest(body) == sha256(b"".join(map(sha256, pieces)))
+    finally:
+        hashing.force(None)
 
 
 def test_it_holds_for_its_batch_its_node_its_time_and_its_operator_only() -> None:

@@ -88,7 +88,7 @@ class KeptBatch:
     """One batch and its answer."""
 
     batch: bytes
-    """Its name: SHA-256 of seed and body."""
+    """Its name (`batch_signature.batch_name`)."""
     seed: bytes
     source: str
     """The file that it came from."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measure_world import CALENDAR, NODES, SCHEMA, lines, make_config, operator_key, record
 
-from meridian.errors import MeridianError, Overloaded
+from meridian.errors import MeridianError, Overloaded, StorageFailure
 from meridian.measure.admission import LaneSums
 from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.batch_signature import BatchSignature, batch_name
@@ -257,3 +257,12 @@ def test_the_index_of_batches_finds_what_was_added(entries: list[tuple[int, int]
             expected = [place for place in plain.get(number, []) if place >> 32 != forgotten]
             assert sorted(index.find(number.to_bytes(8, "big") + bytes(24))) == sorted(expected)
     assert len(index) == sum(place >> 32 != 2 for places in plain.values() for place in places)
+
+
+def test_a_log_with_groups_of_an_earlier_version_is_refused_and_not_misread() -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.raises(StorageFailure, match="kind 6"):
+        made = World(Path(name))
+        made.log.append(6, b"a group")
+        made.log.sync()
+        made.journal.close()
+        World(Path(name))

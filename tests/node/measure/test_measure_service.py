@@ -104,7 +104,7 @@ def test_a_batch_gets_a_receipt_over_exactly_its_accepted_jobs(process: Process)
     seed = bytes(range(32))
     answer = client.submit(body, seed)
     assert (answer.accepted, answer.duplicates, answer.seed) == (50, 1, seed)
-    assert answer.batch == digest_of(seed + body)
+    assert answer.batch == batch_name(seed, body)
     refused = [(r.index, r.line, r.job_id, r.reason) for r in answer.rejected]
     assert refused == [
         (50, 51, "job-00000003", "duplicate"),

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.backup.archive import Receive, read
@@ -109,7 +109,7 @@ def skip_receipt_numbers(directory: Path) -> None:
             if frame.kind == frames.Kind.GROUP:
                 state["sequence"] = frames.GroupFrame.decode(frame.payload).batches[-1].sequence + 1
                 continue
-            document: dict[str, Any] = dagcbor.decode(bytes(frame.payload))
+            document = frames.control_document(frame)
             if frame.kind == frames.Kind.STATE:
                 state = {name: document[name] for name in state}
             elif frame.kind == frames.Kind.SEAL:

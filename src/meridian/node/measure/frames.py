@@ -19,7 +19,7 @@ import pyarrow as pa
 from meridian.errors import MeridianError, StorageFailure
 from meridian.measure.columns import DIGEST_TYPE, field_columns, one_chunk
 from meridian.measure.schema import NetworkSchema
-from meridian.node.measure.job_log import ALIGNMENT
+from meridian.node.measure.job_log import ALIGNMENT, Frame
 from meridian.primitives import dagcbor
 from meridian.primitives.hashing import DIGEST_BYTES, ByteMatrix
 
@@ -28,13 +28,29 @@ _SEED_TYPE: Final = pa.dictionary(pa.int32(), DIGEST_TYPE)
 
 
 class Kind(enum.IntEnum):
-    """The kinds of frame; numbers are never used again (2 was a single batch)."""
+    """The kinds of frame; numbers are never used again (2 and 6 were groups)."""
 
     STATE = 1
     SEAL = 3
     INPUT = 4
     CLOCK = 5
-    GROUP = 6
+    GROUP = 7
+
+
+def control_document(frame: Frame) -> dict[str, Any]:
+    """Return what a frame says that is no group.
+
+    Raises:
+        StorageFailure: If it is a group of an earlier version (kinds 2 and 6): its batches have other names, so that one
+            that is sent again would not be known.
+    """
+    if frame.kind not in tuple(Kind) or frame.kind == Kind.GROUP:
+        raise StorageFailure(
+            f"the job log holds a frame of kind {frame.kind}: seal and commit its epochs with the version that wrote it,"
+            " then start with an empty log"
+        )
+    document: dict[str, Any] = dagcbor.decode(bytes(frame.payload))
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +58,7 @@ class BatchEntry:
     """One accepted batch of a group."""
 
     batch: bytes
-    """SHA-256 of seed and body."""
+    """Its name (`batch_signature.batch_name`)."""
     seed: bytes
     sequence: int
     rows: int

@@ -21,7 +21,8 @@ from meridian.measure.batch_signature import (
     SEED_HEADER,
     SIGNATURE_HEADER,
     BatchSignature,
-    batch_name,
+    body_digest,
+    name_of_digest,
 )
 from meridian.measure.epoch import PlacementRules
 from meridian.measure.explain import Rejection
@@ -209,12 +210,12 @@ class Grouping:
     # -- one batch --------------------------------------------------------------------------------
 
     def _named(self, submitted: Submitted, wall_us: int) -> _Named:
-        seed = submitted.seed
+        seed, digest = submitted.seed, body_digest(submitted.body.data)
         if seed is None:
             if submitted.signature is not None:
                 raise InvalidInput(SEED_HEADER, "a signed batch needs a seed of its sender")
-            seed = sha256(self._aggregator.seed_secret, sha256(submitted.body.data))
-        named = _Named(batch_name(seed, submitted.body.data), seed, submitted)
+            seed = sha256(self._aggregator.seed_secret, digest)
+        named = _Named(name_of_digest(seed, digest), seed, submitted)
         if submitted.signature is not None:
             self._authenticate(named, submitted.signature, wall_us)
         return named

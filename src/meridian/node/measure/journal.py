@@ -9,17 +9,22 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
-from meridian.errors import StorageFailure
 from meridian.measure.admission import LaneSums
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.seen_jobs import Hashes, SeenJobs
 from meridian.node.measure.batch_index import BatchIndex
-from meridian.node.measure.frames import GroupFrame, Kind, batch_entries, digest_rows
+from meridian.node.measure.frames import (
+    GroupFrame,
+    Kind,
+    batch_entries,
+    control_document,
+    digest_rows,
+)
 from meridian.node.measure.job_log import Frame, FrameRef, JobLog
 from meridian.primitives import dagcbor
 
@@ -104,7 +109,7 @@ class Journal:
             keys = digest_rows(group.jobs.column("job_key"))
             self._remember(group.jobs, self.seen.hashes(group.jobs.column("node_id"), keys))
             return
-        document: dict[str, Any] = dagcbor.decode(bytes(frame.payload))
+        document = control_document(frame)
         if frame.kind == Kind.STATE:
             self.sequence, self.clock_us = document["sequence"], document["clock_us"]
             self.open_epoch = document["open_epoch"]
@@ -114,10 +119,8 @@ class Journal:
         elif frame.kind == Kind.INPUT:
             self._epoch(document["epoch"]).inputs[document["name"]] = document["digest"]
             self._mark(frame.ref, document["epoch"])
-        elif frame.kind == Kind.CLOCK:
-            self.clock_us = document["now_us"]
         else:
-            raise StorageFailure(f"the job log holds a frame of kind {frame.kind}")
+            self.clock_us = document["now_us"]
 
     def _index(self, ref: FrameRef, group: GroupFrame) -> None:
         packed = ref.pack()

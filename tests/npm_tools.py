@@ -1,6 +1,8 @@
 """Programmes from npm for tests that use them: installed once, outside the repository, at the exact locked versions.
 
-``python tests/npm_tools.py install`` puts them into ``$MERIDIAN_NPM``, else ``~/.cache/meridian-npm``. Tests start what is there and skip, with this command in their message, where it is not.
+``python tests/npm_tools.py install`` puts them into ``$MERIDIAN_NPM``, else ``~/.cache/meridian-npm``, and
+``python tests/npm_tools.py install ipfs`` the 245 MB of js-ipfs beside them. Tests start what is there and skip, with the
+command in their message, where it is not.
 """
 
 import json
@@ -11,19 +13,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOCK = Path(__file__).parent / "npm" / "package-lock.json"
+LOCKS = Path(__file__).parent / "npm"
 COMMAND = "python tests/npm_tools.py install"
 
 
-def place() -> Path:
-    """The directory in which `node_modules` stands or would stand."""
-    return Path(os.environ.get("MERIDIAN_NPM") or Path.home() / ".cache" / "meridian-npm")
+def place(group: str = "") -> Path:
+    """The directory in which a group's `node_modules` stands or would stand."""
+    root = Path(os.environ.get("MERIDIAN_NPM") or Path.home() / ".cache" / "meridian-npm")
+    return root / group
 
 
-def module(name: str) -> Path | None:
+def module(name: str, group: str = "") -> Path | None:
     """The directory of an installed package; None where it is missing, or is of another version than the lock's."""
-    found = place() / "node_modules" / name
-    locked = json.loads(LOCK.read_text())["packages"][f"node_modules/{name}"]["version"]
+    found = place(group) / "node_modules" / name
+    lock = json.loads((LOCKS / group / "package-lock.json").read_text())
+    locked = lock["packages"][f"node_modules/{name}"]["version"]
     if not (found / "package.json").is_file():
         return None
     return found if json.loads((found / "package.json").read_text())["version"] == locked else None
@@ -37,21 +41,24 @@ def anvil() -> Path | None:
     return binary if binary is not None and binary.is_file() else None
 
 
-def install() -> int:
-    """Install everything of the lock file; no script of a package is run."""
+def install(group: str = "") -> int:
+    """Install everything of a group's lock file; no script of a package is run."""
     npm = shutil.which("npm")
     if npm is None:
         print("npm is not installed", file=sys.stderr)
         return 1
-    target = place()
+    target = place(group)
     target.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK.with_name(name), target / name)
+        shutil.copy(LOCKS / group / name, target / name)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command += ["--omit=optional"] if group else []  # the anvil of this machine is one
     code = subprocess.run(command, cwd=target, check=False).returncode
     print(f"installed in {target}" if code == 0 else f"npm ci failed in {target}")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(install() if sys.argv[1:] == ["install"] else f"usage: {COMMAND}")
+    if sys.argv[1:2] != ["install"] or sys.argv[2:] not in ([], ["ipfs"]):
+        sys.exit(f"usage: {COMMAND} [ipfs]")
+    sys.exit(install(*sys.argv[2:]))

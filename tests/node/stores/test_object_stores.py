@@ -1,28 +1,23 @@
-"""What every store must do, shown on each: a directory, a bucket of a real S3-protocol server, a CAR file."""
+"""What every store must do, shown on each (`store_kinds`) with its real server; then what is special about buckets and CAR."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meridian.errors import InvalidInput, NotFound, RemoteFault, StorageFailure
 from meridian.node.stores.car import HEADER_SECTION, CarStore
-from meridian.node.stores.local import LocalStore
 from meridian.node.stores.s3 import Bucket, S3Store
 from meridian.node.stores.sigv4 import Credentials, signed_headers
-from meridian.node.stores.store import ObjectStore
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.hashing import sha256
 from node.stores.s3_server import ACCOUNT, s3_server
-
-BYTES_MAX = 5_000
-
-KINDS = ("local", "s3", "car")
+from node.stores.store_kinds import BYTES_MAX, Kind
 
 
 @pytest.fixture(scope="module")
@@ -31,69 +26,31 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield one
 
 
-@pytest.fixture
-def opened(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[Callable[[], ObjectStore], Callable[[bytes, bytes], None]]]:
-    """Opens the store of a kind, again too; and damages one of its objects."""
-    kind = request.param
-    stores: list[ObjectStore] = []
-    where = request.getfixturevalue("bucket") if kind == "s3" else None
-    if where is not None:
-        where = replace(where, prefix=f"{tmp_path.name}/")
-
-    def start() -> ObjectStore:
-        for store in stores:
-            store.close()
-        if where is not None:
-            stores.append(S3Store(where, BYTES_MAX))
-        elif kind == "local":
-            stores.append(LocalStore(tmp_path / "objects", BYTES_MAX))
-        else:
-            stores.append(CarStore(tmp_path / "objects.car", BYTES_MAX))
-        return stores[-1]
-
-    def damage(digest: bytes, data: bytes) -> None:
-        if where is not None:
-            S3Store(where).put_file(f"objects/{cid_text(digest)}", data)
-        elif kind == "local":
-            (tmp_path / "objects" / cid_text(digest)).write_bytes(data)
-        else:
-            path = tmp_path / "objects.car"
-            whole = path.read_bytes()
-            at = whole.index(digest) + 32
-            path.write_bytes(whole[:at] + data + whole[at + len(data) :])
-
-    yield start, damage
-    for store in stores:
-        store.close()
-
-
-every = pytest.mark.parametrize("opened", KINDS, indirect=True)
-
-Opened = tuple[Callable[[], ObjectStore], Callable[[bytes, bytes], None]]
-
-
-@every
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(
     objects=st.lists(st.binary(max_size=300), max_size=6),
     forgotten=st.sets(st.integers(0, 5), max_size=3),
 )
 def test_a_store_holds_what_was_put_and_not_deleted(
-    opened: Opened, objects: list[bytes], forgotten: set[int]
+    kind: Kind, objects: list[bytes], forgotten: set[int]
 ) -> None:
-    store = opened[0]()
-    for digest in list(store.digests()):
-        store.delete(digest)
+    store = kind.fresh()
     assert list(store.digests()) == []
     for data in [*objects, *objects]:
         assert store.put(data) == digest_of(data)
     gone = {digest_of(objects[at]) for at in forgotten if at < len(objects)}
     for digest in [*gone, *gone, bytes(32)]:
-        store.delete(digest)
-    again = opened[0]()
-    kept = {digest_of(data): data for data in objects if digest_of(data) not in gone}
+        if store.append_only:
+            with pytest.raises(InvalidInput, match="append-only"):
+                store.delete(digest)
+        else:
+            store.delete(digest)
+    again = kind.open()
+    kept = {
+        digest_of(data): data
+        for data in objects
+        if store.append_only or digest_of(data) not in gone
+    }
     assert sorted(again.digests()) == sorted(kept)
     for data in objects:
         digest = digest_of(data)
@@ -105,10 +62,8 @@ def test_a_store_holds_what_was_put_and_not_deleted(
                 again.get(digest)
 
 
-@every
-def test_missing_damaged_and_too_long_objects_are_errors(opened: Opened) -> None:
-    start, damage = opened
-    store = start()
+def test_missing_damaged_and_too_long_objects_are_errors(kind: Kind) -> None:
+    store = kind.fresh()
     with pytest.raises(NotFound):
         store.get(bytes(32))
     assert not store.has(bytes(32))
@@ -116,19 +71,20 @@ def test_missing_damaged_and_too_long_objects_are_errors(opened: Opened) -> None
         store.put(bytes(BYTES_MAX + 1))
     longest = store.put(bytes(BYTES_MAX))
     digest = store.put(b"an object")
-    damage(digest, b"AN OBJECT")
-    store = start()
+    kind.damage(digest, b"AN OBJECT")
+    store = kind.open()
     with pytest.raises(StorageFailure, match="damaged"):
         store.get(digest)
     assert store.get(longest) == bytes(BYTES_MAX)
-    store.delete(digest)
-    assert store.put(b"an object") == digest
-    assert store.get(digest) == b"an object"
+    if not store.append_only:
+        store.delete(digest)
+    if kind.heals:
+        assert store.put(b"an object") == digest
+        assert store.get(digest) == b"an object"
 
 
-@every
-def test_many_may_put_and_get_at_once(opened: Opened) -> None:
-    store = opened[0]()
+def test_many_may_put_and_get_at_once(kind: Kind) -> None:
+    store = kind.fresh()
     objects = [b"%d" % at * 50 for at in range(12)]
     problems: list[BaseException] = []
 

@@ -48,6 +48,8 @@ class CarStore:
         StorageFailure: If another process holds it, or it is no CAR file of raw blocks.
     """
 
+    append_only: Final = False
+
     def __init__(self, path: Path, bytes_max: int = OBJECT_BYTES_MAX) -> None:
         self._path, self._bytes_max = path, bytes_max
         self._mutex = threading.Lock()

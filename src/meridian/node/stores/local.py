@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.node.durable_file import read_whole, sync_directory, write_durably
@@ -16,6 +17,8 @@ class LocalStore:
         directory: Where the files are.
         bytes_max: The longest object.
     """
+
+    append_only: Final = False
 
     def __init__(self, directory: Path, bytes_max: int = OBJECT_BYTES_MAX) -> None:
         self._directory, self._bytes_max = directory, bytes_max

@@ -59,6 +59,8 @@ class S3Store:
         InvalidInput: If the endpoint is neither http nor https.
     """
 
+    append_only: Final = False
+
     def __init__(self, bucket: Bucket, bytes_max: int = OBJECT_BYTES_MAX) -> None:
         parts = urllib.parse.urlsplit(bucket.endpoint)
         if parts.scheme not in ("http", "https") or not parts.netloc:

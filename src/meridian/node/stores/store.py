@@ -1,11 +1,11 @@
 """What every store of artefacts does, whatever it is made of.
 
 Law: what `put` returned is durable, and `get` returns nothing that does not hash to its name. Putting and deleting again
-changes nothing. Objects are bounded, because they pass through memory.
+changes nothing. Objects are bounded, because they pass through memory. An append-only store refuses to delete.
 """
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from meridian.errors import InvalidInput, StorageFailure
 from meridian.primitives.cid import cid_text, digest_of
@@ -18,6 +18,10 @@ class ObjectStore(Protocol):
 
     All methods raise `StorageFailure` where our own disk refuses, and `RemoteFault` where another process does.
     """
+
+    @property
+    def append_only(self) -> bool:
+        """Whether `delete` is refused for all objects."""
 
     def put(self, data: bytes) -> bytes:
         """Keep an object and return its digest; raises `InvalidInput` if it is too long."""
@@ -32,7 +36,7 @@ class ObjectStore(Protocol):
         """Yield the digests of all objects, in no order."""
 
     def delete(self, digest: bytes) -> None:
-        """Forget an object; one that is not there is forgotten already."""
+        """Forget an object; one that is not there is forgotten already. `InvalidInput` if the store is append-only."""
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -58,3 +62,12 @@ def checked(data: bytes, digest: bytes, where: object) -> bytes:
     if digest_of(data) != digest:
         raise StorageFailure(f"{where}: {cid_text(digest)} is damaged")
     return data
+
+
+def refuse_delete(what: str) -> NoReturn:
+    """Refuse to delete from an append-only store; `what` it is.
+
+    Raises:
+        InvalidInput: Always.
+    """
+    raise InvalidInput("delete", f"{what} is append-only: what was put stays")

@@ -18,9 +18,9 @@ from meridian.node.stores.store import ObjectStore
 from meridian.node.stores.stream import StreamStore, stream_name
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.keys import PrivateKey
+from node.postgres_server import postgres_server
 from node.stores.chain_servers import chain_server
 from node.stores.ipfs_server import ipfs_server
-from node.stores.postgres_server import postgres_server
 from node.stores.s3_server import s3_server
 
 BYTES_MAX = 5_000
@@ -153,20 +153,20 @@ class Postgres(Kind):
     @classmethod
     @contextmanager
     def served(cls, root: Path) -> Iterator["Postgres"]:
-        with postgres_server() as server:
+        with postgres_server() as url:
             one = cls(root)
-            one.server = server
+            one.url = url
             yield one
 
     def make(self) -> ObjectStore:
-        database = PostgresDatabase(self.server.conninfo)
+        database = PostgresDatabase(self.url)
         return SqlStore(database, TableName(OWNER.address, self.name), OWNER, BYTES_MAX)
 
     def damage(self, digest: bytes, data: bytes) -> None:
         import psycopg
 
         table = TableName(OWNER.address, self.name)
-        with psycopg.connect(self.server.conninfo) as database:
+        with psycopg.connect(self.url) as database:
             sql = "UPDATE meridian_objects SET data = %s WHERE table_id = %s AND object = %s"
             database.execute(sql, (data, table.id, digest))
 

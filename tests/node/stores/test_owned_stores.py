@@ -30,8 +30,8 @@ from meridian.node.stores.stream import StreamStore
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.keys import PrivateKey
+from node.postgres_server import postgres_server
 from node.stores.chain_servers import chain_server
-from node.stores.postgres_server import postgres_server
 
 OWNER, OTHER = PrivateKey(bytes(31) + b"\x07"), PrivateKey(bytes(31) + b"\x08")
 NAME = ChainName(STREAM_ENTRY, OWNER.address, "jobs")
@@ -230,17 +230,22 @@ def test_a_database_that_lies_is_seen(table: SqlStore, tmp_path: Path) -> None:
     assert list(table.digests()) == [first, second]
 
 
-def test_postgres_may_crash_and_come_back() -> None:
-    with postgres_server() as server:
-        with closing(SqlStore(PostgresDatabase(server.conninfo), TABLE, OWNER)) as store:
+def test_a_lost_connection_is_made_again_and_two_processes_may_write() -> None:
+    import psycopg
+
+    with postgres_server() as url:
+        with closing(SqlStore(PostgresDatabase(url), TABLE, OWNER)) as store:
             digest = store.put(b"data")
-            server.stop()
+            with psycopg.connect(url, autocommit=True) as administrator:
+                administrator.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                )
             with pytest.raises(RemoteFault, match="PostgreSQL"):
                 store.get(digest)
-            server.start()
             assert store.get(digest) == b"data"
-            with closing(SqlStore(PostgresDatabase(server.conninfo), TABLE, OWNER)) as second:
-                for at in range(4):  # two processes of one owner
+            with closing(SqlStore(PostgresDatabase(url), TABLE, OWNER)) as second:
+                for at in range(4):
                     (store, second)[at % 2].put(b"%d" % at)
             assert [one.sequence for one in store.statements()] == list(range(5))
         with pytest.raises(RemoteFault, match="PostgreSQL"):

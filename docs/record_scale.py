@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from meridian.explorer.svg import Frame, dot, line, picture, step, text
+
 ROOT = Path(__file__).resolve().parent
 FIGURES = ROOT / "scale.json"
 WIDTH, HEIGHT = 760, 420
@@ -32,43 +34,39 @@ def draw(runs: list[dict[str, Any]]) -> str:
     """Return the picture: processor seconds of the service against jobs, a dot for each epoch or smaller run."""
     jobs_max = max(run["jobs"] for run in runs)
     cost_max = max(run["service_cpu_s"] for run in runs) * 1.08
-
-    def x(jobs: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * jobs / jobs_max
-
-    def y(cost_s: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * cost_s / cost_max
-
+    frame = Frame(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM, 0, jobs_max, 0, cost_max)
+    every = step(cost_max)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        '<g font-family="system-ui, sans-serif" font-size="13">',
-        "<title>Processor seconds of the measure service against jobs of one day</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        *frame.across(
+            (jobs, f"{jobs // 1_000_000}M") for jobs in range(0, int(jobs_max) + 1, 20_000_000)
+        ),
+        *frame.down(
+            (tick * every, f"{tick * every:g}") for tick in range(int(cost_max // every) + 1)
+        ),
+        text(WIDTH / 2, HEIGHT - 14, "jobs, sealed and committed", "middle"),
+        text(LEFT - 60, TOP - 14, "processor seconds of the service"),
     ]
-    for jobs in range(0, int(jobs_max) + 1, 20_000_000):
-        parts.append(_line(x(jobs), TOP, x(jobs), HEIGHT - BOTTOM, "#e4e8ec"))
-        parts.append(_text(x(jobs), HEIGHT - BOTTOM + 18, f"{jobs // 1_000_000}M", "middle"))
-    step = _step(cost_max)
-    for tick in range(int(cost_max // step) + 1):
-        parts.append(_line(LEFT, y(tick * step), WIDTH - RIGHT, y(tick * step), "#e4e8ec"))
-        parts.append(_text(LEFT - 8, y(tick * step) + 4, f"{tick * step:g}", "end"))
-    parts.append(_text(WIDTH / 2, HEIGHT - 14, "jobs, sealed and committed", "middle"))
-    parts.append(_text(LEFT - 60, TOP - 14, "processor seconds of the service", "start"))
     for place, form in enumerate(sorted({run["form"] for run in runs})):
         points = sorted(
             (point for run in runs if run["form"] == form for point in _points(run)),
         )
         top = points[-1]
-        parts.append(_line(x(0), y(0), x(top[0]), y(top[1]), COLOURS[form], "1.2", "4 4"))
-        parts += [
-            f'<circle cx="{x(jobs):.1f}" cy="{y(cost):.1f}" r="3.2" fill="{COLOURS[form]}"/>'
-            for jobs, cost in points
-        ]
         parts.append(
-            f'<text x="{LEFT + 14}" y="{TOP + 16 + 20 * place}" fill="{COLOURS[form]}">'
-            f"{NAMES[form]}: {1e6 * top[1] / top[0]:.2f} us a job</text>"
+            line(
+                frame.x(0),
+                frame.y(0),
+                frame.x(top[0]),
+                frame.y(top[1]),
+                COLOURS[form],
+                "1.2",
+                "4 4",
+            )
         )
-    return "\n".join([*parts, "</g></svg>"]) + "\n"
+        parts += [dot(frame.x(jobs), frame.y(cost), COLOURS[form]) for jobs, cost in points]
+        said = f"{NAMES[form]}: {1e6 * top[1] / top[0]:.2f} us a job"
+        parts.append(text(LEFT + 14, TOP + 16 + 20 * place, said, colour=COLOURS[form]))
+    title = "Processor seconds of the measure service against jobs of one day"
+    return picture(WIDTH, HEIGHT, title, parts)
 
 
 def _points(run: dict[str, Any]) -> list[tuple[int, float]]:
@@ -76,28 +74,6 @@ def _points(run: dict[str, Any]) -> list[tuple[int, float]]:
     return [(run["jobs"], run["service_cpu_s"])] + [
         (row["committed"], row["service_cpu_s"]) for row in run["rows"] if row["committed"]
     ]
-
-
-def _step(most: float) -> float:
-    """Return a round step that gives four to ten lines."""
-    step = 1.0
-    while most / step > 10:
-        step *= 2.5 if str(step).startswith("2") else 2
-    return step
-
-
-def _line(
-    x1: float, y1: float, x2: float, y2: float, colour: str, width: str = "1", dash: str = ""
-) -> str:
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-        f'stroke="{colour}" stroke-width="{width}"{dashed}/>'
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#333">{text}</text>'
 
 
 if __name__ == "__main__":

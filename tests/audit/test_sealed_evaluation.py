@@ -10,13 +10,15 @@ import pytest
 
 from audit.audit_world import EVALUATORS, PARAMETERS, Rules, World, make_world
 from meridian.audit.epoch import audit_epoch, verify_epoch_evidence
-from meridian.audit.evidence import State
+from meridian.audit.evidence import Broken, State
 from meridian.audit.node_account import account_of
 from meridian.audit.opened_reason import check_opened, open_job
+from meridian.audit.reevaluated import Question, reevaluate
 from meridian.errors import InvalidInput, NotFound
 from meridian.evaluate.flagging import ActiveLayer
 from meridian.evaluate.layer import Column, Layer
 from meridian.evaluate.layered import evaluate_with_reasons
+from meridian.evaluate.registry import function_named
 from meridian.evaluate.sealed import check_opening, open_reason
 from meridian.evaluate.sealed_layer import PrivateLayer
 from meridian.node.private_layers import load_private_layers
@@ -72,6 +74,20 @@ def test_whoever_has_the_private_bundle_recomputes_everything(sealed: World) -> 
     assert {link.state for link in links} == {State.HOLDS}
     rows = next(link for link in links if link.name == "evaluation")
     assert rows.detail.startswith("3 of 4 rows are exactly what the jobs give here")
+
+
+def test_such_an_epoch_is_evaluated_again_only_by_who_knows_the_rules(sealed: World) -> None:
+    question = Question(function_named("count").digest, None, {})
+    with pytest.raises(Broken, match="hunch are sealed"):
+        reevaluate(sealed.source, EPOCH, question)
+    found = reevaluate(sealed.source, EPOCH, question, {SECRET.public.sealed: SECRET})
+    assert found.moved > 0
+    assert {(one.was, one.would) for one in found.verdicts} == {
+        ("small: tiny", "small: tiny"),
+        ("undisclosed", "undisclosed"),
+    }
+    own = reevaluate(sealed.source, EPOCH, Question(), {SECRET.public.sealed: SECRET})
+    assert own.moved == 0
 
 
 def test_a_node_sees_what_is_public_of_its_jobs(sealed: World) -> None:

@@ -24,6 +24,7 @@ RUN_PAGES = (
     "docs/functions.md",
     "docs/fraud-layers.md",
     "README.md",
+    "docs/backfill.md",
     "docs/operating.md",
     "docs/explorer.md",
     "docs/backup.md",

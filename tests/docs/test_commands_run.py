@@ -33,6 +33,7 @@ MORE = {
     "run --network saturn": "--challenge-seconds 1 --claims 0 --sabotage 4:dead"
     " --function my-function.cbor --layer many-small.cbor --private-layers private",
     "web run-1": "--port 0",
+    "evaluate": "--private-layers private",
     "attack-sim": "--trials 200 --worlds 2",
     "nym ephemera": "--epochs 2 --epoch-seconds 2",
     "ephemera init-local-cluster": "--interval-ms 200",
@@ -151,6 +152,11 @@ def test_the_readme(reader: Reader) -> None:
 
 def test_a_sealed_reason_is_opened(reader: Reader) -> None:
     reader.follow("docs/fraud-layers.md", to_run("docs/fraud-layers.md")[-2:])
+
+
+def test_old_epochs_are_evaluated_again(reader: Reader) -> None:
+    reader.follow("docs/backfill.md")
+    assert any(Path("results").glob("epoch-*.svg"))
 
 
 def test_backups(reader: Reader) -> None:

@@ -69,11 +69,21 @@ def check_parameters(case: Case) -> Finding:
     Raises:
         Broken: If a copy is another, or a layer is not published.
     """
+    finding = load_parameters(case)
+    case.function.check(case.parameters.function)
+    return finding
+
+
+def load_parameters(case: Case) -> Finding:
+    """Check the same, but for what the function takes, so that it need not be known here.
+
+    Raises:
+        Broken: If a copy is another, or a layer is not published.
+    """
     data = fetch(case.source, case.schedule.parameters, "the parameters")
     parameters = EvaluationParameters.decode(data)
     if parameters.schema != case.source.network.schema_digest:
         raise Broken("the manifest has another schema than the scheduled parameters name")
-    case.function.check(parameters.function)
     case.parameters = parameters
     case.layers = resolve_layers(
         parameters.layers,
@@ -128,14 +138,7 @@ def check_evaluation(case: Case) -> Finding:
     Raises:
         Broken: If what was decided does not follow from the jobs, or a published verdict object is another.
     """
-    case.input = EpochInput(
-        epoch=case.epoch,
-        node_ids=case.nodes.ids,
-        node_keys=tuple(case.nodes.keys),
-        payees=case.nodes.payees,
-        jobs=case.jobs,
-        inputs=case.inputs,
-    )
+    case.input = epoch_input(case)
     if sealed_names(case):
         finding = check_sealed_evaluation(case)
         return replace(finding, items=(*finding.items, *_check_traces(case)))
@@ -168,6 +171,18 @@ def check_evaluation(case: Case) -> Finding:
     return Finding(
         f"{len(agreeing)} of {len(case.rows)} rows are exactly what the jobs give here ({reasons})",
         (*(f"{member} agrees" for member in agreeing), *notes, *untraced),
+    )
+
+
+def epoch_input(case: Case) -> EpochInput:
+    """Return what a function is given of the epoch; the links `jobs` and `inputs` hold."""
+    return EpochInput(
+        epoch=case.epoch,
+        node_ids=case.nodes.ids,
+        node_keys=tuple(case.nodes.keys),
+        payees=case.nodes.payees,
+        jobs=case.jobs,
+        inputs=case.inputs,
     )
 
 

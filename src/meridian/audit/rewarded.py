@@ -29,7 +29,7 @@ def check_aggregation(case: Case) -> Finding:
     case.before = _previous(case)
     # Without reliability the weights do not depend on what was before, and this link asks for nothing of it.
     learns = bool(case.parameters.reliability)
-    outcome = _outcome(case, _previous_ledger(case) if learns else Ledger.empty())
+    outcome = _outcome(case, previous_ledger(case) if learns else Ledger.empty())
     case.weights, case.verdict_root = outcome.weights, outcome.verdict_root
     case.judged = outcome.judged
     deferred = [
@@ -102,7 +102,7 @@ def check_rewards(case: Case) -> Finding:
         Broken: If published claims differ, if the previous claims are not those that the chain holds, or if the
             epoch's budget is exceeded.
     """
-    previous = _previous_ledger(case)
+    previous = previous_ledger(case)
     outcome = _outcome(case, previous)
     problems = []
     for file, record in case.records:
@@ -137,7 +137,7 @@ def _economy(outcome: Outcome) -> str:
     return "".join(parts)
 
 
-def _previous_ledger(case: Case) -> Ledger:
+def previous_ledger(case: Case) -> Ledger:
     """Return claims and memory after the report before this one.
 
     Raises:

@@ -61,6 +61,7 @@ COMMANDS: Final = {
     "backup": "backup_commands.backup",
     "serve": "serve_commands.serve",
     "sim": "sim_commands.sim",
+    "evaluate": "evaluate_command.evaluate",
     "function": "function_commands.function",
     "layer": "layer_commands.layer",
     "aggregate": "average_commands.aggregate",

@@ -18,7 +18,7 @@ WIDTH: Final = 118
 _DIGITS: Final = 7
 
 
-def _coins(atto: str | int) -> str:
+def coins(atto: str | int) -> str:
     """Return an amount in whole coins, cut for reading: the larger it is, the fewer places."""
     whole, _, rest = format_fil(int(atto)).partition(".")
     places = max(2, _DIGITS - len(whole))
@@ -78,9 +78,9 @@ def _epochs(epochs: Sequence[dict[str, Any]]) -> Table:
             f"{epoch['jobs']:,}",
             f"{epoch['nodes']:,}",
             str(len(epoch["signers"])),
-            _coins(epoch["total_atto"]),
-            _coins(epoch["allocated_atto"]),
-            _coins(epoch["paid_atto"]),
+            coins(epoch["total_atto"]),
+            coins(epoch["allocated_atto"]),
+            coins(epoch["paid_atto"]),
         )
     return table
 
@@ -115,7 +115,7 @@ def _payees(epochs: Sequence[dict[str, Any]]) -> Table:
     longest = max(totals.values(), default=0) or 1  # an epoch without a budget pays nobody
     for node in top:
         bar = "█" * round(20 * totals[node] / longest)
-        table.add_row(escape(node), bar, _coins(totals[node]), f"{totals[node] / whole:.2%}")
+        table.add_row(escape(node), bar, coins(totals[node]), f"{totals[node] / whole:.2%}")
     return table
 
 

@@ -79,7 +79,7 @@ class Orchestrator:
             result=done.document,
             costs=Costs(
                 steps=steps,
-                stored_bytes=bytes_in([Layout(options.data_dir).measure / "public"]),
+                stored_bytes=_published_bytes(options),
                 private_bytes=bytes_in([Layout(options.data_dir).receipts]),
                 cpu_s=_by_party(done),
             ),
@@ -108,6 +108,18 @@ def _steps(network: NetworkFile) -> list[StepCost]:
         return chain_steps(client, contracts, PHASES, first_block=network.deploy_block)
     finally:
         client.close()
+
+
+def _published_bytes(options: ModelOptions) -> int:
+    """Return the size of what is published, each object once: evaluators publish the same ones."""
+    layout = Layout(options.data_dir)
+    files = {
+        path.relative_to(layout.root / directory): path
+        for directory in layout.publications(options.evaluators)
+        for path in (layout.root / directory).rglob("*")
+        if path.is_file()
+    }
+    return bytes_in(files.values())
 
 
 def _by_party(done: RunResult) -> dict[str, float]:

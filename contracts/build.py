@@ -31,7 +31,13 @@ CONTRACTS = (
     "ReportProofs",
     "Referees",
 )
-ALONE = ("ImpactEvaluator", "SparkImpactEvaluator", "Naive", "KzgProofs")
+ALONE = (
+    "ImpactEvaluator",
+    "SparkImpactEvaluator",
+    "Naive",
+    "KzgProofs",
+    "Summaries",
+)
 EVM = "cancun"
 
 _IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)

@@ -16,8 +16,14 @@ NAMES: Final = ("Registry", "Commitments", "Evaluations", "Rewards")
 """The contracts of every network, in the order of their deployment."""
 JUDGES: Final = ("Disputes", "CommitmentProofs", "ReportProofs", "Referees")
 """Those that judge, in the order of their deployment behind the others."""
-ALONE: Final = ("ImpactEvaluator", "SparkImpactEvaluator", "Naive", "KzgProofs")
-"""Those that need no other: the earlier Meridian contract's interface, and the naive model."""
+ALONE: Final = (
+    "ImpactEvaluator",
+    "SparkImpactEvaluator",
+    "Naive",
+    "KzgProofs",
+    "Summaries",
+)
+"""Those that need no other: the earlier Meridian contract's interface, and those of the other measurement models."""
 SHIPPED: Final = NAMES + JUDGES + ALONE
 """All contracts."""
 

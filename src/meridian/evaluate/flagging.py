@@ -67,25 +67,65 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner))
 
 
-def flag(jobs: Jobs, layers: Sequence[ActiveLayer], threads: int = 1) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What jobs elsewhere say, for flagging some of the nodes (`meridian.evaluate.shared_groups`)."""
+
+    tables: Mapping[str, pa.Table]
+    """Groups over all jobs that are joined to single jobs."""
+    decided: Mapping[int, pa.Table | None]
+    """Place of a layer that was decided for all its groups -> the keys that it flags; None: it flags nothing."""
+
+
+def flag(
+    jobs: Jobs, layers: Sequence[ActiveLayer], threads: int = 1, known: Known | None = None
+) -> npt.NDArray[np.uint8]:
     """Return the code of each job: 0, or one of `flag_reasons` from 1 on.
+
+    Args:
+        jobs: All jobs; or those of some nodes, with the numbers that the nodes have among all.
+        layers: In the order in which they decide.
+        threads: May change the speed and nothing else.
+        known: What all jobs say, where these are not all.
 
     Raises:
         InvalidInput: If a layer needs a field that the jobs do not have, a sum overflows, or a verdict is no reason.
     """
     refuse_floats(jobs)
     check_columns(layers, jobs.schema)
-    plan = Plan(set(jobs.column_names))
-    verdicts = [plan.add(use.layer, use.values) for use in layers]
+    plan, verdicts = planned(layers, jobs)
     with engine(threads) as connection:
-        _make_groups(connection, jobs, plan)
-        found = [_found(connection, plan, at, verdict) for at, verdict in enumerate(verdicts)]
+        if known is None:
+            make_groups(connection, jobs, plan, plan.kept)
+        else:
+            undecided = [one for at, one in enumerate(verdicts) if at not in known.decided]
+            make_groups(connection, jobs, plan, _of_whole_nodes(plan, undecided))
+            for name, table in known.tables.items():
+                put_table(connection, name, table)
+        found = [
+            _given(connection, at, verdict, known.decided[at])
+            if known is not None and at in known.decided
+            else _found(connection, plan, at, verdict)
+            for at, verdict in enumerate(verdicts)
+        ]
         query = _verdict_query(layers, found)
         columns = mentioned(jobs.column_names, query)
         codes = row_codes(connection, jobs, columns, query, plan.bound(query))
     if (codes == _IMPOSSIBLE).any():
         raise InvalidInput("layers", "a verdict is not one of its layer's reasons")
     return codes
+
+
+def planned(layers: Sequence[ActiveLayer], jobs: Jobs) -> tuple[Plan, list[Verdict]]:
+    """Return the groups of all layers, and the verdict of each."""
+    plan = Plan(set(jobs.column_names))
+    return plan, [plan.add(use.layer, use.values) for use in layers]
+
+
+def _of_whole_nodes(plan: Plan, verdicts: Sequence[Verdict]) -> list[GroupTable]:
+    """Return the groups of whole nodes that verdicts need."""
+    names = {table.name for verdict in verdicts for table in verdict.tables}
+    return [table for table in plan.kept if table.per_node and table.name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +138,48 @@ class _Found:
 
 def _found(connection: duckdb.DuckDBPyConnection, plan: Plan, at: int, verdict: Verdict) -> _Found:
     """Decide a verdict that needs only groups for all groups at once: few are flagged, and mostly none."""
-    if verdict.of_groups:
-        query = verdict.of_no_group()
-        if connection.execute(query, plan.bound(query)).fetchall() == [(0,)]:
-            name, query = f"f{at}", verdict.by_key()
-            connection.execute(f"CREATE TEMP TABLE {name} AS {query}", plan.bound(query))
-            if connection.execute(f"SELECT count(*) FROM {name}").fetchall() == [(0,)]:  # noqa: S608
-                return _Found("0", [])
-            return _Found(f"{name}.v", [left_join(name, verdict.keys)])
+    if verdict.of_groups and is_decidable(connection, plan, verdict):
+        query = verdict.by_key()
+        connection.execute(f"CREATE TEMP TABLE f{at} AS {query}", plan.bound(query))
+        return _of_keys(connection, at, verdict)
     return _Found(verdict.sql, verdict.joins)
+
+
+def is_decidable(connection: duckdb.DuckDBPyConnection, plan: Plan, verdict: Verdict) -> bool:
+    """Tell whether a verdict `of_groups` flags no job that is in no group, so that the flagged groups are all."""
+    query = verdict.of_no_group()
+    return connection.execute(query, plan.bound(query)).fetchall() == [(0,)]
+
+
+def _given(
+    connection: duckdb.DuckDBPyConnection, at: int, verdict: Verdict, keys: pa.Table | None
+) -> _Found:
+    """Take a verdict that was decided for all groups already."""
+    if keys is None:
+        return _Found("0", [])
+    put_table(connection, f"f{at}", keys)
+    return _of_keys(connection, at, verdict)
+
+
+def _of_keys(connection: duckdb.DuckDBPyConnection, at: int, verdict: Verdict) -> _Found:
+    if connection.execute(f"SELECT count(*) FROM f{at}").fetchall() == [(0,)]:  # noqa: S608
+        return _Found("0", [])
+    return _Found(f"f{at}.v", [left_join(f"f{at}", verdict.keys)])
+
+
+def put_table(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Make a table of the engine from one that came out of an engine elsewhere."""
+    columns = [
+        # A wide integer comes out as a decimal without a fraction.
+        f"CAST({field.name} AS HUGEINT) AS {field.name}"
+        if pa.types.is_decimal(field.type)
+        else field.name
+        for field in table.schema
+    ]
+    connection.register("arrived", table)
+    query = f"SELECT {', '.join(columns)} FROM arrived"  # noqa: S608 - names of our own
+    connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+    connection.unregister("arrived")
 
 
 def _verdict_query(layers: Sequence[ActiveLayer], found: Sequence[_Found]) -> str:
@@ -124,26 +197,29 @@ def _verdict_query(layers: Sequence[ActiveLayer], found: Sequence[_Found]) -> st
     )
 
 
-def _make_groups(connection: duckdb.DuckDBPyConnection, jobs: Jobs, plan: Plan) -> None:
-    """Make the groups that the verdicts and other groups need, as tables of the engine."""
-    by_node = [table for table in plan.kept if table.per_node]
+def make_groups(
+    connection: duckdb.DuckDBPyConnection, jobs: Jobs, plan: Plan, wanted: Sequence[GroupTable]
+) -> None:
+    """Make groups as tables of the engine, parents first."""
+    by_node = [table for table in wanted if table.per_node]
     if by_node:
         columns = mentioned(jobs.column_names, " ".join(plan.query(table) for table in by_node))
         for at, chunk in enumerate(whole_nodes(jobs, columns)):
             connection.register("jobs", chunk)
             for table in by_node:
-                _execute(connection, plan, table, new=at == 0)
-    for table in plan.kept:
+                make_group(connection, plan, table, new=at == 0)
+    for table in wanted:
         if not table.per_node:
             if table.parent is None:
                 columns = mentioned(jobs.column_names, plan.query(table))
                 connection.register("jobs", reader(jobs, columns, {}))
-            _execute(connection, plan, table, new=True)
+            make_group(connection, plan, table)
 
 
-def _execute(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, table: GroupTable, *, new: bool
+def make_group(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, table: GroupTable, *, new: bool = True
 ) -> None:
+    """Make a group of what it is made of, or add to it."""
     query = plan.query(table)
     head = f"CREATE TEMP TABLE {table.name} AS" if new else f"INSERT INTO {table.name}"
     connection.execute(f"{head} {query}", plan.bound(query))

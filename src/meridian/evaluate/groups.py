@@ -189,10 +189,16 @@ class Plan:
         """The groups that are made as tables, parents first."""
         return [table for table in self._tables.values() if table.is_kept]
 
-    def query(self, table: GroupTable) -> str:
-        """Return the SQL of a group's rows, from ``jobs`` or from a table of the plan."""
+    def query(self, table: GroupTable, instead: Mapping[str, str] | None = None) -> str:
+        """Return the SQL of a group's rows, from ``jobs`` or from a table of the plan.
+
+        Args:
+            table: The group.
+            instead: Aggregates in place of its own, each with its column.
+        """
         keys = [f"{sql} AS k{at}" for at, sql in enumerate(table.by)]
-        values = [f"{sql} AS {name}" for sql, name in table.values.items()]
+        aggregates = table.values if instead is None else instead
+        values = [f"{sql} AS {name}" for sql, name in aggregates.items()]
         if table.parent is None:
             source = "jobs AS j"
         elif table.parent.is_kept and not table.per_node:

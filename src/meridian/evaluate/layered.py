@@ -69,11 +69,16 @@ def evaluate_with_reasons(
     layers: Sequence[ActiveLayer],
     *,
     threads: int = 1,
+    flags: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[Evaluation, TrueReasons | None]:
-    """Evaluate an epoch, and return also the true reasons where a layer is sealed; arguments of `evaluate_layered`."""
+    """Evaluate an epoch, and return also the true reasons where a layer is sealed.
+
+    The arguments are those of `evaluate_layered`; `flags` are what `flag` gives, where it was called before.
+    """
     if not layers:
         return function.evaluate(epoch, parameters, threads=threads), None
-    flags = flag(epoch.jobs, layers, threads)
+    if flags is None:
+        flags = flag(epoch.jobs, layers, threads)
     kept = flags == 0
     inner = function.evaluate(
         replace(epoch, jobs=keep_rows(epoch.jobs, kept)), parameters, threads=threads

@@ -1,8 +1,4 @@
-"""Pools: where tasks run. A task is a pure call that can be pickled, with one item; it may run twice, with one result.
-
-Law: whatever the pool, `map` returns what ``[call(item) for item in items]`` returns, or raises what that raises. A
-worker that dies costs time only: what it had is done again elsewhere.
-"""
+"""Pools: where tasks run (`meridian.scale.tasks`). A worker that dies costs time only: what it had is done again elsewhere."""
 
 import multiprocessing
 import os
@@ -14,66 +10,19 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import connection
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeVar
+from typing import Final, Self
 
 import pyarrow as pa
 
 from meridian.errors import RemoteFault
+from meridian.scale.dask_pool import DaskPool
 from meridian.scale.settings import EngineKind, EngineSettings
+from meridian.scale.tasks import AHEAD, InlinePool, Items, Outcomes, Pool, R, T, say_nothing
+
+__all__ = ["InlinePool", "Pool", "ProcessPool", "open_pool"]
 
 FRUITLESS_MAX: Final = 3
 """How often workers may die, one after the other, without any task finished in between."""
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def say_nothing(_finished: int) -> None:
-    """Report no progress."""
-
-
-class Pool(Protocol):
-    """Runs tasks."""
-
-    @property
-    def workers(self) -> int:
-        """How many tasks run at once."""
-        ...
-
-    def map(
-        self, call: Callable[[T], R], items: Sequence[T], done: Callable[[int], None] = say_nothing
-    ) -> list[R]:
-        """Call with every item.
-
-        Args:
-            call: Pure, and can be pickled: a function of a module, or `functools.partial` of one.
-            items: Can be pickled.
-            done: Told how many items are finished, whenever one is.
-
-        Returns:
-            The results in the order of the items.
-
-        Raises:
-            Exception: What the call raised for the first item, in their order, for which it raised.
-            RemoteFault: If workers die again and again.
-        """
-        ...
-
-
-class InlinePool:
-    """Runs tasks in this thread, one after the other."""
-
-    workers = 1
-
-    def map(
-        self, call: Callable[[T], R], items: Sequence[T], done: Callable[[int], None] = say_nothing
-    ) -> list[R]:
-        """Call with every item; see `Pool`."""
-        results = []
-        for finished, item in enumerate(items, 1):
-            results.append(call(item))
-            done(finished)
-        return results
 
 
 class ProcessPool:
@@ -104,7 +53,7 @@ class ProcessPool:
         return () if self._executor is None else tuple(self._executor._processes)  # noqa: SLF001 - no public name
 
     def map(
-        self, call: Callable[[T], R], items: Sequence[T], done: Callable[[int], None] = say_nothing
+        self, call: Callable[[T], R], items: Items[T], done: Callable[[int], None] = say_nothing
     ) -> list[R]:
         """Call with every item; see `Pool`."""
         outcomes = Outcomes[R](len(items), done)
@@ -125,35 +74,32 @@ class ProcessPool:
     def _run(
         self,
         call: Callable[[T], R],
-        items: Sequence[T],
+        items: Items[T],
         places: Sequence[int],
-        outcomes: "Outcomes[R]",
+        outcomes: Outcomes[R],
     ) -> None:
         """Run the items at some places; what is finished when a worker dies stays in the outcomes."""
-        executor = self._started()
-        futures: dict[Future[R], int] = {}
+        executor, waiting = self._started(), list(reversed(places))
+        running: dict[Future[R], int] = {}
         lost: BrokenProcessPool | None = None
-        try:
-            for place in places:
-                futures[executor.submit(call, items[place])] = place
-        except BrokenProcessPool as error:
-            lost = error
-        pending = set(futures)
-        while pending:
-            found, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in found:
-                if future.cancelled():
-                    continue
-                raised = future.exception()
+        while running or waiting:
+            try:
+                while waiting and lost is None and len(running) < self.workers + AHEAD:
+                    place = waiting.pop()
+                    running[executor.submit(call, items[place])] = place
+            except BrokenProcessPool as error:
+                lost = error
+            if lost is not None:
+                waiting = []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                place, raised = running.pop(future), future.exception()
                 if isinstance(raised, BrokenProcessPool):
                     lost = raised
                 elif raised is None:
-                    outcomes.add(futures[future], future.result())
+                    outcomes.add(place, future.result())
                 else:
-                    outcomes.fail(futures[future], raised)
-                    for other, place in futures.items():
-                        if place > futures[future]:
-                            other.cancel()
+                    outcomes.fail(place, raised)
+                    waiting = []  # those that run already may hold an earlier failure
         if lost is not None:
             raise lost
 
@@ -170,47 +116,6 @@ class ProcessPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
-
-
-class Outcomes(Generic[R]):
-    """What is known of the items of one `Pool.map`.
-
-    Args:
-        items: How many there are.
-        done: As of `Pool.map`.
-    """
-
-    def __init__(self, items: int, done: Callable[[int], None]) -> None:
-        self._items, self._done = items, done
-        self._results: dict[int, R] = {}
-        self._failed: tuple[int, BaseException] | None = None
-
-    @property
-    def finished(self) -> int:
-        """How many items have a result."""
-        return len(self._results)
-
-    @property
-    def missing(self) -> list[int]:
-        """The places of items that must still be called: behind one that failed, none."""
-        end = self._items if self._failed is None else self._failed[0]
-        return [place for place in range(end) if place not in self._results]
-
-    def add(self, place: int, result: R) -> None:
-        """Note a result."""
-        self._results[place] = result
-        self._done(len(self._results))
-
-    def fail(self, place: int, error: BaseException) -> None:
-        """Note what a call raised; of several, the one of the first place counts."""
-        if self._failed is None or place < self._failed[0]:
-            self._failed = place, error
-
-    def results(self) -> list[R]:
-        """Return all results in order, or raise what the first failing call raised."""
-        if self._failed is not None:
-            raise self._failed[1]
-        return [self._results[place] for place in range(self._items)]
 
 
 def _begin_worker() -> None:
@@ -236,6 +141,9 @@ def open_pool(settings: EngineSettings) -> AbstractContextManager[Pool]:
     """
     if settings.kind is EngineKind.PROCESSES:
         return ProcessPool(settings.workers)
+    if settings.kind is EngineKind.DASK:
+        assert settings.certificates_dir is not None, "the settings are checked"
+        return DaskPool(settings.scheduler, settings.certificates_dir)
     return _inline()
 
 

@@ -162,7 +162,15 @@ def test_another_function_gives_what_plain_python_says(finished, chain, name) ->
     assert int(document["totals"]["moved_atto"]) > 0
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(finished, chain, tmp_path) -> None:
+def test_two_workers_say_what_one_says(finished, chain, tmp_path) -> None:
+    asked = ("--function", "count", "--out", tmp_path / "out")
+    two = evaluated(finished[0], chain, *asked, "--workers", "2")
+    assert two == evaluated(finished[0], chain, "--function", "count")
+    assert len(list((tmp_path / "out/epochs").iterdir())) == len(EPOCHS)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_ended_goes_on_where_it_was(finished, chain, tmp_path, end) -> None:
     data_dir, _ = finished
     out = tmp_path / "out"
     asked = ("--function", "count", "--out", out)
@@ -177,10 +185,13 @@ def test_a_run_that_was_killed_goes_on_where_it_was(finished, chain, tmp_path) -
     while not list(out.glob("epochs/*.json")):
         assert child.poll() is None
         time.sleep(0.002)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    os.killpg(child.pid, end)
+    code = child.wait()
     kept = {path.name: path.read_bytes() for path in out.glob("epochs/*.json")}
     assert kept
+    assert code in (
+        {-signal.SIGKILL, 130} if len(kept) < len(EPOCHS) else {-signal.SIGKILL, 130, 0}
+    )
     ran = looks(*arguments)
     assert ran.code == 0
     assert f"2 of 2 reported epochs evaluated, {len(kept)} of them by an earlier run" in ran.out

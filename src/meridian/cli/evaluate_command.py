@@ -1,7 +1,7 @@
 """`meridian evaluate`: old epochs again, from what is published and the chain, under their own function or another one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from meridian.evaluate.registry import FUNCTIONS
 from meridian.node.durable_file import write_durably
 from meridian.node.reevaluation import Answer, Published, Reevaluation, reported_epochs
 from meridian.primitives.cid import cid_text, parse_cid
+from meridian.scale.pool import open_pool
+from meridian.scale.settings import WORKERS_MAX, EngineKind, EngineSettings
 
 INCOMPLETE: Final = 1
 OWN: Final = "its own function"
@@ -77,6 +79,13 @@ Nothing is written to the chain or into the data directory. Exit codes: 0 every 
     help="How much memory one epoch may need.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=1,
+    show_default=True,
+    help="So many epochs at once, each in a process of its own with that memory.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep each epoch's result here, and the pictures; what is there already is not made again.",
@@ -91,6 +100,7 @@ def evaluate(
     rpc_url: str | None,
     private_layers: Path | None,
     memory_mib: int,
+    workers: int,
     out: Path | None,
     *,
     as_json: bool,
@@ -108,8 +118,10 @@ def evaluate(
             function = question.function_from(source, source.run_python)
             wanted = reported_epochs(source, epochs)
         call = Reevaluation(served, question, out, private_layers)
-        with ProgressDisplay(quiet=as_json) as display:
-            answers = _each(call, wanted, counting(display, "epochs", len(wanted)))
+        with ProgressDisplay(quiet=as_json) as display, open_pool(_engine(workers)) as pool:
+            done = counting(display, "epochs", len(wanted))
+            done(0)
+            answers = pool.map(call, wanted, done)
     found = [one.difference for one in answers if one.difference is not None]
     lacking = [one for one in answers if one.difference is None]
     name = OWN if function is None else f"{function.name} version {function.version}"
@@ -125,15 +137,9 @@ def evaluate(
         raise click.exceptions.Exit(INCOMPLETE)
 
 
-def _each(
-    call: Callable[[int], Answer], epochs: Sequence[int], done: Callable[[int], None]
-) -> list[Answer]:
-    answers = []
-    done(0)
-    for count, epoch in enumerate(epochs, 1):
-        answers.append(call(epoch))
-        done(count)
-    return answers
+def _engine(workers: int) -> EngineSettings:
+    kind = EngineKind.PROCESSES if workers > 1 else EngineKind.INLINE
+    return EngineSettings(kind=kind, workers=workers)
 
 
 def _question(named: str | None, parameters_text: str | None) -> Question:

@@ -25,7 +25,7 @@ def test_the_same_seed_makes_the_same_jobs_and_another_makes_others():
 
 
 def test_jobs_are_of_one_epoch_in_the_order_of_time_and_of_known_nodes():
-    source = comparison.generate(Traffic(jobs=2_000, nodes=11, epochs=3))
+    source = comparison.generate(Traffic(jobs=2_000, nodes=600, epochs=3))
     jobs = records(source)
     ends = [parse_time(job["ended_at"]) for job in jobs]
     assert len(jobs) == source.jobs == 2_000

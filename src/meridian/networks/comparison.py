@@ -73,9 +73,11 @@ def _lines(traffic: Traffic) -> Iterator[str]:
     draws, count = Draws(traffic.seed), traffic.jobs
     popularity = np.cumsum(1 + draws.below("popularity", traffic.nodes, 20) ** 2)
     drawn = draws.below("node", count, int(popularity[-1]))
+    nodes = np.searchsorted(popularity, drawn, side="right")
+    nodes[: traffic.nodes] = np.arange(traffic.nodes)[:count]  # nobody is without a job
     ended = GENESIS_S * 1_000_000 + np.sort(draws.below("end", count, EPOCH_SECONDS * 1_000_000))
     columns = (
-        np.searchsorted(popularity, drawn, side="right"),
+        nodes,
         ended - 1_000 - draws.below("duration", count, 2_000_000),
         ended,
         (draws.below("success", count, 100) >= FAILED_PERCENT).astype(np.int64),

@@ -55,7 +55,7 @@ class Compared:
     model: str
     facts: Facts
     weights: dict[str, str]
-    """Node -> weight, decimal."""
+    """Node -> weight, decimal; nodes without any are left out."""
     paid_atto: str
     """What was paid in all."""
     costs: Costs
@@ -176,7 +176,9 @@ def _run(
     compared = Compared(
         model=model.name,
         facts=model.facts,
-        weights={row["node_id"]: str(row["weight"]) for row in entry["payees"]},
+        weights={
+            row["node_id"]: str(row["weight"]) for row in entry["payees"] if int(row["weight"])
+        },
         paid_atto=str(entry["paid_atto"]),
         costs=done.costs,
         seconds=round(seconds, 1),

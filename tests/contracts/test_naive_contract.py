@@ -36,14 +36,14 @@ def test_jobs_are_summed_by_node_and_paid_by_share(world):
     naive.send("fund", FIRST, value=ETHER)
     naive.send("submit", job(1, 10), sender=A)
     naive.send("submit_many", [job(2, 20), job(3, 10)], sender=B)
-    assert naive.read("state_of", FIRST) == (0, 3, 0, 0, 0, 0)
-    assert refuses(naive.send, "evaluate", FIRST, 3) == "naive: early"
+    assert naive.read("state_of", FIRST) == (0, 3, 0, 0, 0)
+    assert refuses(naive.send, "evaluate", FIRST, 3) == "jobs: early"
     assert names(close(world)) == ["Closed"]
-    assert refuses(naive.send, "evaluate", FIRST, 4) == "naive: jobs"
-    assert refuses(naive.send, "evaluate", FIRST, 0) == "naive: jobs"
-    assert refuses(naive.send, "evaluate", FIRST - 1, 1) == "naive: early"
+    assert refuses(naive.send, "evaluate", FIRST, 4) == "jobs: number"
+    assert refuses(naive.send, "evaluate", FIRST, 0) == "jobs: number"
+    assert refuses(naive.send, "evaluate", FIRST - 1, 1) == "jobs: early"
     naive.send("evaluate", FIRST, 1)
-    assert refuses(naive.send, "pay", FIRST, 1) == "naive: not evaluated"
+    assert refuses(naive.send, "pay", FIRST, 1) == "jobs: not evaluated"
     naive.send("evaluate", FIRST, 2)
     assert [naive.read("weights", FIRST, node) for node in (A, B)] == [10, 30]
     assert refuses(naive.send, "pay", FIRST, 3) == "naive: nodes"
@@ -52,46 +52,46 @@ def test_jobs_are_summed_by_node_and_paid_by_share(world):
     assert names(naive.send("pay", FIRST, 1)) == ["Paid"]
     assert refuses(naive.send, "pay", FIRST, 1) == "naive: nodes"
     assert [world.balance(node) for node in (A, B)] == [ETHER // 4, 3 * ETHER // 4]
-    assert naive.read("state_of", FIRST) == (0, 3, 3, 40, 2, 2)
+    assert naive.read("state_of", FIRST) == (0, 3, 3, 40, 2)
 
 
 def test_an_epoch_takes_the_jobs_that_ended_in_it_until_it_is_closed(world):
     naive = world.naive
-    assert refuses(naive.send, "submit", job(1, epoch=FIRST + 1)) == "naive: epoch"
+    assert refuses(naive.send, "submit", job(1, epoch=FIRST + 1)) == "jobs: epoch"
     naive.send("submit", job(1), sender=A)
     world.now_s += EPOCH_S + GRACE_S - 1
-    assert refuses(naive.send, "close_epoch") == "naive: early"
+    assert refuses(naive.send, "close_epoch") == "jobs: early"
     naive.send("submit", job(2), sender=A)  # in the grace
     world.now_s += 1
     naive.send("close_epoch", sender=B)
     assert naive.read("open_epoch") == FIRST + 1
-    assert refuses(naive.send, "submit", job(3), sender=A) == "naive: epoch"
+    assert refuses(naive.send, "submit", job(3), sender=A) == "jobs: epoch"
     naive.send("submit_many", [job(3, epoch=FIRST + 1)], sender=B)
-    assert naive.read("state_of", FIRST) == (0, 2, 0, 0, 0, 0)
-    assert naive.read("state_of", FIRST + 1) == (2, 1, 0, 0, 0, 0)
-    assert naive.read("state_of", FIRST + 2) == (0, 0, 0, 0, 0, 0)
+    assert naive.read("state_of", FIRST) == (0, 2, 0, 0, 0)
+    assert naive.read("state_of", FIRST + 1) == (2, 1, 0, 0, 0)
+    assert naive.read("state_of", FIRST + 2) == (0, 0, 0, 0, 0)
     assert [word >> 96 for word in naive.read("job_range", 1, 2)] == [
         int.from_bytes(A, "big"),
         int.from_bytes(B, "big"),
     ]
-    assert refuses(naive.read, "job_range", 1, 3) == "naive: jobs"
+    assert refuses(naive.read, "job_range", 1, 3) == "jobs: number"
 
 
 def test_a_node_reports_a_job_once_and_two_nodes_may_report_the_same(world):
     naive = world.naive
     naive.send("submit", job(1), sender=A)
-    assert refuses(naive.send, "submit", job(1), sender=A) == "naive: known"
-    assert refuses(naive.send, "submit_many", [job(2), job(2)], sender=A) == "naive: known"
+    assert refuses(naive.send, "submit", job(1), sender=A) == "jobs: known"
+    assert refuses(naive.send, "submit_many", [job(2), job(2)], sender=A) == "jobs: known"
     naive.send("submit", job(1), sender=B)
     close(world)
-    assert refuses(naive.send, "submit", job(1, epoch=FIRST + 1), sender=A) == "naive: known"
+    assert refuses(naive.send, "submit", job(1, epoch=FIRST + 1), sender=A) == "jobs: known"
     assert naive.read("places", B, job(1)[0]) == 2
 
 
 def test_an_epoch_without_jobs_pays_nobody(world):
     close(world)
-    assert refuses(world.naive.send, "evaluate", FIRST, 1) == "naive: jobs"
-    assert refuses(world.naive.send, "pay", FIRST, 1) == "naive: not evaluated"
+    assert refuses(world.naive.send, "evaluate", FIRST, 1) == "jobs: number"
+    assert refuses(world.naive.send, "pay", FIRST, 1) == "naive: nodes"
 
 
 def test_who_refuses_a_share_may_collect_it(world):
@@ -110,10 +110,10 @@ def test_who_refuses_a_share_may_collect_it(world):
 
 
 def test_bad_calls_are_refused(world):
-    assert refuses(world.contract, "Naive", GENESIS_S, 0, 0, 0, 1) == "naive: epoch seconds"
+    assert refuses(world.contract, "Naive", GENESIS_S, 0, 0, 0, 1) == "jobs: epoch seconds"
     late, early = GENESIS_S + 2, GENESIS_S + 1
-    assert refuses(world.naive.send, "submit", (bytes(32), late, early, 1)) == "naive: times"
-    assert refuses(world.naive.send, "submit", job(1, value=51)) == "naive: job value"
+    assert refuses(world.naive.send, "submit", (bytes(32), late, early, 1)) == "jobs: times"
+    assert refuses(world.naive.send, "submit", job(1, value=51)) == "jobs: value"
     push = (world.naive.send, "push")
     assert refuses(*push, [A], []) == "naive: lengths"
     assert refuses(*push, [A], [2], value=1) == "naive: value"

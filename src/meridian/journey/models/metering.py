@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def chain_steps(
         for address, name in names.items()
     }
     sums: dict[str, list[int]] = {}
-    for sent, receipt in _transactions(client, first_block):
+    for sent, receipt in transactions(client, first_block):
         data = bytes.fromhex(sent["input"][2:])
         if sent["to"] is None:
             created = parse_address(receipt["contractAddress"], "contractAddress")
@@ -75,25 +75,30 @@ def _function(contract: Contract, data: bytes) -> str:
         return "fallback"
 
 
-def _transactions(
+def transactions(
     client: ChainClient, first: int
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield every transaction with its receipt, in chain order."""
+    """Yield every transaction from block `first` on with its receipt, both as JSON, in chain order.
+
+    Raises:
+        RemoteFault: If the chain does not answer.
+    """
     head = int(client.call("eth_blockNumber"), 16)
     for start in range(first, head + 1, BLOCKS_AT_ONCE):
         numbers = range(start, min(start + BLOCKS_AT_ONCE, head + 1))
-        blocks = _answers(client, [("eth_getBlockByNumber", [hex(n), True]) for n in numbers])
+        blocks = answers(client, [("eth_getBlockByNumber", [hex(n), True]) for n in numbers])
         sent = [one for block in blocks for one in block["transactions"]]
-        receipts = _answers(client, [("eth_getTransactionReceipt", [one["hash"]]) for one in sent])
+        receipts = answers(client, [("eth_getTransactionReceipt", [one["hash"]]) for one in sent])
         yield from zip(sent, receipts, strict=True)
 
 
-def _answers(client: ChainClient, calls: list[tuple[str, list[Any]]]) -> list[Any]:
-    answers = client.batch(calls)
-    for answer in answers:
+def answers(client: ChainClient, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    """Return the answers to a batch of calls; raises the first that is an error."""
+    found = client.batch(calls)
+    for answer in found:
         if isinstance(answer, MeridianError):
             raise answer
-    return answers
+    return found
 
 
 class PartyClock:

@@ -1,0 +1,232 @@
+"""The ten frauds against the model `naive`, each played on a chain of its own: ten nodes with thirty jobs each.
+
+The cheat is node 0. What it gains is what the contract paid it, less its share by the honest jobs alone.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from meridian.audit.evidence import first_broken
+from meridian.evaluate.functions.count import FUNCTION
+from meridian.journey.models import naive_network
+from meridian.journey.models.data_dir import ModelFile
+from meridian.journey.models.model import Ending, FraudOutcome
+from meridian.journey.models.naive_network import CONTRACT, JOBS_PER_CALL, NaiveNetwork
+from meridian.journey.models.node_jobs import NodeJob
+from meridian.models.naive import verify
+from meridian.models.plain_sums import shares
+from meridian.node.chain.embedded import EmbeddedChain
+from meridian.node.chain.fees import present_fees
+from meridian.node.chain.receipts import read_receipt
+from meridian.node.chain.sender import Sender
+from meridian.node.chain.signing import Call, sign_transaction
+from meridian.primitives.amounts import ATTO
+from meridian.primitives.hashing import sha256
+from meridian.primitives.ids import address_text
+from meridian.primitives.keys import PrivateKey
+
+NODES: Final = 10
+JOBS: Final = 30
+EPOCH: Final = 1
+EPOCH_SECONDS: Final = 3_600
+GENESIS_S: Final = 1_682_899_200
+FUNDS_ATTO: Final = 1_000 * ATTO
+CHAIN_ID: Final = 31337
+_GAS: Final = 20_000_000
+_CHEAT: Final = "node-0"
+
+
+def job(node: int, number: int) -> NodeJob:
+    """Return an honest job."""
+    end = GENESIS_S + 60 * node + number
+    return NodeJob(sha256(b"job", bytes([node, number])), end - 1, end, 1)
+
+
+@dataclass
+class World:
+    """The network of a play."""
+
+    client: EmbeddedChain
+    network: NaiveNetwork
+    file: ModelFile
+    keys: Mapping[str, PrivateKey]
+
+    def submit_honest(self) -> None:
+        """Let every node send its jobs."""
+        jobs = {
+            node: [job(number, i) for i in range(JOBS)] for number, node in enumerate(self.keys)
+        }
+        self.network.submit(jobs, self.keys, {}, JOBS_PER_CALL, lambda _done: None)
+
+    def settle(self) -> None:
+        """Close, add up and pay."""
+        self.network.close_epoch(EPOCH)
+        self.network.evaluate(EPOCH, lambda _done: None)
+        self.network.pay(EPOCH, None)
+
+    def gain_atto(self, node: str = _CHEAT) -> int:
+        """Return what a node was paid beyond its share by honest jobs."""
+        [case] = naive_network.read_epochs(self.client, self.file, [EPOCH])
+        account = self.keys[node].address
+        paid = sum(one.amount for one in case.payments if one.node == account)
+        return paid - shares([JOBS] * NODES, FUNDS_ATTO)[0]
+
+    def broken(self) -> str | None:
+        """Return what `verify` finds: the name of the first broken link, if any."""
+        [case] = naive_network.read_epochs(self.client, self.file, [EPOCH])
+        link = first_broken(verify(case))
+        return None if link is None else link.name
+
+    def attempt(self, key: PrivateKey, function: str, *arguments: object) -> str:
+        """Send a call into a block whatever an estimate says of it; returns why it reverted, or an empty text."""
+        contract = self.network.chain.contract
+        account = address_text(key.address)
+        tx_hash, raw = sign_transaction(
+            key,
+            Call(contract.address, contract.encode(function, *arguments)),
+            chain_id=CHAIN_ID,
+            nonce=int(self.client.call("eth_getTransactionCount", account, "latest"), 16),
+            gas=_GAS,
+            fees=present_fees(self.client)[0],
+        )
+        self.client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        receipt = self.client.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
+        return read_receipt(self.client, tx_hash, receipt).reason
+
+
+@contextlib.contextmanager
+def world(root: Path) -> Iterator[World]:
+    """Deploy a network with ten nodes, funded for one epoch, on a chain in this process."""
+    own = {
+        name: PrivateKey(sha256(b"naive fraud", name.encode())) for name in ("sponsor", "keeper")
+    }
+    nodes = {f"node-{i}": PrivateKey(sha256(b"naive node", bytes([i]))) for i in range(NODES)}
+    client = EmbeddedChain(None, CHAIN_ID, {key.address: 10**24 for key in own.values()})
+    sponsor = Sender(client, own["sponsor"], root / "senders" / "sponsor.sqlite")
+    with contextlib.closing(client), contextlib.closing(sponsor):
+        file = ModelFile(
+            model="naive",
+            network="fraud",
+            genesis_s=GENESIS_S,
+            epoch_seconds=EPOCH_SECONDS,
+            first_epoch=EPOCH,
+            n_epochs=1,
+            function_digest=FUNCTION.digest,
+            parameters_digest=bytes(32),
+            schema_digest=bytes(32),
+            chain_id=CHAIN_ID,
+        )
+        address = naive_network.deploy(sponsor, file)
+        file = replace(file, contracts={CONTRACT: address})
+        network = NaiveNetwork(client, file, sponsor, own["keeper"])
+        network.give_coins([key.address for key in nodes.values()])
+        network.fund(EPOCH, FUNDS_ATTO)
+        yield World(client, network, file, nodes)
+
+
+def play(name: str, root: Path) -> FraudOutcome:
+    """Play a fraud of `frauds.FRAUDS`; see `Model.fraud`."""
+    if name in _IMPOSSIBLE:
+        return FraudOutcome(
+            fraud=name, ending=Ending.IMPOSSIBLE, by="nobody", how=_IMPOSSIBLE[name]
+        )
+    with world(root) as play_world:
+        return _PLAYS[name](name, play_world)
+
+
+_IMPOSSIBLE: Final = {
+    "censored-node": "nobody collects: each node sends its jobs itself, and anyone may send transactions",
+    "friend-jobs": "nobody collects: a job counts for the account that sends it, and the friend's key is the friend's",
+    "withheld-data": "nothing is committed to: a job's data is the transaction itself",
+}
+"""Fraud -> why nobody is in the place to commit it."""
+
+
+def _refused(name: str, here: World, reason: str, what: str) -> FraudOutcome:
+    """Return the outcome of a call that should have reverted, when all is settled."""
+    gain = here.gain_atto()
+    if not reason or gain > 0:
+        return FraudOutcome(
+            fraud=name,
+            ending=Ending.UNNOTICED,
+            by="nobody",
+            how=f"{what} was taken",
+            gain_atto=gain,
+        )
+    how = f"{what} reverted: {reason}"
+    return FraudOutcome(fraud=name, ending=Ending.PREVENTED, by="contract", how=how, gain_atto=gain)
+
+
+def _taken(name: str, here: World, what: str) -> FraudOutcome:
+    """Return the outcome of a report that should have been taken, when all is settled."""
+    link = here.broken()
+    gain = here.gain_atto()
+    if link is not None:
+        return FraudOutcome(
+            fraud=name, ending=Ending.CAUGHT, by="verify", how=f"link {link} breaks", gain_atto=gain
+        )
+    how = f"{what} were stored, summed and paid like all others; verify holds"
+    return FraudOutcome(fraud=name, ending=Ending.UNNOTICED, by="nobody", how=how, gain_atto=gain)
+
+
+def _one_refused_job(
+    extra: Callable[[], NodeJob], what: str
+) -> Callable[[str, World], FraudOutcome]:
+    def run(name: str, here: World) -> FraudOutcome:
+        here.submit_honest()
+        reason = here.attempt(here.keys[_CHEAT], "submit", extra().arguments)
+        here.settle()
+        return _refused(name, here, reason, what)
+
+    return run
+
+
+def _invented(name: str, here: World) -> FraudOutcome:
+    here.submit_honest()
+    made_up = [replace(job(0, i), job_id=sha256(b"invented", bytes([i]))) for i in range(JOBS)]
+    here.attempt(here.keys[_CHEAT], "submit_many", [one.arguments for one in made_up])
+    here.settle()
+    return _taken(name, here, f"{JOBS} jobs that never happened")
+
+
+def _stolen_job(name: str, here: World) -> FraudOutcome:
+    here.submit_honest()
+    seen = [job(1, i).arguments for i in range(JOBS)]
+    here.attempt(here.keys[_CHEAT], "submit_many", seen)
+    here.settle()
+    return _taken(name, here, f"{JOBS} of node-1's job ids, read from the chain,")
+
+
+def _wrong_weights(name: str, here: World) -> FraudOutcome:
+    here.submit_honest()
+    here.network.close_epoch(EPOCH)
+    here.network.evaluate(EPOCH, lambda _done: None)
+    reason = here.attempt(here.keys[_CHEAT], "evaluate", EPOCH, JOBS)
+    here.network.pay(EPOCH, None)
+    return _refused(name, here, reason, "adding jobs up a second time")
+
+
+def _stolen_claim(name: str, here: World) -> FraudOutcome:
+    here.submit_honest()
+    here.settle()
+    reason = here.attempt(here.keys[_CHEAT], "collect")
+    return _refused(name, here, reason, "collecting what was pushed to others")
+
+
+_PLAYS: Final[Mapping[str, Callable[[str, World], FraudOutcome]]] = {
+    "double-report": _one_refused_job(lambda: job(0, 0), "the second report of a job"),
+    "invented-jobs": _invented,
+    "impossible-times": _one_refused_job(
+        lambda: replace(job(0, 0), job_id=bytes(32), started_s=job(0, 0).ended_s + 1),
+        "a job that ends before it starts",
+    ),
+    "stolen-job": _stolen_job,
+    "wrong-weights": _wrong_weights,
+    "inflated-summary": _one_refused_job(
+        lambda: replace(job(0, 0), job_id=bytes(32), value=1_000), "a job worth 1,000"
+    ),
+    "stolen-claim": _stolen_claim,
+}

@@ -9,7 +9,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from meridian.cli.model_tables import Row, columns, cost_rows, fraud_rows, verdict
+from meridian.cli.model_tables import (
+    Row,
+    columns,
+    cost_rows,
+    extrapolations,
+    fraud_rows,
+    verdict,
+)
 from meridian.journey.models.comparison import Comparison, read_comparison
 from meridian.journey.models.frauds import FRAUDS
 
@@ -55,16 +62,10 @@ def blocks(comparison: Comparison) -> dict[str, str]:
 
 
 def _summary(comparison: Comparison) -> str:
-    lines = [
+    first = (
         f"{comparison.jobs:,} jobs of {comparison.nodes:,} nodes, one epoch; {verdict(comparison)}."
-    ]
-    lines += [
-        f"A transaction a job ({one.model}): {one.unbatched.jobs_run:,} jobs were run; the epoch's numbers and the processor"
-        f" seconds are times {one.unbatched.jobs:,} / {one.unbatched.jobs_run:,}, set-up and payment as they were."
-        for one in comparison.models
-        if one.unbatched is not None
-    ]
-    return "\n".join(lines)
+    )
+    return "\n".join([first, *extrapolations(comparison)])
 
 
 def _table(header: list[str], rows: Iterable[Row], align: str) -> str:

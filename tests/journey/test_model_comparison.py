@@ -38,6 +38,8 @@ class Cardboard:
     unplayable: set = field(default_factory=set)
 
     def run(self, source, options, watcher):
+        if options.commitment == "kzg" and "KZG" in self.unplayable:
+            raise RemoteFault("no setup")
         (options.data_dir / "something").write_text("here")
         self.runs.append((source.jobs, options.batch))
         watcher.progress("work", 1, 1)
@@ -79,7 +81,7 @@ def models(monkeypatch):
     """Two models of cardboard by name; the first can send jobs one by one."""
     made = {
         "naive": Cardboard("naive", frozenset({"batch"})),
-        "summary": Cardboard("summary"),
+        "summary": Cardboard("summary", frozenset({"relay"})),
     }
     monkeypatch.setattr(comparison, "model_named", lambda name: made[name])
     monkeypatch.setattr(registry, "built", lambda: [*made])
@@ -97,9 +99,9 @@ def test_all_run_once_and_a_second_command_only_shows(models, tmp_path):
     document = json.loads(first.stdout)
     assert document["same_result"] is True
     assert models["naive"].runs == [(5_000, True), (2_000, False)]
-    assert models["summary"].runs == [(5_000, True)]
+    assert models["summary"].runs == [(5_000, True), (5_000, True)], "itself and without a relay"
     assert models["summary"].played == [*FRAUDS]
-    extrapolated = document["models"][0]["unbatched"]
+    extrapolated = document["models"][0]["variants"]["a transaction a job"]
     steps = {step["name"]: step for step in extrapolated["costs"]["steps"]}
     assert extrapolated["jobs_run"] == 2_000
     assert (steps["C.submit"]["transactions"], steps["C.submit"]["gas"]) == (5_000, 50_000)
@@ -107,15 +109,16 @@ def test_all_run_once_and_a_second_command_only_shows(models, tmp_path):
     assert extrapolated["costs"]["cpu_s"] == {"nodes": 1.25}
     again = compare(tmp_path, "--json")
     assert json.loads(again.stdout) == document
-    assert len(models["summary"].runs) == 1
+    assert len(models["summary"].runs) == 2
     assert len(models["summary"].played) == 10
     assert not (tmp_path / "summary-double-report").exists()
 
 
 def test_the_tables_say_what_was_run_and_what_was_extrapolated(models, tmp_path):
     shown = compare(tmp_path).stdout
-    assert "2,000 jobs were run, the epoch's numbers are times 5,000 / 2,000" in shown
-    assert "naive, a transaction a job" in shown
+    assert "naive, a transaction a job: 2,000 jobs were run" in shown
+    assert "times 5,000 / 2,000" in shown
+    assert "summary, no relay" in shown
     assert "on the chain side: transactions" in shown
     assert shown.count("caught (verify)") == 20
     assert "same result: yes; broken links: none" in shown
@@ -175,3 +178,14 @@ def test_the_models_are_listed_with_what_they_trust():
     ran = CliRunner().invoke(main, ["models", "list", "--json"])
     assert "aggregator" in json.loads(ran.stdout)["orchestrator"]["trust"]
     assert "orchestrator" in CliRunner().invoke(main, ["models", "list"]).stdout
+
+
+def test_a_variant_that_cannot_be_run_is_said_and_tried_again(models, tmp_path):
+    models["summary"].takes = frozenset({"commitment"})
+    models["summary"].unplayable = {"KZG"}
+    ran = compare(tmp_path, "--models", "summary", "--no-frauds")
+    assert (ran.exit_code, "KZG could not be run: no setup" in ran.stderr) == (1, True)
+    models["summary"].unplayable = set()
+    ran = compare(tmp_path, "--models", "summary", "--no-frauds")
+    assert (ran.exit_code, "summary, KZG" in ran.stdout) == (0, True)
+    assert len(models["summary"].runs) == 2

@@ -29,8 +29,7 @@ def columns(comparison: Comparison) -> list[tuple[str, Costs]]:
     found = []
     for one in comparison.models:
         found.append((one.model, one.costs))
-        if one.unbatched is not None:
-            found.append((f"{one.model}, a transaction a job", one.unbatched.costs))
+        found += [(f"{one.model}, {name}", variant.costs) for name, variant in one.variants.items()]
     return found
 
 
@@ -115,16 +114,23 @@ def print_comparison(comparison: Comparison) -> None:
     for name, cells in cost_rows(comparison):
         table.add_row(name, *cells)
     console.print(table)
-    for one in comparison.models:
-        if one.unbatched is not None:
-            console.print(
-                f"A transaction a job: {one.unbatched.jobs_run:,} jobs were run, the epoch's numbers are times"
-                f" {one.unbatched.jobs:,} / {one.unbatched.jobs_run:,}."
-            )
+    for note in extrapolations(comparison):
+        console.print(note)
     print_facts({one.model: one.facts for one in comparison.models})
     if any(one.frauds or one.failed for one in comparison.models):
         _print_frauds(console, comparison)
     console.print(verdict(comparison))
+
+
+def extrapolations(comparison: Comparison) -> list[str]:
+    """Return a sentence for each column whose numbers were not run whole."""
+    return [
+        f"{one.model}, {name}: {variant.jobs_run:,} jobs were run; the epoch's numbers, bytes and processor seconds are"
+        f" times {comparison.jobs:,} / {variant.jobs_run:,}, set-up and payment as they were."
+        for one in comparison.models
+        for name, variant in one.variants.items()
+        if variant.jobs_run < comparison.jobs
+    ]
 
 
 def _print_frauds(console: Console, comparison: Comparison) -> None:

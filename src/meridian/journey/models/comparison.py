@@ -6,6 +6,7 @@ stopped. A run that was stopped in the middle is made anew: its processor time c
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,20 +33,38 @@ from meridian.networks.definition import JobSource
 from meridian.networks.generator import Traffic
 from meridian.node.durable_file import read_whole, write_durably
 
-UNBATCHED_JOBS: Final = 2_000
-"""Jobs that are sent one by one where a model can send many together; what all would cost is extrapolated."""
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way of using a model, whose costs are shown beside."""
+
+    options: Mapping[str, Any]
+    """Fields of `ModelOptions`."""
+    jobs_max: int | None = None
+    """Run only so many jobs; what all would cost is extrapolated."""
+
+
+VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
+    "naive": {"a transaction a job": Variant({"batch": False}, 2_000)},
+    "summary": {
+        "no relay": Variant({"relay": False}),
+        "KZG": Variant({"commitment": "kzg"}),
+    },
+}
+"""Model -> name -> variant."""
 ABOUT: Final = "comparison.json"
 FILE_BYTES_MAX: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extrapolated:
-    """What all jobs would cost in transactions of their own, from some that were sent so."""
+class VariantRun:
+    """What a variant cost, and whether it came to the same."""
 
     jobs_run: int
-    jobs: int
     costs: Costs
-    """Those of an epoch, times `jobs` / `jobs_run`; those of set-up and payment as they were."""
+    """Where fewer than all jobs were run: those of an epoch, times all / run; those of set-up and payment as they were."""
+    same_result: bool
+    """Whether the weights are those of the model's own run; of fewer jobs: whether they are the numbers of jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +84,10 @@ class Compared:
     """Link of the chain of evidence -> its state, of an outsider's check after the run."""
     broken: str | None
     """The first link that breaks."""
-    unbatched: Extrapolated | None = None
+    variants: dict[str, VariantRun] = field(default_factory=dict)
     frauds: dict[str, FraudOutcome] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    """Fraud -> why it could not be played."""
+    """Variant or fraud -> why it could not be run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +101,12 @@ class Comparison:
 
     @property
     def same_result(self) -> bool:
-        """Whether all models give every node the same weight."""
-        return all(one.weights == self.models[0].weights for one in self.models)
+        """Whether all models, in all variants, give every node the same weight."""
+        return all(
+            one.weights == self.models[0].weights
+            and all(variant.same_result for variant in one.variants.values())
+            for one in self.models
+        )
 
     @property
     def holds(self) -> bool:
@@ -123,7 +146,8 @@ def compare(
     done = []
     for model in models:
         told = _Prefixed(watcher, model.name)
-        compared = _load(root, model.name) or _run(model, traffic, source, root, told)
+        compared = _load(root, model.name) or _run(model, source, root, told)
+        compared = _run_variants(model, compared, traffic, root, told)
         if frauds:
             compared = _play(model, compared, root, told)
         done.append(compared)
@@ -164,27 +188,21 @@ class _Prefixed:
         self.watcher.note(f"{self.model}: {text}")
 
 
-def _run(
-    model: Model, traffic: Traffic, source: JobSource, root: Path, watcher: Watcher
-) -> Compared:
+def _run(model: Model, source: JobSource, root: Path, watcher: Watcher) -> Compared:
     started = time.monotonic()
     done = _fresh(model, source, root / model.name, watcher)
     seconds = time.monotonic() - started
-    epoch = source.first_epoch
-    links = model.verify(root / model.name, epoch)
-    entry = next(one for one in done.result["epochs"] if one["epoch"] == epoch)
+    [entry] = done.result["epochs"]
+    links = model.verify(root / model.name, source.first_epoch)
     compared = Compared(
         model=model.name,
         facts=model.facts,
-        weights={
-            row["node_id"]: str(row["weight"]) for row in entry["payees"] if int(row["weight"])
-        },
+        weights=_weights(entry),
         paid_atto=str(entry["paid_atto"]),
         costs=done.costs,
         seconds=round(seconds, 1),
         links={link.name: link.state.value for link in links},
         broken=next((link.name for link in links if link.state is State.BROKEN), None),
-        unbatched=_unbatched(model, traffic, root, watcher) if "batch" in model.takes else None,
     )
     _save(root, compared)
     return compared
@@ -200,12 +218,67 @@ def _fresh(
     return model.run(source, ModelOptions(data_dir=directory, **options), watcher)
 
 
-def _unbatched(model: Model, traffic: Traffic, root: Path, watcher: Watcher) -> Extrapolated:
-    some = min(UNBATCHED_JOBS, traffic.jobs)
+def _weights(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {row["node_id"]: str(row["weight"]) for row in entry["payees"] if int(row["weight"])}
+
+
+def _run_variants(
+    model: Model, compared: Compared, traffic: Traffic, root: Path, watcher: Watcher
+) -> Compared:
+    """Run the variants that were not run yet."""
+    done, failed = dict(compared.variants), {}
+    for name, variant in VARIANTS.get(model.name, {}).items():
+        if name in done or not variant.options.keys() <= model.takes:
+            continue
+        try:
+            done[name] = _run_variant(
+                model,
+                variant,
+                compared,
+                traffic,
+                root / f"{model.name}-variant",
+                _Prefixed(watcher, name),
+            )
+        except MeridianError as problem:
+            failed[name] = str(problem)
+            watcher.note(f"{name} could not be run: {problem}")
+            continue
+        compared = replace(compared, variants=done)
+        _save(root, compared)
+    return replace(compared, failed=failed)
+
+
+def _run_variant(
+    model: Model,
+    variant: Variant,
+    compared: Compared,
+    traffic: Traffic,
+    directory: Path,
+    watcher: Watcher,
+) -> VariantRun:
+    some = min(variant.jobs_max or traffic.jobs, traffic.jobs)
     source = _held(made_up.generate(replace(traffic, jobs=some)))
-    told = _Prefixed(watcher, "a transaction a job")
-    costs = _fresh(model, source, root / f"{model.name}-unbatched", told, batch=False).costs
-    return Extrapolated(jobs_run=some, jobs=traffic.jobs, costs=_scaled(costs, traffic.jobs, some))
+    run = _fresh(model, source, directory, watcher, **variant.options)
+    [entry] = run.result["epochs"]
+    whole = some == traffic.jobs
+    expected = compared.weights if whole else _counts(source)
+    costs = run.costs if whole else _scaled(run.costs, traffic.jobs, some)
+    shutil.rmtree(directory)
+    same = _weights(entry) == expected and not run.broken
+    return VariantRun(jobs_run=some, costs=costs, same_result=same)
+
+
+def _counts(source: JobSource) -> dict[str, str]:
+    """Return the number of jobs of each node, as weights."""
+    lines = (line for batch in source.batches() for line in batch.splitlines())
+    counts = Counter(msgspec.json.decode(line, type=_Named).peer_id for line in lines)
+    return {node: str(count) for node, count in counts.items()}
+
+
+class _Named(msgspec.Struct):
+    """The one field of a record that is counted."""
+
+    peer_id: str
 
 
 def _scaled(costs: Costs, jobs: int, some: int) -> Costs:
@@ -237,7 +310,7 @@ def _scaled(costs: Costs, jobs: int, some: int) -> Costs:
 
 def _play(model: Model, compared: Compared, root: Path, watcher: Watcher) -> Compared:
     """Play the frauds that were not played yet; one that cannot be played is tried again the next time."""
-    outcomes, failed = dict(compared.frauds), {}
+    outcomes, failed = dict(compared.frauds), dict(compared.failed)
     for place, fraud in enumerate(FRAUDS):
         watcher.progress("frauds", place, len(FRAUDS))
         if fraud in outcomes:
@@ -252,7 +325,7 @@ def _play(model: Model, compared: Compared, root: Path, watcher: Watcher) -> Com
             watcher.note(f"{fraud} could not be played: {problem}")
             continue
         shutil.rmtree(directory)
-        _save(root, replace(compared, frauds=outcomes))
+        _save(root, replace(compared, frauds=outcomes, failed={}))
     watcher.progress("frauds", len(FRAUDS), len(FRAUDS))
     return replace(compared, frauds=outcomes, failed=failed)
 

@@ -6,7 +6,7 @@ Batches that wait together are admitted in one pass over columns, with the same 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meridian.errors import MeridianError
 from meridian.measure.batch_decode import Many
 from meridian.measure.columns import column_values, one_chunk
 from meridian.measure.epoch import Placement, PlacementRules, place
@@ -23,6 +24,7 @@ from meridian.measure.order import Integers, node_indices
 from meridian.measure.record import Decoded, with_lines
 from meridian.measure.row import job_keys
 from meridian.measure.schema import NetworkSchema
+from meridian.measure.screening import Screen
 from meridian.measure.seen_jobs import Hashes, SeenJobs
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import LaneKind
@@ -57,7 +59,7 @@ class LaneSums:
         """Return, field by field, the positions of jobs for which there is no room; the others fit together."""
         refused: dict[str, list[int]] = {}
         for name in self._fields:
-            values = _lane_values(jobs, name)
+            values = lane_values(jobs, name)
             for epoch, inside in _by_epoch(epochs):
                 room = LANE_MAX - self._sums.get((epoch, name), 0)
                 if _exact_sum(values[inside]) <= room:
@@ -72,7 +74,7 @@ class LaneSums:
     def add(self, epochs: Integers, jobs: pa.Table) -> None:
         """Count accepted jobs."""
         for name in self._fields:
-            values = _lane_values(jobs, name)
+            values = lane_values(jobs, name)
             for epoch, inside in _by_epoch(epochs):
                 more = _exact_sum(values[inside])
                 self._sums[epoch, name] = self._sums.get((epoch, name), 0) + more
@@ -96,7 +98,7 @@ def _by_epoch(epochs: Integers) -> list[tuple[int, slice | npt.NDArray[np.bool_]
     return [(epoch, epochs == epoch) for epoch in np.unique(epochs).tolist()]
 
 
-def _lane_values(jobs: pa.Table, name: str) -> Integers:
+def lane_values(jobs: pa.Table, name: str) -> Integers:
     column = one_chunk(jobs.column(name))
     return np.asarray(pc.fill_null(column, 0) if column.null_count else column)
 
@@ -194,6 +196,8 @@ class Admitted:
     hashes: Hashes
     """Their hashes in `SeenJobs`."""
     outcomes: tuple[Outcome, ...]
+    aside: Mapping[int, MeridianError]
+    """Batch -> what it is answered in place of an outcome."""
 
 
 def admit(
@@ -205,6 +209,7 @@ def admit(
     nodes: KnownNodes,
     seen: SeenJobs,
     sums: LaneSums,
+    screen: Screen | None = None,
 ) -> Admitted:
     """Decide about every record of waiting batches; `seen` and `sums` are asked, not changed.
 
@@ -216,6 +221,7 @@ def admit(
         nodes: The registered nodes.
         seen: What was accepted before.
         sums: What the accepted jobs of open epochs add up to.
+        screen: Asked about what would be accepted, where other servers accept jobs too.
     """
     refused = _Refused(records)
     jobs = _placed(records, refused, rules, open_epoch, now_us, nodes)
@@ -225,11 +231,20 @@ def admit(
     else:  # a name that is not registered must not push another out of what is remembered
         hashes = seen.hashes(jobs.table.column("node_id"), keys)
     repeated = seen.repeated(hashes)
+    aside: Mapping[int, MeridianError] = {}
+    gone = repeated
+    if screen is not None:
+        screened = screen(jobs.batch_of, jobs.epochs, hashes, jobs.table, repeated)
+        gone, aside, repeated = screened.repeated, screened.aside, screened.repeated
+        for name, marks in screened.full.items():
+            refused.where(jobs, marks, name, "out_of_range", "the epoch's sum is full")
+            gone = gone | marks
     duplicates: dict[tuple[int, int], int] = {}
     if repeated.any():
         duplicates = _count(jobs.batch_of[repeated], jobs.epochs[repeated])
         refused.where(jobs, repeated, "job_id", "duplicate", "the job was accepted before")
-        jobs, keys, hashes = jobs.only(~repeated), keys[~repeated], hashes[~repeated]
+    if gone.any():
+        jobs, keys, hashes = jobs.only(~gone), keys[~gone], hashes[~gone]
     overflowing = sums.overflowing(jobs.epochs, jobs.table)
     if overflowing:
         keep = np.ones(len(keys), dtype=np.bool_)
@@ -249,6 +264,7 @@ def admit(
         keys=keys,
         hashes=hashes,
         outcomes=refused.outcomes(accepted, duplicates),
+        aside=aside,
     )
 
 

@@ -115,6 +115,11 @@ class SeenJobs:
         for old in [known for known in self._by_epoch if known < epoch]:
             del self._by_epoch[old]
 
+    def remove(self, hashes: Hashes) -> None:
+        """Forget single jobs, of whatever epoch: they were claimed, and never promised."""
+        for epoch in self._by_epoch.values():
+            epoch.remove(hashes)
+
     def epochs(self) -> Iterable[int]:
         """Return the epochs that are remembered."""
         return self._by_epoch.keys()
@@ -127,7 +132,8 @@ class SeenJobs:
         )
 
 
-def _items(hashes: Hashes) -> list[bytes]:
+def items_of(hashes: Hashes) -> list[bytes]:
+    """Return each hash as bytes."""
     found: list[bytes] = np.ascontiguousarray(hashes).view(f"V{HASH_BYTES}").ravel().tolist()
     return found
 
@@ -136,7 +142,7 @@ def _mark_repeated(hashes: Hashes, marks: Marks) -> None:
     if bulk(len(hashes)) is not None:
         _table().mark_repeated(hashes, marks)
         return
-    items = _items(hashes)
+    items = items_of(hashes)
     if len(set(items)) == len(items):
         return
     earlier: set[bytes] = set()
@@ -155,12 +161,15 @@ class _SmallEpoch:
         return len(self._items)
 
     def mark_known(self, hashes: Hashes, marks: Marks) -> None:
-        items = _items(hashes)
+        items = items_of(hashes)
         if not self._items.isdisjoint(items):
             marks |= np.fromiter(map(self._items.__contains__, items), np.bool_, len(items))
 
     def add(self, hashes: Hashes) -> None:
-        self._items.update(_items(hashes))
+        self._items.update(items_of(hashes))
+
+    def remove(self, hashes: Hashes) -> None:
+        self._items.difference_update(items_of(hashes))
 
     def hashes(self) -> Hashes:
         return np.frombuffer(b"".join(self._items), dtype=np.uint64).reshape(-1, 2)
@@ -207,6 +216,20 @@ class _LargeEpoch:
             )
             if row < len(hashes):
                 self._grow(int(hashes[row, 0] >> np.uint64(56)))
+
+    def remove(self, hashes: Hashes) -> None:
+        """Write anew the tables that have one of these, without them: this is rare, and a table has no gaps."""
+        gone = _LargeEpoch()
+        gone.add(np.ascontiguousarray(hashes))
+        for part in np.unique(hashes[:, 0] >> np.uint64(56)).tolist():
+            old = self._slots[part]
+            marks = np.zeros(len(old), dtype=np.bool_)
+            gone.mark_known(old, marks)
+            if marks.any():
+                new = np.zeros_like(old)
+                _table().move(np.ascontiguousarray(old[~marks]), new)
+                self._place(part, new)
+                self._counts[part] -= int(marks.sum())
 
     def _grow(self, part: int) -> None:
         old = self._slots[part]

@@ -10,6 +10,7 @@ from meridian.measure.epoch import MICROSECONDS, Calendar, PlacementRules
 from meridian.node.chain.finality import Confirmations, WaitSeconds
 from meridian.node.config_file import ConfigFile
 from meridian.node.measure.limits import JobsLimits, Rates
+from meridian.node.measure.servers_config import ServersConfig
 from meridian.node.stores.config import StoreConfig
 
 SIGNED_WITHIN_LEAST_S: Final = 3600
@@ -82,6 +83,8 @@ class MeasureConfig(ConfigFile, frozen=True, kw_only=True):
     """How long the witnesses have, at most 600."""
     store: StoreConfig = StoreConfig()
     """Where artefacts are put besides ``public``."""
+    servers: ServersConfig | None = None
+    """This server as one of several that take jobs for the network; None: it is the only one."""
     chain_id: int
     """EIP-155 id of the network's chain."""
     commitments: str

@@ -35,6 +35,8 @@ class Kind(enum.IntEnum):
     INPUT = 4
     CLOCK = 5
     GROUP = 7
+    CLAIM = 8
+    """What another server asked for and got (`measure.claims`); in the coordinator's log alone."""
 
 
 def control_document(frame: Frame) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from meridian.errors import InvalidInput, MeridianError
+from meridian.errors import InvalidInput, MeridianError, Overloaded, RemoteFault
 from meridian.measure.admission import Admitted, Outcome, Records, admit
 from meridian.measure.batch_decode import Body, BodyKind, Many, decode_batch, decode_many
 from meridian.measure.batch_signature import (
@@ -30,6 +31,7 @@ from meridian.measure.receipt import Receipt, SignedReceipt, batch_roots
 from meridian.measure.row import BatchSeeds, job_leaves, job_rows, private_commitments
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.seen_jobs import Hashes
+from meridian.node.measure.elsewhere import Elsewhere
 from meridian.node.measure.frames import (
     BatchEntry,
     GroupFrame,
@@ -122,8 +124,15 @@ class Group:
 class Grouping:
     """Makes groups for one journal; reads it, and does not write."""
 
-    def __init__(self, aggregator: Aggregator, journal: Journal, directory: NodeDirectory) -> None:
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        journal: Journal,
+        directory: NodeDirectory,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._aggregator, self._journal, self._directory = aggregator, journal, directory
+        self._elsewhere = elsewhere
         self._columns = log_columns(aggregator.schema)
 
     def group(self, waiting: Sequence[Submitted], now_us: int, wall_us: int) -> Group:
@@ -133,6 +142,9 @@ class Grouping:
             waiting: In the order in which they are admitted.
             now_us: The ingest clock.
             wall_us: The wall clock, for what nodes signed.
+
+        Raises:
+            EpochClosed: If the epoch that is open here is closed elsewhere; nothing was promised.
         """
         answers: list[bytes | MeridianError] = [b""] * len(waiting)
         first_of: dict[bytes, int] = {}
@@ -242,23 +254,30 @@ class Grouping:
     ) -> tuple[list[bytes | MeridianError], GroupFrame | None, Hashes]:
         """Return the answer of each batch, what is to be written, and the hashes of its jobs."""
         aggregator, journal = self._aggregator, self._journal
-        admitted = admit(
-            records,
-            rules=aggregator.rules,
-            open_epoch=journal.open_epoch,
-            now_us=now_us,
-            nodes=self._directory,
-            seen=journal.seen,
-            sums=journal.sums,
-        )
+        screen = None
+        if self._elsewhere is not None:
+            screen = partial(self._elsewhere.screen, [one.batch for one in named])
+        try:
+            admitted = admit(
+                records,
+                rules=aggregator.rules,
+                open_epoch=journal.open_epoch,
+                now_us=now_us,
+                nodes=self._directory,
+                seen=journal.seen,
+                sums=journal.sums,
+                screen=screen,
+            )
+        except (RemoteFault, Overloaded) as refusal:
+            return [refusal] * len(named), None, _NO_HASHES
         if (
             admitted.table.num_rows == 0
         ):  # nothing to promise: the same bodies may fare better later
             made = [
-                _response(one.batch, one.seed, outcome, None)
-                for one, outcome in zip(named, admitted.outcomes, strict=True)
+                admitted.aside.get(at) or _response(one.batch, one.seed, outcome, None)
+                for at, (one, outcome) in enumerate(zip(named, admitted.outcomes, strict=True))
             ]
-            return list(made), None, _NO_HASHES
+            return made, None, _NO_HASHES
         try:
             journal.seen.require_room(admitted.table.num_rows)
         except MeridianError as refusal:
@@ -277,9 +296,10 @@ class Grouping:
         answers: list[bytes | MeridianError] = []
         entries: list[BatchEntry] = []
         promised = iter(roots)
-        for one, outcome in zip(named, admitted.outcomes, strict=True):
+        for at, (one, outcome) in enumerate(zip(named, admitted.outcomes, strict=True)):
             if outcome.accepted == 0:
-                answers.append(_response(one.batch, one.seed, outcome, None))
+                without = _response(one.batch, one.seed, outcome, None)
+                answers.append(admitted.aside.get(at, without))
                 continue
             sequence = journal.sequence + len(entries)
             entry = self._promised(one, outcome, next(promised).tobytes(), sequence, now_us)

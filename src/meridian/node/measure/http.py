@@ -22,12 +22,14 @@ from meridian.measure.manifest import INPUT_NAME_BYTES_MAX, INPUTS_MAX
 from meridian.node.measure.answering import Answering
 from meridian.node.measure.bodies import BodyTooLarge, BodyUnsupported
 from meridian.node.measure.cosigning import Cosigning
+from meridian.node.measure.following import Following
 from meridian.node.measure.grouping import NotAuthenticated
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.jobs_route import JobsRoute
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.limits import JobsLimits
 from meridian.node.measure.log_routes import LogRoutes
+from meridian.node.measure.membership import Membership
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.observed import observe
 from meridian.node.measure.openapi import document
@@ -58,7 +60,7 @@ class Face:
 
     intake: Intake
     journal: Journal
-    settling: Settling
+    settling: Settling | Following
     publication: Publication
     proving: Proving
     gateway_token: str
@@ -71,6 +73,8 @@ class Face:
     answering: Answering | None = None
     """None: there is no chain on which anybody could be challenged."""
     cosigning: Cosigning | None = None
+    servers: Membership | None = None
+    """None: there are no other servers."""
 
     @property
     def failure(self) -> BaseException | None:
@@ -112,6 +116,8 @@ class MeasureHttp:
         ProofRoutes(face.proving).add_to(app)
         LogRoutes(face.publication).add_to(app)
         ObserveRoutes(face.look, face.data_dir).add_to(app)
+        if face.servers is not None:
+            face.servers.add_to(app, face.intake, face.journal)
         return app
 
     # -- who asks ---------------------------------------------------------------------------------

@@ -20,8 +20,14 @@ from typing import Any, Final
 
 from meridian.errors import InvalidInput, MeridianError, Overloaded, StorageFailure
 from meridian.measure import record
+from meridian.node.measure.elsewhere import Elsewhere, EpochClosed
 from meridian.node.measure.group_commit import Answer, GroupCommit, Reply
-from meridian.node.measure.grouping import Aggregator, Grouping, Submitted
+from meridian.node.measure.grouping import (
+    Aggregator,
+    Group,
+    Grouping,
+    Submitted,
+)
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.primitives import hashing
@@ -60,6 +66,7 @@ class Intake:
         journal: Owned by the thread from now on, for writing.
         directory: The registered nodes.
         on_seal: Called with every epoch that is sealed, when the seal is durable.
+        elsewhere: The network's other servers, where there are some.
     """
 
     def __init__(
@@ -68,10 +75,11 @@ class Intake:
         journal: Journal,
         directory: NodeDirectory,
         on_seal: Callable[[int], None],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._aggregator = aggregator
         self._journal = journal
-        self._grouping = Grouping(aggregator, journal, directory)
+        self._grouping = Grouping(aggregator, journal, directory, elsewhere)
         self._commit = GroupCommit(journal.sync)
         self._on_seal = on_seal
         self._waiting: queue.SimpleQueue[_Request | _Batch | None] = queue.SimpleQueue()
@@ -133,6 +141,14 @@ class Intake:
         """Delete what is settled and no longer remembered."""
         return self._ask(lambda: self._journal.prune(settled_before))
 
+    def between(self, run: Callable[[], Any]) -> "Future[Any]":
+        """Do something between two groups; the answer is its result, when what it wrote is durable."""
+        return self._ask(run)
+
+    def follow(self, open_epoch: int) -> "Future[None]":
+        """Close all epochs below one, as the coordinator has; its seal is the one that counts."""
+        return self._ask(lambda: self._follow(open_epoch))
+
     def _ask(self, run: Callable[[], Any]) -> "Future[Any]":
         reply: Future[Any] = Future()
         self._put(_Request(run, reply))
@@ -188,7 +204,7 @@ class Intake:
         gc.disable()  # a group makes many objects and no cycles; to collect among them costs a third
         try:
             waiting = [batch.submitted for batch in batches]
-            group = self._grouping.group(waiting, self.now_us(), time.time_ns() // 1000)
+            group = self._group(waiting)
             results = group.answers
             if group.frame is not None:
                 try:
@@ -200,6 +216,13 @@ class Intake:
         self._prepare_after(group.records)
         replies = [batch.reply for batch in batches]
         return list(zip(replies, results, strict=True))
+
+    def _group(self, waiting: list[Submitted]) -> Group:
+        while True:
+            try:
+                return self._grouping.group(waiting, self.now_us(), time.time_ns() // 1000)
+            except EpochClosed as closed:
+                self._follow(closed.open_epoch)
 
     def _prepare_after(self, records: int) -> None:
         """Load the compiled readers and kernels once they are worth it, while batches are admitted without them."""
@@ -232,6 +255,10 @@ class Intake:
         journal.append_seal(epoch, now_us)
         journal.sync()
         self._on_seal(epoch)
+
+    def _follow(self, open_epoch: int) -> None:
+        for epoch in range(self._journal.open_epoch, open_epoch):
+            self._journal.append_seal(epoch, self.now_us())
 
     def _put_input(self, epoch: int, name: str, digest: bytes) -> None:
         if epoch < self._journal.open_epoch:

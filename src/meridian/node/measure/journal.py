@@ -6,14 +6,24 @@ writes; the settling thread reads the frames of sealed epochs, which nobody chan
 
 import threading
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
+from meridian.errors import StorageFailure
 from meridian.measure.admission import LaneSums
+from meridian.measure.claims import (
+    Claim,
+    Claims,
+    Holder,
+    Verdict,
+    batch_granted,
+    first_sequence,
+    server_of,
+)
 from meridian.measure.columns import column_values
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.seen_jobs import Hashes, SeenJobs
@@ -52,9 +62,10 @@ class Journal:
         seen: Filled from the log.
         sums: Filled from the log.
         remembered_epochs: How many sealed epochs stay in `seen`.
+        server: Our number among the network's servers, which numbers our receipts.
 
     Raises:
-        StorageFailure: If the log is damaged or of another schema.
+        StorageFailure: If the log is damaged, or of another schema or server.
     """
 
     def __init__(
@@ -66,6 +77,7 @@ class Journal:
         seen: SeenJobs,
         sums: LaneSums,
         remembered_epochs: int,
+        server: int = 0,
     ) -> None:
         self._log = log
         self._schema = schema
@@ -74,8 +86,10 @@ class Journal:
         self._lock = threading.Lock()
         self.seen = seen
         self.sums = sums
-        self.sequence = 0
-        """The next receipt's number."""
+        self.claims = Claims(seen, sums)
+        """What other servers were granted."""
+        self.sequence = self.durable_sequence = first_sequence(server)
+        """The next receipt's number, and the one below which all are durable."""
         self.clock_us = 0
         """The replay clock."""
         self.open_epoch = first_epoch
@@ -85,6 +99,8 @@ class Journal:
         self._last_epoch_in: dict[int, int] = {}  # file -> the highest epoch that it speaks of
         for frame in log.recover():
             self._replay(frame)
+        if server_of(self.sequence) != server:
+            raise StorageFailure(f"{log.directory}: the log of server {server_of(self.sequence)}")
         self._forget()
         if log.begins_file:
             self._begin_file()
@@ -100,6 +116,11 @@ class Journal:
         """How long its log is, all files together."""
         return self._log.length_bytes
 
+    @property
+    def receipts(self) -> int:
+        """How many receipts were given, ever."""
+        return self.sequence - first_sequence(server_of(self.sequence))
+
     # -- replay -----------------------------------------------------------------------------------
 
     def _replay(self, frame: Frame) -> None:
@@ -113,12 +134,17 @@ class Journal:
         if frame.kind == Kind.STATE:
             self.sequence, self.clock_us = document["sequence"], document["clock_us"]
             self.open_epoch = document["open_epoch"]
+            for number, turn in document.get("turns", []):
+                self.claims.remember_turn(number, turn)
         elif frame.kind == Kind.SEAL:
             self.open_epoch = document["epoch"] + 1
             self._mark(frame.ref, document["epoch"])
         elif frame.kind == Kind.INPUT:
             self._epoch(document["epoch"]).inputs[document["name"]] = document["digest"]
             self._mark(frame.ref, document["epoch"])
+        elif frame.kind == Kind.CLAIM:
+            claim, verdict = Claim.read(document["claim"]), Verdict.read(document["verdict"])
+            self._take_claim(frame.ref, claim, verdict)
         else:
             self.clock_us = document["now_us"]
 
@@ -137,6 +163,14 @@ class Journal:
                     self._epochs.setdefault(epoch, _Epoch()).duplicates += count
                     self._mark(ref, epoch)
             self.sequence = group.batches[-1].sequence + 1
+
+    def _take_claim(self, ref: FrameRef, claim: Claim, verdict: Verdict) -> None:
+        packed = ref.pack()
+        with self._lock:
+            self.claims.apply(claim, verdict, packed)
+            for name in batch_granted(claim, verdict):
+                self._batches.add(name, packed)
+        self._mark(ref, int(claim.epochs.max(initial=claim.open_epoch)))
 
     def _mark(self, ref: FrameRef, epoch: int) -> None:
         self._last_epoch_in[ref.file] = max(epoch, self._last_epoch_in.get(ref.file, epoch))
@@ -162,6 +196,12 @@ class Journal:
         ref = self._append(Kind.GROUP, *group.encode())
         self._index(ref, group)
         self._remember(group.jobs, hashes)
+
+    def append_claim(self, claim: Claim, verdict: Verdict) -> None:
+        """Write what another server asked for and got; it is told only after `sync`."""
+        document = {"claim": claim.document(), "verdict": verdict.document()}
+        ref = self._append(Kind.CLAIM, dagcbor.encode(document))
+        self._take_claim(ref, claim, verdict)
 
     def append_seal(self, epoch: int, now_us: int) -> None:
         """Close the open epoch: no job is placed into it after this frame."""
@@ -191,12 +231,16 @@ class Journal:
 
     def _begin_file(self) -> None:
         """Begin every file with the state, so that older files can be deleted."""
-        state = {name: getattr(self, name) for name in _STATE_KEYS}
+        state: dict[str, Any] = {name: getattr(self, name) for name in _STATE_KEYS}
+        if self.claims.turns:
+            state["turns"] = [list(item) for item in sorted(self.claims.turns.items())]
         self._log.append(Kind.STATE, dagcbor.encode(state))
 
     def sync(self) -> None:
         """Make everything durable that was written before the call; any thread may ask."""
+        sequence = self.sequence  # its receipts are written; more may come while the disk works
         self._log.sync()
+        self.durable_sequence = max(sequence, self.durable_sequence)
 
     def prune(self, settled_before: int) -> None:
         """Delete closed files that speak only of epochs that are settled and no longer remembered.
@@ -205,11 +249,15 @@ class Journal:
             settled_before: Every epoch below it is committed.
         """
         oldest = min(settled_before, self.open_epoch - self._remembered)
+        with self._lock:
+            self.claims.forget_before(oldest)
         for number in self._log.files[:-1]:
             if self._last_epoch_in.get(number, oldest - 1) >= oldest:
                 break
             with self._lock:
-                self._batches.forget(FrameRef(number, 0).pack(), FrameRef(number + 1, 0).pack())
+                bounds = FrameRef(number, 0).pack(), FrameRef(number + 1, 0).pack()
+                self._batches.forget(*bounds)
+                self.claims.forget_places(*bounds)
                 for epoch in [known for known in self._epochs if known < oldest]:
                     del self._epochs[epoch]
             self._log.drop(number)
@@ -218,20 +266,44 @@ class Journal:
 
     def response(self, batch: bytes) -> bytes | None:
         """Return the answer that a batch got, None if it is not known."""
+        for frame in self._frames_of_batch(batch):
+            if frame.kind == Kind.GROUP:
+                for entry in batch_entries(frame.payload):
+                    if entry.batch == batch:
+                        return entry.response
+        return None
+
+    def holder(self, batch: bytes) -> Holder | None:
+        """Return which server has promised a batch, as far as this log knows."""
+        if self.response(batch) is not None:
+            return server_of(self.sequence), True
+        for frame in self._frames_of_batch(batch):
+            place = frame.ref.pack()
+            if frame.kind == Kind.CLAIM and not self.claims.is_void(place):
+                document = dagcbor.decode(bytes(frame.payload))
+                claim = Claim.read(document["claim"])
+                if batch in batch_granted(claim, Verdict.read(document["verdict"])):
+                    return claim.server, self.claims.is_confirmed(claim.server, place)
+        return None
+
+    def granted(self, epoch: int) -> dict[int, int]:
+        """Return how many jobs of an epoch each other server was granted."""
+        with self._lock:
+            return self.claims.granted(epoch)
+
+    def _frames_of_batch(self, batch: bytes) -> Iterator[Frame]:
+        """Yield the frames that may hold a batch."""
         with self._lock:
             places = self._batches.find(batch)
         for place in places:
-            payload = self._log.read(FrameRef.unpack(place)).payload
-            for entry in batch_entries(payload):
-                if entry.batch == batch:
-                    return entry.response
-        return None
+            yield self._log.read(FrameRef.unpack(place))
 
     def counts(self, epoch: int) -> tuple[int, int]:
-        """Return how many jobs an epoch has, and how many submissions were duplicates."""
+        """Return how many jobs an epoch has, on other servers too, and how many submissions to us were duplicates."""
         with self._lock:
-            entry = self._epochs.get(epoch)
-            return (0, 0) if entry is None else (entry.jobs, entry.duplicates)
+            entry = self._epochs.get(epoch, _Epoch())
+            elsewhere = sum(self.claims.granted(epoch).values())
+            return entry.jobs + elsewhere, entry.duplicates
 
     def inputs(self, epoch: int) -> Mapping[str, bytes]:
         """Return the digests of an epoch's inputs by name."""
@@ -263,6 +335,14 @@ class Journal:
         if all(inside == epoch for entry in group.batches for inside, _ in entry.epochs):
             return group.jobs
         return group.jobs.filter(pa.array(column_values(group.jobs, "epoch") == epoch))
+
+    def read_group(self, ref: FrameRef) -> memoryview:
+        """Return the payload of a group as it stands in the log, checked; lies in the mapped file.
+
+        Raises:
+            StorageFailure: If it is no longer what was written.
+        """
+        return self._log.read(ref).payload
 
     def close(self) -> None:
         """Close the log."""

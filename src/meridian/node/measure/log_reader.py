@@ -4,8 +4,10 @@ Each frame is mapped for itself and unmapped with the last array that lies in it
 any size has only what it is looking at in memory.
 """
 
+import itertools
 import mmap
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -120,3 +122,24 @@ class LogFrames:
             raise StorageFailure(f"the frame of the job log at {ref} is not a group")
         self._checked[at] = 1
         return group_jobs(frame.payload)
+
+
+class ChainedFrames:
+    """The groups of several logs, one log behind the other.
+
+    Args:
+        parts: The logs.
+    """
+
+    def __init__(self, parts: Sequence[LogFrames]) -> None:
+        self._parts = parts
+        self._ends = list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, at: int) -> pa.Table:
+        """Return the jobs of a group, as `LogFrames` does."""
+        part = bisect_right(self._ends, at)
+        before = self._ends[part - 1] if part else 0
+        return self._parts[part][at - before]

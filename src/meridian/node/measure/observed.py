@@ -5,6 +5,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from meridian.node.measure.cosigning import Cosigning
+from meridian.node.measure.following import Following
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.settling import Settling
@@ -17,7 +18,7 @@ WAITING_HIGH: Final = 4096
 def observe(
     intake: Intake,
     journal: Journal,
-    settling: Settling,
+    settling: Settling | Following,
     cosigning: Cosigning | None,
     failure: BaseException | None,
 ) -> Observation:
@@ -44,7 +45,7 @@ def observe(
             value=duplicates,
         ),
         CounterMetricFamily(
-            "meridian_measure_receipts", "Receipts given, ever", value=journal.sequence
+            "meridian_measure_receipts", "Receipts given, ever", value=journal.receipts
         ),
         GaugeMetricFamily(
             "meridian_measure_waiting_requests",
@@ -75,7 +76,7 @@ def observe(
             "settled_before": settling.settled_before,
             "sealing": settling.sealing,
             "waiting_requests": waiting,
-            "receipts": journal.sequence,
+            "receipts": journal.receipts,
             "clock_us": intake.now_us(),
             "log_bytes": journal.log_bytes,
             "witnesses": None if cosigning is None else cosigning.document(),

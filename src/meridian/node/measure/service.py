@@ -14,28 +14,24 @@ import click
 import msgspec
 from aiohttp import web
 
-from meridian.contracts.artefact import load
-from meridian.contracts.deployment import Addresses
 from meridian.errors import MeridianError, StorageFailure
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.seen_jobs import SeenJobs
 from meridian.measure.signed_note import COSIGNATURE, Verifier, verifier_of
-from meridian.node.chain.contract import Contract
-from meridian.node.chain.finality import finality
-from meridian.node.chain.rpc import Rpc
-from meridian.node.chain.sender import Sender
-from meridian.node.chain_view import ChainView
 from meridian.node.durable_file import read_whole
 from meridian.node.keystore import load_or_create_key, load_or_create_secret
 from meridian.node.measure.answering import Answering
 from meridian.node.measure.config import MeasureConfig
 from meridian.node.measure.cosigning import Cosigning
+from meridian.node.measure.following import Following
+from meridian.node.measure.granting import Granting
 from meridian.node.measure.grouping import Aggregator
 from meridian.node.measure.http import Face, MeasureHttp
 from meridian.node.measure.intake import Intake
-from meridian.node.measure.journal import open_journal
-from meridian.node.measure.ledger import ChainLedger, FileLedger, Ledger
-from meridian.node.measure.nodes import ChainNodes, FileNodes, NodeDirectory, NodeSource
+from meridian.node.measure.journal import Journal, open_journal
+from meridian.node.measure.membership import Membership, join
+from meridian.node.measure.nodes import NodeDirectory
+from meridian.node.measure.outside import Outside, open_outside
 from meridian.node.measure.proving import Proving
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog, SignedState
@@ -55,75 +51,12 @@ from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import address_text, network_id, parse_address
 from meridian.primitives.keys import PrivateKey
 
-RPC_TIMEOUT_S: Final = 10.0
-DIRECTORY_TIMEOUT_S: Final = 3.0
-"""An unknown node holds the intake up for at most this long, and then not again for a while."""
-
 KEEPALIVE_S: Final = 75.0
 """A connection that sends no whole head of a request for so long is closed."""
 SHUTDOWN_S: Final = 2.0
 BACKLOG: Final = 1024
 
 WATCH_S: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _Outside:
-    """Registrations and commitments, and challenges where somebody can give them."""
-
-    nodes: NodeSource
-    ledger: Ledger
-    answering: Answering | None = None
-
-
-def _outside(
-    config: MeasureConfig,
-    key: PrivateKey,
-    publication: Publication,
-    schema: NetworkSchema,
-    stack: contextlib.ExitStack,
-) -> _Outside:
-    """Return what the configuration names: contracts on a chain, or files."""
-    chain = config.chain
-    if chain is None:
-        assert config.nodes_file is not None, "checked by the configuration"
-        return _Outside(
-            FileNodes(config.nodes_file), FileLedger(config.data_dir / "commitments.jsonl")
-        )
-    addresses = Addresses(
-        registry=parse_address(chain.registry, "registry"),
-        commitments=parse_address(config.commitments, "commitments"),
-        evaluations=parse_address(chain.evaluations, "evaluations"),
-        rewards=parse_address(chain.rewards, "rewards"),
-    )
-    reading = Rpc(chain.rpc_url, DIRECTORY_TIMEOUT_S)
-    sending = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
-    following = Rpc(chain.rpc_url, RPC_TIMEOUT_S)
-    done = finality(config.chain_id, chain.confirmations, chain.transaction_wait_s)
-    sender = Sender(
-        sending,
-        key,
-        config.data_dir / "sender.sqlite",
-        confirmations=done.confirmations,
-        wait_s=done.wait_s,
-    )
-    for close in (reading.close, sending.close, following.close, sender.close):
-        stack.callback(close)
-    contract = Contract(sending, addresses.commitments, load("Commitments"))
-    view = ChainView(reading, addresses, chain.deploy_block)
-    answering = Answering(
-        commitments=Contract(following, addresses.commitments, load("Commitments")),
-        deploy_block=chain.deploy_block,
-        sender=sender,
-        publication=publication,
-        schema=schema,
-        on_event=_tell,
-    )
-    return _Outside(
-        ChainNodes(view, chain.deploy_block),
-        ChainLedger(sender, contract, chain.deploy_block),
-        answering,
-    )
 
 
 def _publication(config: MeasureConfig, stack: contextlib.ExitStack) -> Publication:
@@ -163,14 +96,38 @@ def _proving(config: MeasureConfig, schema: NetworkSchema, publication: Publicat
     return Proving(config.network, schema, config.first_epoch, publication, store)
 
 
-async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
-    """Open the data directory and start the threads; `stack` ends them."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is there before the threads start."""
+
+    config: MeasureConfig
+    key: PrivateKey
+    schema: NetworkSchema
+    publication: Publication
+    outside: Outside
+    directory: NodeDirectory
+    journal: Journal
+    servers: Membership | None
+
+
+async def _parts(config: MeasureConfig, stack: contextlib.ExitStack) -> _Parts:
+    """Open the data directory; `stack` closes it."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
     key = load_or_create_key(config.key_file)
     secret = load_or_create_secret(config.secret_file)
     schema = NetworkSchema.decode(read_whole(config.schema_file))
-    publication = await asyncio.to_thread(_publication, config, stack)
-    outside = _outside(config, key, publication, schema, stack)
+    servers = None
+    if config.servers is not None:
+        servers = await asyncio.to_thread(
+            join, config.servers, config.network, config.data_dir, stack
+        )
+    coordinates = servers is None or servers.coordinates
+    publication = (
+        await asyncio.to_thread(_publication, config, stack)
+        if coordinates
+        else Publication(config.public_dir)
+    )
+    outside = open_outside(config, key, publication, schema, stack, _tell)
     directory = NodeDirectory(outside.nodes)
     with contextlib.suppress(MeridianError):
         await asyncio.to_thread(directory.refresh)
@@ -182,60 +139,113 @@ async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
         seen=SeenJobs(sha256(b"jobs", secret), config.jobs_max),
         bytes_max=config.log_bytes_max,
         remembered_epochs=config.remembered_epochs,
+        server=0 if config.servers is None else config.servers.number,
     )
     stack.callback(journal.close)
-    epoch_log = _epoch_log(config, publication)
-    await asyncio.to_thread(epoch_log.open)
-    settling = Settling(
+    return _Parts(config, key, schema, publication, outside, directory, journal, servers)
+
+
+def _aggregator(parts: _Parts) -> Aggregator:
+    config = parts.config
+    return Aggregator(
+        network_id=network_id(config.network),
+        schema=parts.schema,
+        rules=config.rules,
+        key=parts.key,
+        domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
+        seed_secret=sha256(b"seeds", load_or_create_secret(config.secret_file)),
+        replay=config.replay,
+        signed_within_us=config.signed_within_us,
+    )
+
+
+def _settling(parts: _Parts, epoch_log: PublishedLog) -> Settling:
+    config, servers = parts.config, parts.servers
+    others = None
+    if servers is not None:
+        others = servers.hand_over(parts.journal, config.data_dir, config.log_bytes_max)
+    return Settling(
         network=config.network,
-        schema=schema,
-        aggregator=key.address,
+        schema=parts.schema,
+        aggregator=parts.key.address,
         first_epoch=config.first_epoch,
-        journal=journal,
-        directory=directory,
-        publication=publication,
-        ledger=outside.ledger,
+        journal=parts.journal,
+        directory=parts.directory,
+        publication=parts.publication,
+        ledger=parts.outside.ledger,
         log=epoch_log,
         data_dir=config.data_dir,
         memory_bytes=config.seal_memory_mib << 20,
         on_event=_tell,
+        others=others,
     )
-    aggregator = Aggregator(
-        network_id=network_id(config.network),
-        schema=schema,
-        rules=config.rules,
-        key=key,
-        domain=Domain(config.chain_id, parse_address(config.commitments, "commitments")),
-        seed_secret=sha256(b"seeds", secret),
-        replay=config.replay,
-        signed_within_us=config.signed_within_us,
-    )
-    intake = Intake(aggregator, journal, directory, settling.add)
+
+
+async def _start(config: MeasureConfig, stack: contextlib.ExitStack) -> Face:
+    """Open the data directory and start the threads; `stack` ends them."""
+    parts = await _parts(config, stack)
+    journal, servers = parts.journal, parts.servers
+    if servers is not None and not servers.coordinates:
+        return _follow(parts, servers, stack)
+    epoch_log = _epoch_log(config, parts.publication)
+    await asyncio.to_thread(epoch_log.open)
+    settling = _settling(parts, epoch_log)
+    granting = None if servers is None else Granting(journal)
+    intake = Intake(_aggregator(parts), journal, parts.directory, settling.add, granting)
     stack.callback(settling.stop)
     settling.start()
+    if servers is not None:
+        await asyncio.to_thread(servers.note_settled, settling.settled_before, config.first_epoch)
     stack.callback(intake.stop)
     intake.start()
     cosigning = Cosigning(epoch_log)
     stack.callback(cosigning.stop)
     cosigning.start()
-    if outside.answering is not None:
-        stack.callback(outside.answering.stop)
-        outside.answering.start()
+    answering = parts.outside.answering
+    if answering is not None:
+        stack.callback(answering.stop)
+        answering.start()
+    return _face(parts, intake, settling, answering, cosigning)
+
+
+def _follow(parts: _Parts, servers: Membership, stack: contextlib.ExitStack) -> Face:
+    """Start a further server: it takes jobs, and commits nothing."""
+    claiming = servers.claiming(parts.journal, parts.schema)
+    intake = Intake(
+        _aggregator(parts), parts.journal, parts.directory, lambda _epoch: None, claiming
+    )
+    following = servers.follow(parts.journal, intake, claiming, parts.config.first_epoch)
+    stack.callback(intake.stop)
+    intake.start()
+    stack.callback(following.stop)
+    following.start()
+    return _face(parts, intake, following, None, None)
+
+
+def _face(
+    parts: _Parts,
+    intake: Intake,
+    settling: Settling | Following,
+    answering: Answering | None,
+    cosigning: Cosigning | None,
+) -> Face:
+    config = parts.config
     return Face(
         intake=intake,
-        journal=journal,
+        journal=parts.journal,
         settling=settling,
-        publication=publication,
-        proving=_proving(config, schema, publication),
+        publication=parts.publication,
+        proving=_proving(config, parts.schema, parts.publication),
         gateway_token=load_or_create_secret(config.gateway_token_file).hex(),
         admin_token=load_or_create_secret(config.admin_token_file).hex(),
-        directory=directory,
+        directory=parts.directory,
         limits=config.jobs_limits,
         network=config.network,
         first_epoch=config.first_epoch,
         data_dir=config.data_dir,
-        answering=outside.answering,
+        answering=answering,
         cosigning=cosigning,
+        servers=parts.servers,
     )
 
 

@@ -8,6 +8,7 @@ lists the nodes which committed themselves, once no more can. A failing step is 
 pause; ingest goes on meanwhile.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -16,15 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from meridian.errors import MeridianError, NotFound, StorageFailure
 from meridian.measure.commitment import node_tree_hash
 from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.schema import NetworkSchema
+from meridian.node.measure.job_log import FrameRef
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.ledger import Conflict, Ledger
-from meridian.node.measure.log_reader import LogFrames, LogReader
+from meridian.node.measure.log_reader import ChainedFrames, LogFrames, LogReader
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.published_log import PublishedLog
@@ -39,6 +41,35 @@ TELL_S: Final = 1.0
 """How often an event tells how far a seal is."""
 
 _log = logging.getLogger(__name__)
+
+
+class HandedLog(Protocol):
+    """What another server has handed over for an epoch."""
+
+    @property
+    def directory(self) -> Path:
+        """Of a job log."""
+
+    @property
+    def refs(self) -> Sequence[FrameRef]:
+        """The groups."""
+
+    @property
+    def duplicates(self) -> int:
+        """Submissions to it of jobs that were accepted before."""
+
+
+class Others(Protocol):
+    """The network's other servers, as a seal sees them; raises `MeridianError` for what is to be tried again."""
+
+    def collect(self, epoch: int, going_on: Callable[[], None]) -> Sequence[HandedLog]:
+        """Close an epoch everywhere, and return what the servers have of it; `going_on` may raise to give up."""
+
+    def published(self, epoch: int, root: bytes) -> None:
+        """Note that an epoch is published."""
+
+    def committed(self, epoch: int, root: bytes) -> None:
+        """Note that an epoch is committed: nobody needs its jobs any more."""
 
 
 class _Stopped(MeridianError):
@@ -61,6 +92,7 @@ class Settling:
         data_dir: For sealed stores, and for what a seal needs while it works.
         memory_bytes: What a seal may take.
         on_event: Told what happened: ``sealing``, ``sealed`` and ``committed``, with fields.
+        others: The network's other servers, whose logs a seal needs too; None where there are none.
     """
 
     def __init__(
@@ -78,12 +110,13 @@ class Settling:
         data_dir: Path,
         memory_bytes: int,
         on_event: Callable[[str, dict[str, Any]], None],
+        others: Others | None = None,
     ) -> None:
         self._network, self._schema, self._aggregator = network, schema, aggregator
         self._first_epoch = first_epoch
         self._journal, self._directory = journal, directory
         self._publication, self._ledger = publication, ledger
-        self._epoch_log = log
+        self._epoch_log, self._others = log, others
         self._data_dir, self._memory_bytes = data_dir, memory_bytes
         self._told_s = 0.0
         self.sealing: dict[str, Any] | None = None
@@ -156,15 +189,23 @@ class Settling:
         if self._publication.read_index(epoch) is not None:
             return
         self._told_s = time.monotonic()
-        with LogReader(self._journal.directory) as reader:
+        duplicates = self._journal.counts(epoch)[1]
+        with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(LogReader(self._journal.directory))
+            parts = [LogFrames(reader, self._journal.frames_of(epoch))]
+            if self._others is not None:
+                for handed in self._others.collect(epoch, self._require_going_on):
+                    reader = stack.enter_context(LogReader(handed.directory))
+                    parts.append(LogFrames(reader, handed.refs))
+                    duplicates += handed.duplicates
             manifest = publish_epoch(
                 self._publication,
                 self._schema,
                 network=self._network,
                 epoch=epoch,
                 aggregator=self._aggregator,
-                frames=LogFrames(reader, self._journal.frames_of(epoch)),
-                duplicates=self._journal.counts(epoch)[1],
+                frames=ChainedFrames(parts),
+                duplicates=duplicates,
                 payees=self._payees,
                 inputs=self._journal.inputs(epoch),
                 work=self._data_dir / "sealing",
@@ -186,6 +227,8 @@ class Settling:
         }
         self._publication.write_index(epoch, index)
         self.sealing = None
+        if self._others is not None:
+            self._others.published(epoch, manifest.root)
         self._on_event("sealed", {"epoch": epoch, "jobs": manifest.jobs})
 
     def _payees(self, names: Sequence[str]) -> Mapping[str, Address]:
@@ -195,10 +238,13 @@ class Settling:
             self._directory.refresh()
             return payees_of(names, self._directory)
 
-    def _progress(self, epoch: int, phase: str, done: int) -> None:
-        """Tell how far the seal is, and give up when the service ends: it begins again at the next start."""
+    def _require_going_on(self) -> None:
         if self._stopping.is_set():
             raise _Stopped("the service ends")
+
+    def _progress(self, epoch: int, phase: str, done: int) -> None:
+        """Tell how far the seal is, and give up when the service ends: it begins again at the next start."""
+        self._require_going_on()
         fields = {phase: done, "jobs": self._journal.counts(epoch)[0]}
         self.sealing = {"epoch": epoch} | fields
         if time.monotonic() - self._told_s >= TELL_S:
@@ -231,4 +277,6 @@ class Settling:
         self._epoch_log.append(place, record.encode())
         index |= {"state": "committed", "commitment": committed.document()}
         self._publication.write_index(epoch, index)
+        if self._others is not None:
+            self._others.committed(epoch, bytes.fromhex(index["root"]))
         self._on_event("committed", {"epoch": epoch, "root": index["root"]})

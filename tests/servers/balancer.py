@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 
 class Balancer:
@@ -23,7 +24,7 @@ class Balancer:
         self.taken: Counter[int] = Counter()
         """Connections of each server, by its place."""
 
-    def __enter__(self) -> "Balancer":
+    def __enter__(self) -> Self:
         self._thread.start()
         start = asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
@@ -73,7 +74,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(1 << 16):
             writer.write(data)
             await writer.drain()
-    except OSError:
-        pass
+    except (OSError, asyncio.CancelledError):
+        pass  # that is the end of it, and the other side sees it
     finally:
         writer.close()

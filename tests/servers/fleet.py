@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.node.measure.measure_world import CALENDAR, SCHEMA, Process, client_of, make_config
 from tests.servers.balancer import Balancer
@@ -86,7 +86,7 @@ class Fleet:
         self.processes: list[Process | None] = [None] * count
         self.clients: list[MeasureClient] = []
 
-    def __enter__(self) -> "Fleet":
+    def __enter__(self) -> Self:
         for number in range(len(self.ports)):
             self.start(number)
         self.balancer = Balancer(self.ports).__enter__()
@@ -138,9 +138,7 @@ class Fleet:
             problems = verify_epoch(manifest, SCHEMA, nodes, table, CALENDAR)
             faults += [f"epoch {epoch}: {problem}" for problem in problems]
             names = (table.column(name).to_pylist() for name in ("node_id", "job_id"))
-            for job, row in zip(
-                zip(*names, strict=True), rebuild_rows(SCHEMA, table), strict=True
-            ):
+            for job, row in zip(zip(*names, strict=True), rebuild_rows(SCHEMA, table), strict=True):
                 yield job, epoch, row.tobytes()
         with contextlib.closing(client):
             ledger = (self.configs[0].data_dir / "commitments.jsonl").read_text().splitlines()

@@ -99,6 +99,7 @@ def _by_epoch(epochs: Integers) -> list[tuple[int, slice | npt.NDArray[np.bool_]
 
 
 def lane_values(jobs: pa.Table, name: str) -> Integers:
+    """Return what each job adds to a lane."""
     column = one_chunk(jobs.column(name))
     return np.asarray(pc.fill_null(column, 0) if column.null_count else column)
 

@@ -66,7 +66,7 @@ class Receipt:
     deadline_epoch: int
     aggregator: Address
     sequence: int
-    """Numbers the aggregator's receipts from 0."""
+    """Numbers the aggregator's receipts, those of each of its servers apart (`claims.first_sequence`)."""
     batch_root: bytes
     received_at_us: int
 

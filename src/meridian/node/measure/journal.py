@@ -359,7 +359,7 @@ def open_journal(
         schema: The network's schema.
         first_epoch: The network's first epoch.
         seen: An empty set, filled from the log.
-        bounds: ``bytes_max`` of the log and ``remembered_epochs``.
+        bounds: ``bytes_max`` of the log, ``remembered_epochs``, and ``server`` if it is not 0.
     """
     log = JobLog(directory, bounds["bytes_max"])
     try:
@@ -370,6 +370,7 @@ def open_journal(
             seen=seen,
             sums=LaneSums(schema),
             remembered_epochs=bounds["remembered_epochs"],
+            server=bounds.get("server", 0),
         )
     except BaseException:
         log.close()

@@ -204,7 +204,8 @@ def _add_money(epoch: uint64, amount: uint256):
 @external
 def commit(epoch: uint64, node_key: bytes32, summary: Summary):
     """
-    @notice Commits a node to its jobs of an epoch, once. By its operator.
+    @notice Commits a node to its jobs of an epoch, once. By its operator. Who has none says so:
+            then the epoch need not wait for it.
     """
     identity: uint256 = summary_nodes._active(node_key)
     assert summary_nodes._operator(identity) == msg.sender, "summaries: operator"
@@ -266,11 +267,9 @@ def _record(
     epoch: uint64, node_key: bytes32, summary: Summary, identity: uint256, members: uint256
 ):
     assert summary_nodes._number(identity) < members >> 64, "summaries: new"
-    assert summary.jobs != 0 and summary.jobs <= JOBS_MAX, "summaries: jobs"
-    assert (
-        summary.weight != 0
-        and convert(summary.weight, uint256)
-        <= convert(summary.jobs, uint256) * convert(value_max, uint256)
+    assert summary.jobs <= JOBS_MAX, "summaries: jobs"
+    assert convert(summary.weight, uint256) <= convert(summary.jobs, uint256) * convert(
+        value_max, uint256
     ), "summaries: weight"
     self.record[epoch][node_key] = keccak256(abi_encode(summary))
     log Summarised(
@@ -346,6 +345,7 @@ def challenge(epoch: uint64, node_key: bytes32, summary: Summary):
     assert block.timestamp < self._closed_at(clock) + convert(
         challenge_seconds, uint256
     ), "summaries: late"
+    assert summary.weight != 0, "summaries: nothing"
     self._check_record(epoch, node_key, summary)
     id: bytes32 = self._id(epoch, node_key, msg.sender)
     assert self.challenges[id] == 0, "summaries: challenged"
@@ -515,6 +515,7 @@ def _claim(epoch: uint64, node_key: bytes32, summary: Summary, pot: uint256):
     """
     @dev The shares of all standing summaries, each rounded down, add up to no more than the money.
     """
+    assert summary.weight != 0, "summaries: nothing"
     self._check_record(epoch, node_key, summary)
     self.record[epoch][node_key] = PAID
     amount: uint256 = (pot >> 128) * convert(summary.weight, uint256) // (pot & U128_MASK)

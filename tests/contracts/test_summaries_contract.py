@@ -93,6 +93,19 @@ def test_a_node_may_commit_by_itself_and_others_by_a_relay(world):
     assert world.read("record", EPOCH, one.key) == one.summary.record
 
 
+def test_a_node_without_jobs_says_so_and_the_epoch_need_not_wait(world):
+    one, idle = nodes([1, 2], [0])
+    world.register(one, idle)
+    world.send("fund", EPOCH, value=ETHER)
+    world.commit(one, idle)
+    assert world.read("epoch_state", EPOCH)[1:5] == (END_S, 2, 0, 3)
+    assert refuses(world.challenge, idle) == "summaries: nothing"
+    world.settle()
+    assert refuses(world.claim, idle) == "summaries: nothing"
+    world.claim(one)
+    assert world.balance(one.payee) == ETHER
+
+
 def test_an_epoch_closes_by_time_where_a_node_says_nothing(world):
     one, two = nodes([1], [2])
     world.register(one, two)
@@ -448,10 +461,8 @@ def test_only_what_the_operator_signed_is_relayed(world):
     other_epoch = world.signed(node, epoch=EPOCH - 1)
     assert refuses(*commit, [other_epoch.words]) == "summaries: signature"
     assert refuses(*commit, [world.signed(node, weight=7).words]) == "summaries: weight"
-    nothing = (node_key, (root, jobs, 0), *_signature(world, node, (root, jobs, 0)))
-    assert refuses(*commit, [nothing]) == "summaries: weight"
-    none = (node_key, (root, 0, weight), *_signature(world, node, (root, 0, weight)))
-    assert refuses(*commit, [none]) == "summaries: jobs"
+    many = (root, 2**32 + 1, weight)
+    assert refuses(*commit, [(node_key, many, *_signature(world, node, many))]) == "summaries: jobs"
     world.commit(node)
 
 

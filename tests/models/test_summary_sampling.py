@@ -152,9 +152,9 @@ def test_shares_never_pass_the_money_and_lose_less_than_one_unit_a_node(budget, 
     ("values", "field"),
     [
         ((bytes(31), 1, 1), "root"),
-        ((bytes(32), 0, 1), "jobs"),
+        ((bytes(32), -1, 1), "jobs"),
         ((bytes(32), 2**32 + 1, 1), "jobs"),
-        ((bytes(32), 1, 0), "weight"),
+        ((bytes(32), 1, -1), "weight"),
         ((bytes(32), 1, 2**128), "weight"),
     ],
 )

@@ -57,10 +57,10 @@ class Summary:
     def __post_init__(self) -> None:
         if len(self.root) != HASH_BYTES:
             raise InvalidInput("root", f"{len(self.root)} bytes where {HASH_BYTES} are needed")
-        if not 1 <= self.jobs <= JOBS_MAX:
-            raise InvalidInput("jobs", f"{self.jobs} is not in 1..2^32")
-        if not 1 <= self.weight < 1 << 128:
-            raise InvalidInput("weight", f"{self.weight} is not in 1..2^128-1")
+        if not 0 <= self.jobs <= JOBS_MAX:
+            raise InvalidInput("jobs", f"{self.jobs} is not in 0..2^32")
+        if not 0 <= self.weight < 1 << 128:
+            raise InvalidInput("weight", f"{self.weight} is not in 0..2^128-1")
 
     @property
     def words(self) -> Words:

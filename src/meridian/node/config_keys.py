@@ -153,6 +153,8 @@ def _in_words(info: Any) -> str:
             )
         case kinds.LiteralType():
             return "one of " + ", ".join(f'"{value}"' for value in info.values)
+        case kinds.EnumType():
+            return "one of " + ", ".join(f'"{one.value}"' for one in info.cls)
         case kinds.VarTupleType() | kinds.ListType():
             return f"list of {_in_words(info.item_type)}"
         case kinds.IntType() | kinds.FloatType():

@@ -7,6 +7,7 @@ data frames, so its partitioning plays no part.
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from ssl import TLSVersion
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,7 +16,6 @@ from meridian.scale.tasks import AHEAD, Items, Outcomes, R, T, say_nothing
 
 CONNECT_S: Final = 15
 """How long the scheduler and the first worker are waited for."""
-ROLES: Final = ("client", "scheduler", "worker")
 
 
 def distributed() -> Any:
@@ -35,7 +35,7 @@ def security_of(directory: Path, role: str) -> Any:
 
     Args:
         directory: Holds ``ca.pem``, ``ROLE.pem`` and ``ROLE-key.pem``.
-        role: One of `ROLES`.
+        role: ``client``, ``scheduler`` or ``worker``.
 
     Raises:
         NotFound: If Dask is not installed, or a file is not there.
@@ -48,7 +48,7 @@ def security_of(directory: Path, role: str) -> Any:
     return distributed().Security(
         require_encryption=True,
         tls_ca_file=ca,
-        tls_min_version=0x0304,
+        tls_min_version=TLSVersion.TLSv1_3,
         **{f"tls_{role}_cert": certificate, f"tls_{role}_key": key},
     )
 

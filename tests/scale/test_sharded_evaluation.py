@@ -1,5 +1,8 @@
 """Evaluating shard by shard gives the bytes of evaluating at once: every function, every layer, any cut."""
 
+import os
+import random
+import signal
 from dataclasses import replace
 
 import pyarrow as pa
@@ -19,7 +22,7 @@ from meridian.evaluate.shipped_layers import layer_named, shipped_layers
 from meridian.evaluate.verdicts import evaluation_leaves, evaluation_root
 from meridian.primitives import dagcbor
 from meridian.scale.evaluating import Rule, evaluate_sharded, must_stay_whole
-from meridian.scale.pool import InlinePool
+from meridian.scale.pool import InlinePool, ProcessPool
 
 TYPES = {
     "num_bytes_sent": pa.int64(),
@@ -147,6 +150,41 @@ def assert_equal(name, epoch, shards, pool):
 def test_any_cut_gives_the_bytes_of_the_whole(name, jobs, rows_max, part_rows):
     epoch = epoch_of(jobs)
     assert_equal(name, epoch, shards_of(epoch, rows_max, part_rows), InlinePool())
+
+
+def big_epoch():
+    """Some hundred jobs, of which layers flag some and functions judge differently."""
+    dice = random.Random(7)
+    return epoch_of(
+        [
+            {
+                "node_id": dice.choice("aaaaaaabbbcdef") + str(dice.randrange(3)),
+                "num_bytes_sent": dice.choice([None, -5, 0, 10, 10**3, 10**6, 10**11]),
+                "request_duration_sec": dice.choice([None, -1, 10, dice.randrange(10**9)]),
+                "ttfb_ms": dice.choice([None, 20, dice.randrange(9_000)]),
+                "status code": dice.choice([200, 200, 502]),
+                "cache_hit": dice.choice([True, False]),
+                "client_id": dice.choice([None, "a0", "b", *"xxxxyz"]),
+                "cid": dice.choice([None, *"QQQQRST"]),
+                "referrer": dice.choice(["here", "there", None]),
+                "score": dice.randrange(-3, 2**62),
+                "reliability": dice.choice([None, 101, dice.randrange(101)]),
+            }
+            for _ in range(700)
+        ]
+    )
+
+
+def test_worker_processes_give_the_bytes_of_the_whole_also_when_one_is_killed():
+    epoch = big_epoch()
+    with ProcessPool(2) as pool:
+        for name in ("saturn, quantiles behind layers", "sealed"):
+            assert_equal(name, epoch, shards_of(epoch, 300, 90), pool)
+            assert len(set(evaluate_layered(CASES[name][0], epoch, *CASES[name][1:]).verdicts)) > 2
+        [victim, _] = pool.pids
+        os.kill(victim, signal.SIGKILL)
+        assert_equal("saturn", epoch, shards_of(epoch, 150, 90), pool)
+        assert victim not in pool.pids
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,18 @@ def observe(
     Raises:
         InvalidInput: If the function or a layer refuses the parameters or an input.
     """
-    evaluation = evaluate_layered(function, epoch, parameters.function, layers, threads=threads)
+    made = evaluate_layered(function, epoch, parameters.function, layers, threads=threads)
+    return observed(header, epoch, made)
+
+
+def observed(header: RowHeader, epoch: EpochInput, evaluation: Evaluation) -> Observation:
+    """Return what one evaluator says with an evaluation that it made.
+
+    Args:
+        header: What was evaluated.
+        epoch: Its jobs, nodes and inputs.
+        evaluation: Of them.
+    """
     row = Row.of(header, epoch, evaluation)
     document = dagcbor.encode(verdict_document(epoch, evaluation))
     work = work_root(evaluation_leaves(epoch, evaluation))

@@ -7,6 +7,7 @@ published. Every pass reads the columns that it needs, and keeps nothing.
 import contextlib
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from meridian.errors import StorageFailure
 from meridian.evaluate.jobs import NODE, Jobs, Segments
+from meridian.scale.shards import InMemory, Reader
 
 MEMORY_MIB: Final = 2048
 """How much memory an evaluation is meant to need, by default."""
@@ -24,6 +26,42 @@ FILE_ROWS: Final = 250_000
 """Jobs in one file, at least, but for the last."""
 PARTS: Final = 8
 """Jobs that would take more than this part of the memory go into files: evaluating them takes several times their size."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFiles:
+    """The files of a store, as another process of this machine reads them while the store is there."""
+
+    folder: Path
+    columns: pa.Schema
+
+    def read(self, part: int, names: list[str]) -> pa.Table:
+        """Return columns of one file, in this order.
+
+        Raises:
+            StorageFailure: If it cannot be read.
+        """
+        path = self.folder / str(part)
+        wanted = [self.columns.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(wanted))
+        try:
+            with pa.OSFile(str(path), "rb") as source:
+                table = pa.ipc.open_file(source, options=options).read_all()
+        except OSError as error:
+            raise StorageFailure(f"{path}: {error.strerror or error}") from error
+        return table.select(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the jobs of a store are, for shards of them."""
+
+    columns: pa.Schema
+    rows: tuple[int, ...]
+    """Of each part."""
+    reader: Reader
+    in_memory: bool
+    """Whether the reader holds the jobs themselves."""
 
 
 class JobStore:
@@ -77,6 +115,14 @@ class JobStore:
             self._write(self._folder)
         return Segments.of(self._columns, self._rows, jobs_by_node, self._read)
 
+    def stored(self) -> Stored:
+        """Return where the jobs are; `jobs` must have been called, and the store must live on while they are read."""
+        if self._folder is not None:
+            files = JobFiles(Path(self._folder.name), self._columns)
+            return Stored(self._columns, tuple(self._rows), files, in_memory=False)
+        rows = tuple(table.num_rows for table in self._tables)
+        return Stored(self._columns, rows, InMemory(tuple(self._tables)), in_memory=True)
+
     def _make_folder(self) -> "tempfile.TemporaryDirectory[str]":
         try:
             if self._parent is not None:
@@ -102,12 +148,4 @@ class JobStore:
 
     def _read(self, at: int, names: list[str]) -> pa.Table:
         assert self._folder is not None, "what is read was written"
-        path = Path(self._folder.name) / str(at)
-        wanted = [self._columns.get_field_index(name) for name in names]
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(wanted))
-        try:
-            with pa.OSFile(str(path), "rb") as source:
-                table = pa.ipc.open_file(source, options=options).read_all()
-        except OSError as error:
-            raise StorageFailure(f"{path}: {error.strerror or error}") from error
-        return table.select(names)
+        return JobFiles(Path(self._folder.name), self._columns).read(at, names)

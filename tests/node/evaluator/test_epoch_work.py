@@ -1,5 +1,6 @@
 """One epoch's work: an honest publication gives a row; every tampering gives a reason and no row."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,13 @@ from meridian.measure.columns import write_segment
 from meridian.measure.manifest import Manifest, Nodes, SegmentRef
 from meridian.measure.schema import Field, NetworkSchema
 from meridian.node import job_store
+from meridian.node.evaluator import engine
+from meridian.node.evaluator.engine import Engine
 from meridian.node.job_store import JobStore
 from meridian.primitives.cid import digest_of
 from meridian.primitives.ids import Address, network_id, node_key
+from meridian.scale.settings import EngineKind, EngineSettings
+from meridian.scale.tasks import InlinePool
 from node.evaluator.evaluator_world import (
     BUDGET,
     DEFINITION,
@@ -76,6 +81,26 @@ def test_a_row_is_the_same_where_the_jobs_lie_in_files(
     monkeypatch.setattr(job_store, "FILE_ROWS", 5)
     in_files = world.prepare(commitment, keeper=lambda columns: JobStore(columns, 512, tmp_path))
     assert in_files.observation == in_memory
+
+
+def test_a_row_is_the_same_where_workers_evaluate_it_or_cannot_be_had(
+    world: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commitment = world.said_of(world.publish(EPOCH))
+    here = world.prepare(commitment).observation
+    away = EngineSettings(
+        kind=EngineKind.DASK, scheduler="tls://[::1]:1", certificates_dir=tmp_path, shard_rows=5
+    )
+    assert world.prepare(commitment, engine=Engine(away)).observation == here
+    assert "evaluated here, not on workers" in caplog.text
+    workers = Engine(EngineSettings(kind=EngineKind.PROCESSES, workers=1, shard_rows=5))
+    assert world.prepare(commitment, engine=workers).observation == here
+    monkeypatch.setattr(job_store, "MIB", 0)
+    monkeypatch.setattr(job_store, "FILE_ROWS", 5)
+    monkeypatch.setattr(engine, "open_pool", lambda _: contextlib.nullcontext(InlinePool()))
+    in_files = {"keeper": lambda columns: JobStore(columns, 512, tmp_path), "engine": workers}
+    assert world.prepare(commitment, **in_files).observation == here
+    assert len(caplog.records) == 1
 
 
 def test_a_wrong_commitment_beside_a_right_one_does_not_count_and_one_that_is_away_is_waited_for(

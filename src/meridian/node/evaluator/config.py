@@ -7,6 +7,7 @@ import msgspec
 
 from meridian.node.config_file import ConfigFile
 from meridian.node.job_store import MEMORY_MIB, MEMORY_MIB_MIN
+from meridian.scale.settings import EngineSettings
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 _Retained = Annotated[int, msgspec.Meta(ge=64, le=1_000_000)]
@@ -46,3 +47,5 @@ class EvaluatorConfig(ConfigFile, frozen=True, kw_only=True):
     """Directory with the private bundles (`*.cbor`) of sealed fraud layers; nobody else may read it."""
     retained_epochs: _Retained = 4_096
     """Published epochs whose records are kept, so that members that were away can catch up."""
+    engine: EngineSettings = EngineSettings()
+    """Where epochs larger than a shard are evaluated; the same bytes come out everywhere."""

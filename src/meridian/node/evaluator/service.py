@@ -20,6 +20,7 @@ from meridian.node.evaluator.accepted import AcceptedReports
 from meridian.node.evaluator.artefacts import ArtefactClient, OwnUnpublished, Unpublished
 from meridian.node.evaluator.chain_access import ChainAccess
 from meridian.node.evaluator.config import EvaluatorConfig
+from meridian.node.evaluator.engine import Engine
 from meridian.node.evaluator.observed import Seen
 from meridian.node.evaluator.open_epochs import may_evaluate
 from meridian.node.evaluator.peers import AddressHints, peers_of
@@ -379,6 +380,7 @@ class EvaluatorService:
             keeper=lambda columns: JobStore(columns, config.memory_mib, config.data_dir / "jobs"),
             mirror=self._publication.put,
             gives_up=gives_up,
+            engine=Engine(config.engine),
         )
         return prepare(commitment, access, known.contributions)
 

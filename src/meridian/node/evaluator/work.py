@@ -11,7 +11,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from meridian.committee.observation import Observation, observe
+from meridian.committee.observation import Observation, observed
 from meridian.committee.settlement import EpochTerms
 from meridian.errors import NotFound
 from meridian.evaluate.function import EpochInput
@@ -35,6 +35,7 @@ from meridian.measure.union_epoch import (
 )
 from meridian.node.chain_view import ChainView, Commitment, OwnCommitment
 from meridian.node.evaluator.artefacts import Fetch, PublishedArtefacts, checked
+from meridian.node.evaluator.engine import Engine
 from meridian.node.job_store import JobStore
 from meridian.node.sandbox.runner import PythonSandbox
 from meridian.primitives.ids import NodeKey
@@ -71,6 +72,7 @@ class Access:
         keeper: Where jobs are kept while they are evaluated.
         mirror: Takes the segments of nodes that committed themselves, so that others find them with us.
         gives_up: Whether a node's own segment that nobody publishes now does not count; else it is waited for.
+        engine: Where it is evaluated.
     """
 
     view: ChainView
@@ -81,6 +83,7 @@ class Access:
     keeper: Keeper = JobStore
     mirror: Callable[[bytes], object] = bytes
     gives_up: bool = True
+    engine: Engine = field(default_factory=Engine)
 
 
 def prepare(
@@ -142,7 +145,10 @@ def prepare(
         lambda digest: checked(access.fetch, digest, "artefact"),
         access.private,
     )
-    observation = observe(header, epoch_input, function, parameters, layers)
+    evaluation = access.engine.evaluate(
+        function, epoch_input, parameters.function, layers, union.kept, union.nodes.job_counts
+    )
+    observation = observed(header, epoch_input, evaluation)
     document = union_document(epoch, union)
     lines = () if document is None else union_lines(union)
     return EpochWork(commitment, terms, observation, names, document, lines)

@@ -23,8 +23,8 @@ def test_the_domain_tags_are_all_different():
         for name, value in vars(hashing).items()
         if name.isupper() and type(value) is int and name[0] != "_" and name != "DIGEST_BYTES"
     ]
-    assert sorted(tags) == list(range(len(tags)))
-    assert len(tags) >= 26
+    assert len(set(tags)) == len(tags) >= 52
+    assert all(0 <= tag < 256 for tag in tags)
 
 
 def test_an_address_has_one_text_form_whatever_case_it_came_in():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from alone_world import AloneWorld
 from contract_world import refuses
+from kzg_words import opening_words, proofs_contract
 
 from meridian.models import kzg
 from meridian.models.kzg import NodeCommitment
@@ -25,27 +26,21 @@ def committed():
 
 @pytest.fixture(scope="module")
 def proofs():
-    return AloneWorld().contract("KzgProofs")
-
-
-def words(opening):
-    chunk = opening.chunk
-    path = [(node[:32], int.from_bytes(node[32:], "big")) for node in opening.path]
-    path = [(digest, sums << 64) for digest, sums in path]
-    return (
-        (chunk.names, chunk.values, chunk.jobs, chunk.total),
-        path,
-        opening.name_proof,
-        opening.value_proof,
-        opening.total_proof,
-    )
+    return proofs_contract()
 
 
 def test_the_contract_holds_what_holds(committed, proofs):
     rows, values, node = committed
     for index in (0, 5, kzg.SLOTS - 1, kzg.SLOTS, JOBS - 1):
         opening = node.open(index)
-        said = (node.root, *node.annotation, index, rows[index], values[index], words(opening))
+        said = (
+            node.root,
+            *node.annotation,
+            index,
+            rows[index],
+            values[index],
+            opening_words(opening),
+        )
         assert proofs.read("check_job", *said) == ()
 
 
@@ -53,7 +48,7 @@ def test_the_contract_refuses_what_does_not(committed, proofs):
     rows, values, node = committed
     index = kzg.SLOTS + 3
     opening = node.open(index)
-    said = [node.root, *node.annotation, index, rows[index], values[index], words(opening)]
+    said = [node.root, *node.annotation, index, rows[index], values[index], opening_words(opening)]
 
     def answer(at, other):
         changed = [*said[:at], other, *said[at + 1 :]]
@@ -67,12 +62,20 @@ def test_the_contract_refuses_what_does_not(committed, proofs):
     assert answer(4, rows[0]) == "kzg proofs: name"
     assert answer(5, said[5] + 1) == "kzg proofs: value"
     other = node.open(index + 1)
-    assert answer(6, words(replace(opening, path=()))) == "sum tree: path"
-    assert answer(6, words(replace(opening, name_proof=other.name_proof))) == "kzg proofs: name"
-    assert answer(6, words(replace(opening, value_proof=b"\x01" * 48))) == "kzg proofs: value"
-    assert answer(6, words(replace(opening, total_proof=other.value_proof))) == "kzg proofs: total"
+    assert answer(6, opening_words(replace(opening, path=()))) == "sum tree: path"
+    assert (
+        answer(6, opening_words(replace(opening, name_proof=other.name_proof)))
+        == "kzg proofs: name"
+    )
+    assert (
+        answer(6, opening_words(replace(opening, value_proof=b"\x01" * 48))) == "kzg proofs: value"
+    )
+    assert (
+        answer(6, opening_words(replace(opening, total_proof=other.value_proof)))
+        == "kzg proofs: total"
+    )
     short = replace(opening.chunk, names=opening.chunk.names[:47])
-    assert answer(6, words(replace(opening, chunk=short))) == "kzg proofs: path"
+    assert answer(6, opening_words(replace(opening, chunk=short))) == "kzg proofs: path"
 
 
 def test_it_cannot_be_deployed_where_the_precompile_is_missing():

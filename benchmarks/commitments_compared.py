@@ -1,12 +1,11 @@
-"""A node's own commitment as a Merkle sum tree and in KZG form: to make, to answer one challenge, to check, bytes, gas.
+"""A node's own commitment as a job tree and in KZG form: to make, to answer a challenge, to check, bytes, gas.
 
-Both commit to the same rows and values and have roots of the same form. Times are processor times, the least of several;
-gas is that of a transaction with `KzgProofs.check_job`, by the
-in-memory EVM under prague rules; what a Merkle answer costs is in docs/costs.md.
+Both are those of the summary model: the same weighed rows, the same points of the weight asked for. Times are processor
+times, the least of several; gas is that of the whole answer in `Summaries` and `KzgSummaries`, by the in-memory EVM under
+prague rules.
 """
 
 import argparse
-import random
 import sys
 import time
 from collections.abc import Callable
@@ -15,14 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from meridian.models import kzg
+from meridian.models.summary_kzg import KzgNodeJobs, check_kzg_answer
+from meridian.models.summary_sampling import points
+from meridian.models.summary_tree import NodeJobs, check_answer
 from meridian.node.kzg_setup import ethereum_setup
-from meridian.primitives import hashing, sumtree
-from meridian.primitives.hashing import JOB_LEAF, JOB_NODE, sha256_rows
-from meridian.primitives.sumtree import LaneKind, SumTree
+from meridian.primitives import hashing
+from meridian.primitives.hashing import ByteMatrix
 
-ROW_BYTES: Final = 100
-VALUES_BELOW: Final = 1 << 20
+FORMS: Final = {"tree": "Summaries", "kzg": "KzgSummaries"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,69 +33,71 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def measure(jobs: list[int], turns: int) -> dict[str, Any]:
     """Measure each number of jobs of one node."""
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "contracts"))
-    from kzg_words import proofs_contract  # noqa: PLC0415 - found there only now
-
     hashing.prepare()
-    setup, contract = ethereum_setup(), proofs_contract()
-    return {"rows": [_one(count, turns, setup, contract) for count in jobs]}
+    ethereum_setup()
+    rows = [{"jobs": count, **_one(count, turns)} for count in jobs]
+    return {"samples": _world().TERMS.samples, "rows": rows}
 
 
-def _one(jobs: int, turns: int, setup: Any, contract: Any) -> dict[str, Any]:
-    chance = random.Random(jobs)
-    rows = [chance.randbytes(ROW_BYTES) for _ in range(jobs)]
-    values = [chance.randrange(VALUES_BELOW) for _ in range(jobs)]
-    index = jobs // 2
-    merkle_s, tree = _least(lambda: _merkle(rows, values), turns)
-    kzg_s, node = _least(lambda: kzg.NodeCommitment(rows, values, setup), turns)
-    answer_s, path = _least(lambda: tree.path(index), turns)
-    opening_s, opening = _least(lambda: node.open(index), turns)
-    leaf = sumtree.leaf_node(
-        hashing.tagged(JOB_LEAF, rows[index]), 1, LaneKind.U128.join((values[index],))
-    )
+def _world() -> Any:
+    import summary_world  # noqa: PLC0415 - `measure` says where it is
 
-    def check() -> None:
-        root = sumtree.fold(leaf, index, jobs, path, JOB_NODE, LaneKind.U128)
-        assert root == tree.root
+    return summary_world
 
-    check_s, _ = _least(check, turns)
-    said = (node.root, node.annotation, index, rows[index], values[index], opening, setup)
-    verify_s, _ = _least(lambda: kzg.verify_job(*said), turns)
-    from kzg_words import opening_words  # noqa: PLC0415
 
-    gas = contract.send(
-        "check_job",
-        node.root,
-        *node.annotation,
-        index,
-        rows[index],
-        values[index],
-        opening_words(opening),
-    ).gas("prague")
+def _one(count: int, turns: int) -> dict[str, Any]:
+    rows = _rows(count)
     return {
-        "jobs": jobs,
-        "merkle": {
-            "commit_us_a_job": 1e6 * merkle_s / jobs,
-            "answer_ms": 1e3 * answer_s,
-            "check_ms": 1e3 * check_s,
-            "answer_bytes": sumtree.NODE_BYTES * len(path),
-        },
-        "kzg": {
-            "commit_us_a_job": 1e6 * kzg_s / jobs,
-            "answer_ms": 1e3 * opening_s,
-            "check_ms": 1e3 * verify_s,
-            "answer_bytes": opening.size,
-            "check_gas": gas,
-        },
+        "tree": _form("tree", lambda: NodeJobs(rows), turns, _gap_bytes),
+        "kzg": _form(
+            "kzg", lambda: KzgNodeJobs(rows, ethereum_setup()), turns, lambda one: one.size
+        ),
     }
 
 
-def _merkle(rows: list[bytes], values: list[int]) -> SumTree:
-    matrix = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, ROW_BYTES)
-    leaves = np.zeros((len(rows), sumtree.NODE_BYTES), np.uint8)
-    sha256_rows(matrix, JOB_LEAF, leaves)
-    leaves[:, 39] = 1
-    leaves[:, 48:] = np.array(values, ">u8").view(np.uint8).reshape(-1, 8)
-    return SumTree(leaves, JOB_NODE, LaneKind.U128)
+def _rows(count: int) -> ByteMatrix:
+    world = _world()
+    one = np.frombuffer(world.job_row("a job", 1), np.uint8)
+    rows = np.tile(one, (count, 1))
+    rows[:, 4:12] = (
+        (np.arange(count, dtype=np.uint64) << np.uint64(20))
+        .astype(">u8")
+        .view(np.uint8)
+        .reshape(-1, 8)
+    )
+    return rows
+
+
+def _form(
+    name: str, make: Callable[[], Any], turns: int, size: Callable[[Any], int]
+) -> dict[str, Any]:
+    world = _world()
+    commit_s, jobs = _least(make, turns)
+    node = world.SummaryNode("measured", jobs)
+    chain = world.SummaryWorld(name=FORMS[name])
+    chain.register(node)
+    chain.commit(node)
+    chain.challenge(node)
+    seed = chain.draw(node)
+    samples, value_max = world.TERMS.samples, world.TERMS.value_max
+    answer_s, shown = _least(lambda: jobs.answer(seed, samples), turns)
+    asked = points(seed, node.summary.weight, samples)
+    said = node.summary, shown, asked, world.CALENDAR, world.EPOCH, value_max
+    if name == "kzg":
+        check_s, _ = _least(lambda: check_kzg_answer(*said, ethereum_setup()), turns)
+    else:
+        check_s, _ = _least(lambda: check_answer(*said), turns)
+    return {
+        "commit_us_a_job": 1e6 * commit_s / node.summary.jobs,
+        "answer_ms": 1e3 * answer_s,
+        "check_ms": 1e3 * check_s,
+        "bytes_a_point": sum(map(size, shown)) / samples,
+        "gas": chain.answer(node, shown).gas("prague"),
+    }
+
+
+def _gap_bytes(gap: Any) -> int:
+    return 56 * (len(gap.path) + len(gap.lower))
 
 
 def _least(work: Callable[[], Any], turns: int) -> tuple[float, Any]:
@@ -110,15 +111,19 @@ def _least(work: Callable[[], Any], turns: int) -> tuple[float, Any]:
 
 def report(found: dict[str, Any]) -> None:
     """Print the comparison."""
+    print(f"an answer shows {found['samples']} points")
     print(
-        f"{'jobs':>8}{'':>10}{'commit us/job':>15}{'answer ms':>11}{'check ms':>10}{'bytes':>8}{'gas':>10}"
+        f"{'jobs':>8}{'':>6}{'commit us/job':>15}{'answer ms':>11}{'check ms':>10}"
+        f"{'bytes/point':>13}{'gas':>11}"
     )
     for row in found["rows"]:
-        for form in ("merkle", "kzg"):
+        for form in FORMS:
             one = row[form]
             print(
-                f"{row['jobs']:>8}{form:>10}{one['commit_us_a_job']:>15.2f}{one['answer_ms']:>11.3f}"
-                f"{one['check_ms']:>10.3f}{one['answer_bytes']:>8}{one.get('check_gas', ''):>10}"
+                f"{row['jobs']:>8}{form:>6}{one['commit_us_a_job']:>15.2f}{one['answer_ms']:>11.2f}"
+                f"{one['check_ms']:>10.2f}{one['bytes_a_point']:>13.0f}{one['gas']:>11,}"
             )
-        ratio = row["kzg"]["commit_us_a_job"] / row["merkle"]["commit_us_a_job"]
-        print(f"{'':>18}kzg takes {ratio:.0f} times the processor time to commit")
+        ratios = [row["kzg"][key] / row["tree"][key] for key in ("commit_us_a_job", "gas")]
+        print(
+            f"{'':>14}kzg: {ratios[0]:.0f} times the processor time, {ratios[1]:.1f} times the gas"
+        )

@@ -169,7 +169,7 @@ def _chunk_start(summary: summary_rounds.Summary, one: Shown) -> uint256:
 
 @internal
 @view
-def _check_columns(one: Shown, jobs: uint64, value: uint256):
+def _check_columns(one: Shown, jobs: uint64, weighs: uint256):
     """
     @notice Requires the chunk's columns to hold the row, its sum, the sum before it, and the row behind.
     """
@@ -178,7 +178,7 @@ def _check_columns(one: Shown, jobs: uint64, value: uint256):
     assert kzg._opens(
         one.chunk.names, slot, self._name(one.row), one.name_proof
     ), "summaries: name"
-    assert kzg._opens(one.chunk.sums, slot, before + value, one.sum_proof), "summaries: sum"
+    assert kzg._opens(one.chunk.sums, slot, before + weighs, one.sum_proof), "summaries: sum"
     if slot == 0:
         assert before == 0, "summaries: before"
     else:

@@ -35,7 +35,7 @@ ALONE = (
     "ImpactEvaluator",
     "SparkImpactEvaluator",
     "Naive",
-    "KzgProofs",
+    "KzgSummaries",
     "Summaries",
 )
 EVM = "cancun"

@@ -93,14 +93,14 @@ class SummaryNode:
 class SummaryWorld(AloneWorld):
     """A contract and a clock that stands in the epoch before the one that is summed up."""
 
-    def __init__(self, terms: Terms = TERMS) -> None:
+    def __init__(self, terms: Terms = TERMS, name: str = "Summaries") -> None:
         super().__init__()
         self.terms = terms
         self.now_s = GENESIS_S
         self.challenger, self.other = account("challenger"), account("other challenger")
         for one in (self.challenger, self.other):
             self.give(one, RICH)
-        self.contract_ = self.contract("Summaries", *terms.arguments)
+        self.contract_ = self.contract(name, *terms.arguments)
 
     def send(self, function: str, *args: Any, **options: Any) -> Outcome:
         return self.contract_.send(function, *args, **options)

@@ -1,17 +1,14 @@
-"""KZG commitments to a node's jobs: what is opened is what was committed, and the chunk adds up."""
+"""Committed columns: what is opened is what was committed, in its slot, and nothing else."""
 
 import random
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from meridian.errors import InvalidInput
 from meridian.models import kzg
-from meridian.models.kzg import Chunk, NodeCommitment, verify_job
+from meridian.models.kzg import Column, opens
 from meridian.node.kzg_setup import ethereum_setup
-
-JOBS = 2 * kzg.SLOTS + 5
 
 
 @pytest.fixture(scope="module")
@@ -19,96 +16,35 @@ def setup():
     return ethereum_setup()
 
 
-@pytest.fixture(scope="module")
-def jobs():
-    chance = random.Random(8)
-    return [(chance.randbytes(100), chance.randrange(kzg.VALUE_END)) for _ in range(JOBS)]
-
-
-@pytest.fixture(scope="module")
-def committed(jobs, setup):
-    rows, values = zip(*jobs, strict=True)
-    return NodeCommitment(rows, values, setup)
-
-
-def refusal(*arguments) -> str:
-    with pytest.raises(InvalidInput) as error:
-        verify_job(*arguments)
-    return error.value.field
-
-
-def test_jobs_of_every_chunk_are_shown_with_number_and_total(committed, jobs, setup):
-    total = sum(value for _, value in jobs)
-    assert committed.annotation == (JOBS, total)
-    for index in (0, kzg.SLOTS - 1, kzg.SLOTS + 77, JOBS - 1):
-        opening = committed.open(index)
-        verify_job(committed.root, (JOBS, total), index, *jobs[index], opening, setup)
-        assert opening.size == 264 + 56 * len(opening.path) <= 264 + 56 * 2
-
-
-def test_every_part_of_an_answer_counts(committed, jobs, setup):
-    index = kzg.SLOTS + 3
-    (row, value), opening = jobs[index], committed.open(index)
-    said = committed.root, committed.annotation, index, row, value, opening, setup
-    verify_job(*said)
-
-    def changed(at, other):
-        return (*said[:at], other, *said[at + 1 :])
-
-    assert refusal(*changed(0, bytes(32))) == "root"
-    assert refusal(*changed(1, (JOBS, said[1][1] + 1))) == "root"
-    assert refusal(*changed(1, (JOBS + kzg.SLOTS, said[1][1]))) in {"path", "root"}
-    assert refusal(*changed(2, JOBS)) == "index"
-    assert refusal(*changed(2, index - 1)) == "name"
-    assert refusal(*changed(2, 3)) in {"root", "path"}
-    assert refusal(*changed(3, jobs[index + 1][0])) == "name"
-    assert refusal(*changed(4, value ^ 1)) == "value"
-    other = committed.open(index + 1)
-    assert refusal(*changed(5, replace(opening, name_proof=other.name_proof))) == "name"
-    assert refusal(*changed(5, replace(opening, value_proof=bytes(48)))) == "value"
-    assert refusal(*changed(5, replace(opening, total_proof=other.value_proof))) == "total"
-    assert refusal(*changed(5, replace(opening, path=opening.path[:-1]))) == "path"
-    more = replace(opening.chunk, total=opening.chunk.total + 1)
-    assert refusal(*changed(5, replace(opening, chunk=more))) == "root"
-    fewer = replace(opening.chunk, jobs=kzg.SLOTS - 1)
-    assert refusal(*changed(5, replace(opening, chunk=fewer))) == "path"
-
-
-def test_a_total_that_the_values_do_not_have_is_seen_in_any_answer(jobs, setup):
-    """Who claims more than the values add up to commits to a chunk whose mean is another one."""
-    rows, values = zip(*jobs[:40], strict=True)
-    honest = NodeCommitment(rows, values, setup)
-    (chunk,) = honest.chunks
-    claimed = Chunk(chunk.names, chunk.values, chunk.jobs, chunk.total + 1)
-    opening = replace(honest.open(7), chunk=claimed)
-    root = claimed.leaf[:32]
-    assert refusal(root, (40, claimed.total), 7, *jobs[7], opening, setup) == "total"
-
-
-def test_what_a_slot_without_a_job_hides_is_seen_only_where_it_is_opened(jobs, setup):
-    """The limit that the module states: an inflation in one slot; a challenge of that slot finds it."""
-    rows, values = (list(part) for part in zip(*jobs[:40], strict=True))
-    inflated = NodeCommitment(rows, [*values[:-1], values[-1] + 10**15], setup)
-    said = inflated.root, inflated.annotation
-    verify_job(*said, 7, *jobs[7], inflated.open(7), setup)
-    assert refusal(*said, 39, *jobs[39], inflated.open(39), setup) == "value"
+def test_every_slot_opens_to_its_value_and_to_no_other(setup):
+    values = [random.Random(8).randrange(kzg.MODULUS) for _ in range(40)]
+    column = Column.of(values, setup)
+    for slot, value in ((0, values[0]), (39, values[39]), (40, 0), (kzg.SLOTS - 1, 0)):
+        proof = column.open(slot, setup)
+        assert opens(column.commitment, slot, value, proof, setup)
+        assert not opens(column.commitment, slot, (value + 1) % kzg.MODULUS, proof, setup)
+        assert not opens(column.commitment, slot - 1 if slot else 1, value, proof, setup)
+        assert not opens(column.commitment, slot, value + kzg.MODULUS, proof, setup)
+    for nonsense in (b"", bytes(48), b"\x01" * 48):
+        assert not opens(column.commitment, 0, values[0], nonsense, setup)
+        assert not opens(nonsense, 0, values[0], column.open(0, setup), setup)
 
 
 def test_input_is_refused_by_name(setup):
-    for rows, values, field in (
-        ([], [], "rows"),
-        ([b"row"], [], "values"),
-        ([b"row"], [kzg.VALUE_END], "values"),
-        ([b"row"], [-1], "values"),
+    for values, field in (
+        ([0] * (kzg.SLOTS + 1), "values"),
+        ([kzg.MODULUS], "values"),
+        ([-1], "values"),
     ):
         with pytest.raises(InvalidInput) as error:
-            NodeCommitment(rows, values, setup)
+            Column.of(values, setup)
         assert error.value.field == field
-    with pytest.raises(InvalidInput):
-        kzg.domain_point(kzg.SLOTS)
+    for slot in (-1, kzg.SLOTS):
+        with pytest.raises(InvalidInput):
+            kzg.domain_point(slot)
 
 
-def test_the_domain_is_that_of_blobs(setup):
+def test_the_domain_is_that_of_blobs():
     """The points are the 4,096 different roots, neighbours in pairs of opposite sign (bit-reversed order)."""
     points = [kzg.domain_point(slot) for slot in range(kzg.SLOTS)]
     assert len(set(points)) == kzg.SLOTS

@@ -20,7 +20,7 @@ ALONE: Final = (
     "ImpactEvaluator",
     "SparkImpactEvaluator",
     "Naive",
-    "KzgProofs",
+    "KzgSummaries",
     "Summaries",
 )
 """Those that need no other: the earlier Meridian contract's interface, and those of the other measurement models."""

@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from meridian.disputes.ways import sides_of
 from meridian.errors import InvalidInput
 from meridian.measure.epoch import Calendar
 from meridian.models.kzg import POINT_BYTES, SLOTS, Column, Setup, job_element, opens
@@ -33,7 +34,6 @@ from meridian.primitives.sumtree import (
     annotation,
     fold,
     leaf_node,
-    sides_of,
 )
 
 _LANES: Final = LaneKind.U128
@@ -186,10 +186,10 @@ def check_kzg_answer(
         raise InvalidInput("samples", f"{len(shown)} rows where {len(asked)} are asked for")
     for one, point in zip(shown, asked, strict=True):
         start = _chunk_start(summary, one) + one.before
+        check_row(one.row, calendar, epoch, value_max)
         value = value_of(one.row)
         if not start <= point < start + value:
             raise InvalidInput("point", f"{point} is not in the row at {one.index}")
-        check_row(one.row, calendar, epoch, value_max)
         _check_columns(one, value, setup)
     for first, second in pairwise(shown):
         if first.index != second.index and first.row[4:36] >= second.row[4:36]:
@@ -199,9 +199,7 @@ def check_kzg_answer(
 def _chunk_start(summary: Summary, one: Shown) -> int:
     """Check that the chunk hangs below the summary; return what all chunks before it weigh."""
     at = one.index // SLOTS
-    if not 0 <= one.index < summary.jobs or one.chunk.jobs != min(
-        SLOTS, summary.jobs - at * SLOTS
-    ):
+    if not 0 <= one.index < summary.jobs or one.chunk.jobs != min(SLOTS, summary.jobs - at * SLOTS):
         raise InvalidInput("row", f"there is none at {one.index}, or its chunk has other jobs")
     chunks = -(-summary.jobs // SLOTS)
     root = fold(one.chunk.leaf, at, chunks, one.path, KZG_NODE, _LANES)
@@ -219,20 +217,20 @@ def _chunk_start(summary: Summary, one: Shown) -> int:
 
 def _check_columns(one: Shown, value: int, setup: Setup) -> None:
     slot, chunk = one.index % SLOTS, one.chunk
+
+    def check(field: str, column: bytes, place: int, said: int, proof: bytes) -> None:
+        if not opens(column, place, said, proof, setup):
+            raise InvalidInput(field, f"the column has something else at {one.index}")
+
+    check("name", chunk.names, slot, job_element(one.row), one.name_proof)
+    check("sum", chunk.sums, slot, one.before + value, one.sum_proof)
+    if slot:
+        check("before", chunk.sums, slot - 1, one.before, one.before_proof)
+    elif one.before:
+        raise InvalidInput("before", "nothing weighs before the chunk's first row")
     if (one.behind == b"") != (slot + 1 == chunk.jobs):
         raise InvalidInput("row", "exactly the chunk's last row has none behind it")
-    if slot == 0 and one.before:
-        raise InvalidInput("before", "nothing weighs before the chunk's first row")
-    checks = [
-        ("name", chunk.names, slot, job_element(one.row), one.name_proof),
-        ("sum", chunk.sums, slot, one.before + value, one.sum_proof),
-    ]
     if one.behind:
         if one.row[4:36] >= one.behind[4:36]:
             raise InvalidInput("order", f"the rows at {one.index} and behind it")
-        checks.append(("behind", chunk.names, slot + 1, job_element(one.behind), one.behind_proof))
-    if slot:
-        checks.append(("before", chunk.sums, slot - 1, one.before, one.before_proof))
-    for field, commitment, place, said, proof in checks:
-        if not opens(commitment, place, said, proof, setup):
-            raise InvalidInput(field, f"the column has something else at {one.index}")
+        check("behind", chunk.names, slot + 1, job_element(one.behind), one.behind_proof)

@@ -98,19 +98,29 @@ def check_answer(
         raise InvalidInput("samples", f"{len(shown)} rows where {len(asked)} are asked for")
     for gap, point in zip(shown, asked, strict=True):
         before = _check_tree(summary, gap)
-        value = value_of(gap.left)
-        if value > value_max:
-            raise InvalidInput("value", f"a job weighs {value}, more than {value_max}")
-        if not before <= point < before + value:
+        check_row(gap.left, calendar, epoch, value_max)
+        if not before <= point < before + value_of(gap.left):
             raise InvalidInput("point", f"{point} is not in the row at {gap.index}")
-        job = JobRow.decode(gap.left)
-        if job.started_us > job.ended_us:
-            raise InvalidInput("times", "a job ends before it starts")
-        if calendar.epoch_of(job.ended_us) != epoch:
-            raise InvalidInput("times", f"a job did not end in epoch {epoch}")
     for first, second in pairwise(shown):
         if first.index != second.index and _key(first.left) >= _key(second.left):
             raise InvalidInput("order", f"the rows at {first.index} and {second.index}")
+
+
+def check_row(row: bytes, calendar: Calendar, epoch: int, value_max: int) -> None:
+    """Check what a shown row says by itself.
+
+    Raises:
+        InvalidInput: If it weighs more than `value_max` (``value``), or its job did not end in the epoch, or before it began
+            (``times``).
+    """
+    value = value_of(row)
+    if value > value_max:
+        raise InvalidInput("value", f"a job weighs {value}, more than {value_max}")
+    job = JobRow.decode(row)
+    if job.started_us > job.ended_us:
+        raise InvalidInput("times", "a job ends before it starts")
+    if calendar.epoch_of(job.ended_us) != epoch:
+        raise InvalidInput("times", f"a job did not end in epoch {epoch}")
 
 
 def _check_tree(summary: Summary, gap: Gap) -> int:

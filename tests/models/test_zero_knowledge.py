@@ -1,6 +1,8 @@
 """Proofs about hidden jobs: what is true can be proven, what is not cannot, and the proof says nothing else."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -161,3 +163,11 @@ def test_the_root_over_a_list_is_that_of_its_order_and_length():
     points = [commit(at, 1) for at in range(6)]
     roots = {group.root_of(points[:length]) for length in range(7)}
     assert len(roots | {group.root_of(points[::-1])}) == 8
+
+
+def test_the_example_of_the_page_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "zero-knowledge.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    exec(compile(block, page.name, "exec"), {})
+    root, size = capsys.readouterr().out.split()
+    assert (len(root), int(size)) == (64, 488)

@@ -27,7 +27,7 @@ async def test_it_is_answered_with_408_and_leaves_nothing_behind(monkeypatch):
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         reader, writer = await asyncio.open_connection(*runner.addresses[0])
         writer.write(HEAD + b"{" * 99)  # and never the last byte
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"Connection: close" in answer  # or the rest would be read as another request
         writer.close()

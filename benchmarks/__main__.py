@@ -13,6 +13,7 @@ from typing import Final
 BENCHMARKS: Final = {
     "aggregation": "aggregation",
     "agreement_latency": "agreement_table",
+    "capacity": "capacity",
     "commitments_compared": "commitments_compared",
     "day": "day",
     "decode": "decode",
@@ -23,6 +24,7 @@ BENCHMARKS: Final = {
     "hidden": "hidden",
     "ingest": "ingest",
     "proofs": "proofs",
+    "rows": "large_rows",
     "seal": "seal",
     "spark": "spark_rounds",
     "verification": "verification",

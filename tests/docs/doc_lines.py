@@ -83,6 +83,7 @@ NOT_RUN = {
     ("benchmarks/README.md", "python -m benchmarks *"): (
         "minutes on an idle machine; tests/docs/test_doc_programmes.py asks each for help"
     ),
+    ("docs/capacity.md", "python -m benchmarks *"): "tests/docs/test_capacity_page.py calls both",
     ("docs/chaos.md", "python -m tests.chaos *"): "a quarter of an hour; tests/chaos has a slice",
     ("docs/chaos.md", "apt-get *"): "changes the machine",
     ("docs/fuzzing.md", "python -m tests.fuzz *"): "minutes; tests/fuzz has a slice",

@@ -13,7 +13,7 @@ import numpy as np
 from meridian.measure import record
 from meridian.measure.receipt import SignedReceipt
 from meridian.measure.seen_jobs import SeenJobs
-from meridian.node.measure import grouping, service
+from meridian.node.measure import grouping, node_numbers, service
 from meridian.node.measure.config import MeasureConfig
 from meridian.primitives import hashing
 
@@ -46,6 +46,7 @@ def main(path: str, without: str) -> int:
     os.sched_setaffinity(0, {0})
     hashing.prepare()
     record.prepare()
+    node_numbers.prepare()
     leave_out(without)
     return service.run(MeasureConfig.load(Path(path)))
 

@@ -1,6 +1,5 @@
 """Which jobs are accepted, into which epoch, and that each is accepted once."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,11 +33,13 @@ def at_second(number: int, second: float, **changes: Any) -> dict[str, Any]:
 class Known:
     """`KNOWN` by place."""
 
-    def places(self, node_ids: Sequence[str]) -> Integers:
-        return np.array([KNOWN.index(one) if one in KNOWN else -1 for one in node_ids])
+    def places(self, node_ids: pa.StringArray) -> Integers:
+        names = node_ids.to_pylist()
+        return np.array([KNOWN.index(one) if one in KNOWN else -1 for one in names], dtype=np.int64)
 
-    def keys(self, places: Integers) -> ByteMatrix:
-        rows = b"".join(node_key(KNOWN[at]) for at in places.tolist())
+    @property
+    def keys(self) -> ByteMatrix:
+        rows = b"".join(map(node_key, KNOWN))
         return np.frombuffer(rows, dtype=np.uint8).reshape(-1, 32)
 
 

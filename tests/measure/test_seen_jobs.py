@@ -19,13 +19,13 @@ def _leave_the_kernels_as_they_were():
     hashing._state.forced, hashing._state.bulk, hashing._state.is_settled = before
 
 
-KINDS = ("hashlib", "compiled", "compiled, every epoch large")
+KINDS = ("hashlib", "compiled", "compiled, every set large")
 
 
 def use(kind, monkeypatch):
     hashing.force("hashlib" if kind == "hashlib" else None)
     hashing.prepare()
-    if kind == "compiled, every epoch large":
+    if kind == "compiled, every set large":
         monkeypatch.setattr(seen_jobs, "SMALL", 0)
         monkeypatch.setattr(hashing._state, "bulk", hashing._state.bulk)
         monkeypatch.setattr(seen_jobs, "bulk", lambda _count: hashing._state.bulk)
@@ -100,8 +100,54 @@ def test_an_epoch_that_grows_forgets_nothing_and_takes_nothing_twice(kind, monke
     for batch in batches:
         mixed = np.concatenate([batch[:50], batch[:50] ^ np.uint64(1)])
         assert seen.repeated(mixed).tolist() == [True] * 50 + [False] * 50
-    if kind == "compiled, every epoch large":
-        assert 16 * 80_000 < seen.table_bytes < 32 * 80_000
+    if kind == "compiled, every set large":
+        assert 16 * 80_000 < seen.table_bytes < 40 * 80_000
+
+
+@pytest.mark.parametrize("remembered", [2, 300])
+@pytest.mark.parametrize("kind", KINDS)
+def test_epochs_come_and_go_in_any_number(kind, remembered, monkeypatch):
+    """Tags are given again when nothing stands under them; with more epochs than tags, nothing is forgotten too early."""
+    use(kind, monkeypatch)
+    seen, rng = SeenJobs(bytes(32), 10**6), np.random.default_rng(4)
+    batches = {}
+    for epoch in range(700):
+        batches[epoch] = rng.integers(0, 2**64 - 1, (20, 2), dtype=np.uint64)
+        assert not seen.repeated(batches[epoch]).any()
+        seen.add(np.full(20, epoch), batches[epoch])
+        seen.forget_before(epoch - remembered)
+        assert sorted(seen.epochs()) == list(range(max(0, epoch - remembered), epoch + 1))
+        assert seen.repeated(batches[max(0, epoch - remembered)]).all()
+        if epoch > remembered and remembered < 255:
+            assert len(seen) == 20 * (remembered + 1)
+            again = batches[epoch - remembered - 1]
+            assert not seen.repeated(again).any()
+    if kind == "compiled, every set large" and remembered == 2:
+        assert seen.table_bytes < 256 * 16 * 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_jobs_are_removed_and_may_come_again(kind, monkeypatch):
+    use(kind, monkeypatch)
+    seen, jobs = SeenJobs(bytes(32), 10**6), of_numbers(range(60), spread=False)
+    seen.add(np.arange(50) % 3, jobs[:50])
+    seen.remove(jobs[40:])  # ten of them never were there
+    assert len(seen) == 40
+    assert seen.repeated(jobs).tolist() == [True] * 40 + [False] * 20
+    seen.add(np.full(20, 4), jobs[40:])
+    assert (len(seen), seen.repeated(jobs).all()) == (60, True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_of_a_forgotten_epoch_may_come_again(kind, monkeypatch):
+    use(kind, monkeypatch)
+    seen, jobs = SeenJobs(bytes(32), 10**6), of_numbers(range(50), spread=True)
+    for epoch in (1, 2, 9):
+        assert not seen.repeated(jobs).any()
+        seen.add(np.full(50, epoch), jobs)
+        assert (len(seen), seen.repeated(jobs).all()) == (50, True)
+        seen.forget_before(epoch + 1)
+        assert (len(seen), list(seen.epochs())) == (0, [])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,7 +20,7 @@ from meridian.measure.batch_decode import Many
 from meridian.measure.columns import column_values, one_chunk
 from meridian.measure.epoch import Placement, PlacementRules, place
 from meridian.measure.explain import Rejection
-from meridian.measure.order import Integers, node_indices
+from meridian.measure.order import Integers
 from meridian.measure.record import Decoded, with_lines
 from meridian.measure.row import job_keys
 from meridian.measure.schema import NetworkSchema
@@ -36,11 +36,12 @@ LANE_MAX: Final = (1 << 64) - 1
 class KnownNodes(Protocol):
     """The registered nodes; each has a place, a number from 0 that it keeps."""
 
-    def places(self, node_ids: Sequence[str]) -> Integers:
-        """Return the place of each node, -1 where it is not registered."""
+    def places(self, node_ids: pa.StringArray) -> Integers:
+        """Return the place of each job's node, -1 where it is not registered."""
 
-    def keys(self, places: Integers) -> ByteMatrix:
-        """Return the node keys at these places, shape (n, 32)."""
+    @property
+    def keys(self) -> ByteMatrix:
+        """The node keys by place, shape (n, 32)."""
 
 
 class LaneSums:
@@ -189,9 +190,7 @@ class Admitted:
     batch_of: Integers
     """Their batches."""
     node_of: Integers
-    """Their nodes, as positions in `node_keys`."""
-    node_keys: ByteMatrix
-    """The node keys that are met, and perhaps more, each once; shape (n, 32)."""
+    """The places of their nodes."""
     keys: ByteMatrix
     """Their job keys."""
     hashes: Hashes
@@ -227,10 +226,7 @@ def admit(
     refused = _Refused(records)
     jobs = _placed(records, refused, rules, open_epoch, now_us, nodes)
     keys = job_keys(jobs.table.column("job_id"))
-    if (jobs.places >= 0).all():
-        hashes = seen.hashes_of(jobs.names, jobs.node_of, keys)
-    else:  # a name that is not registered must not push another out of what is remembered
-        hashes = seen.hashes(jobs.table.column("node_id"), keys)
+    hashes = seen.hashes_at(jobs.node_of, nodes.keys, keys)
     repeated = seen.repeated(hashes)
     aside: Mapping[int, MeridianError] = {}
     gone = repeated
@@ -261,7 +257,6 @@ def admit(
         table=table.append_column("flags", pa.array(jobs.flags)),
         batch_of=jobs.batch_of,
         node_of=jobs.node_of,
-        node_keys=nodes.keys(jobs.places),
         keys=keys,
         hashes=hashes,
         outcomes=refused.outcomes(accepted, duplicates),
@@ -275,12 +270,8 @@ class _Jobs:
 
     table: pa.Table
     batch_of: Integers
-    names: Sequence[str]
-    """The nodes that are met, each once."""
-    places: Integers
-    """Their places, -1 for one that is not registered."""
     node_of: Integers
-    """For each row the position of its node among them."""
+    """The places of their nodes, -1 for one that is not registered."""
     epochs: Integers
     flags: npt.NDArray[np.uint16]
 
@@ -290,8 +281,6 @@ class _Jobs:
         return _Jobs(
             self.table.filter(pa.array(keep)),
             self.batch_of[keep],
-            self.names,
-            self.places,
             self.node_of[keep],
             self.epochs[keep],
             self.flags[keep],
@@ -307,16 +296,13 @@ def _placed(
     nodes: KnownNodes,
 ) -> _Jobs:
     """Return the jobs of nodes that may report, in their epochs."""
-    names, node_of = node_indices(records.table.column("node_id"))
-    places = nodes.places(names)
+    node_of = nodes.places(one_chunk(records.table.column("node_id")))
     placed = place(column_values(records.table, "ended_us"), rules, open_epoch, now_us)
-    jobs = _Jobs(
-        records.table, records.batch_of, names, places, node_of, placed.epochs, placed.flags
-    )
-    good = (places >= 0)[node_of]
+    jobs = _Jobs(records.table, records.batch_of, node_of, placed.epochs, placed.flags)
+    good = node_of >= 0
     refused.where(jobs, ~good, "peer_id", "unknown_node", "the node is not registered")
     if any(signer is not None for signer in records.signers):
-        own = _own_jobs(records, names, node_of)
+        own = _own_jobs(records, node_of, nodes)
         refused.where(jobs, good & ~own, "peer_id", "other_node", "another node signed the batch")
         good &= own
     late = good & (placed.outcomes == Placement.TOO_LATE)
@@ -327,12 +313,13 @@ def _placed(
     return jobs.only(good & (placed.outcomes == Placement.PLACED))
 
 
-def _own_jobs(records: Records, names: Sequence[str], node_of: Integers) -> npt.NDArray[np.bool_]:
+def _own_jobs(records: Records, node_of: Integers, nodes: KnownNodes) -> npt.NDArray[np.bool_]:
     """Tell of each row whether its batch may hold jobs of its node."""
-    position = {name: at for at, name in enumerate(names)}
-    signers = [-1 if one is None else position.get(one, -2) for one in records.signers]
-    signer_of = np.array(signers, dtype=np.int64)[records.batch_of]
-    own: npt.NDArray[np.bool_] = (signer_of == -1) | (signer_of == node_of)
+    some = next(one for one in records.signers if one is not None)  # in place of none
+    places = nodes.places(pa.array([one or some for one in records.signers], pa.string()))
+    any_node = np.array([one is None for one in records.signers], dtype=np.bool_)
+    of = records.batch_of
+    own: npt.NDArray[np.bool_] = any_node[of] | (places[of] == node_of)
     return own
 
 

@@ -206,13 +206,31 @@ class Batch:
         raise InvalidInput("job_id", f"{job_id!r} is not in the batch")
 
 
+@dataclass(frozen=True, slots=True)
+class NodeOrder:
+    """Some nodes in the order of their keys."""
+
+    sorted_keys: ByteMatrix
+    """The keys, ascending, shape (n, 32)."""
+    rank: Integers
+    """Where the key of each node stands among them."""
+
+    @classmethod
+    def of(cls, keys: ByteMatrix) -> "NodeOrder":
+        """Return the order of node keys, each given once; shape (n, 32)."""
+        by_key = order_in_groups(np.zeros(len(keys), dtype=np.int64), keys)
+        rank = np.empty(len(keys), dtype=np.int64)
+        rank[by_key] = np.arange(len(keys))
+        return cls(keys[by_key], rank)
+
+
 def batch_roots(
     lanes: LaneKind,
     leaves: ByteMatrix,
     *,
     batch_of: Integers,
     node_of: Integers,
-    node_keys: ByteMatrix,
+    nodes: NodeOrder,
     keys: ByteMatrix,
 ) -> ByteMatrix:
     """Return the roots of many batches at once, shape (batches with jobs, 32), in the order of their numbers.
@@ -223,25 +241,22 @@ def batch_roots(
         lanes: What the lanes mean.
         leaves: The job leaves, in any order, shape (n, 56).
         batch_of: The number of each job's batch.
-        node_of: The position of each job's node in `node_keys`.
-        node_keys: The nodes' keys, each once.
+        node_of: The number of each job's node.
+        nodes: The order of the nodes, by number.
         keys: The job keys; one node has each at most once in a batch.
     """
-    words = np.ascontiguousarray(node_keys).view(">u8")
-    by_key = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
-    rank = np.empty(len(by_key), dtype=np.int64)
-    rank[by_key] = np.arange(len(by_key))
-    part_of = batch_of * len(by_key) + rank[node_of]
+    count = len(nodes.rank)
+    part_of = batch_of * count + nodes.rank[node_of]
     order = order_in_groups(part_of, keys)
     part_of = part_of[order]
     starts = np.flatnonzero(np.diff(part_of, prepend=-1))
     sizes = np.diff(starts, append=len(part_of))
     parts = forest_roots(leaves[order], sizes, JOB_NODE, lanes)
-    batches, ranks = np.divmod(part_of[starts], len(by_key))
+    batches, ranks = np.divmod(part_of[starts], count)
     tops = parts.copy()
-    bound = np.concatenate([node_keys[by_key[ranks]], parts], axis=1)
+    bound = np.concatenate([nodes.sorted_keys[ranks], parts], axis=1)
     sha256_rows(bound, BATCH_LEAF, tops)
-    counts = np.unique(batches, return_counts=True)[1]
+    counts = np.diff(np.flatnonzero(np.diff(batches, prepend=-1)), append=len(batches))
     return forest_roots(tops, counts, BATCH_NODE, lanes)[:, :HASH_BYTES]
 
 

@@ -290,7 +290,7 @@ class Grouping:
             leaves,
             batch_of=admitted.batch_of,
             node_of=admitted.node_of,
-            node_keys=admitted.node_keys,
+            nodes=self._directory.order,
             keys=admitted.keys,
         )
         answers: list[bytes | MeridianError] = []

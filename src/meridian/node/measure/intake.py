@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from meridian.errors import InvalidInput, MeridianError, Overloaded, StorageFailure
 from meridian.measure import record
+from meridian.node.measure import node_numbers
 from meridian.node.measure.elsewhere import Elsewhere, EpochClosed
 from meridian.node.measure.group_commit import Answer, GroupCommit, Reply
 from meridian.node.measure.grouping import (
@@ -277,6 +278,7 @@ class Intake:
 def _prepare() -> None:
     hashing.prepare()
     record.prepare()
+    node_numbers.prepare()
 
 
 def _outcome(run: Callable[[], Any]) -> Any:

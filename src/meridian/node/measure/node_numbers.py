@@ -1,5 +1,6 @@
 """Numbers for the ids of nodes, in the order in which they are seen: found by a compiled table where there is one."""
 
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,16 @@ from meridian.measure.strings import text_buffers
 from meridian.primitives.hashing import bulk
 
 _SLOTS_MIN: Final = 1 << 12
+
+
+_loaded: ModuleType | None = None
+"""The compiled functions, once `prepare` has loaded them."""
+
+
+def prepare() -> None:
+    """Load the compiled table for `known`, which goes on with a dictionary until then; may be called in a thread."""
+    global _loaded  # noqa: PLW0603 - code is loaded once in a process
+    _loaded = _kernels()
 
 
 class NodeNumbers:
@@ -41,19 +52,32 @@ class NodeNumbers:
         unknown = found == 0
         if unknown.any():
             for name in pc.unique(node_ids.filter(pa.array(unknown))).to_pylist():
-                self._number(name)
+                self.number(name)
             self._enter(kernels)
             found = self._found(kernels, node_ids)
         return found - np.uint32(1)
 
+    def known(self, node_ids: pa.StringArray) -> npt.NDArray[np.int64]:
+        """Return the number of each job's node, -1 where it has none yet; none is given."""
+        if _loaded is None or bulk(len(node_ids)) is None:
+            encoded = pc.dictionary_encode(node_ids)
+            names = encoded.dictionary.to_pylist()
+            numbers = np.array([self._numbers.get(name, -1) for name in names], dtype=np.int64)
+            by_dictionary: npt.NDArray[np.int64] = numbers[array_values(encoded.indices)]
+            return by_dictionary
+        if self._entered < len(self.names):
+            self._enter(_loaded)
+        return self._found(_loaded, node_ids).astype(np.int64) - 1
+
     def _by_dictionary(self, node_ids: pa.StringArray) -> U32:
         encoded = pc.dictionary_encode(node_ids)
         names = encoded.dictionary.to_pylist()
-        numbers = np.array([self._number(name) for name in names], dtype=np.uint32)
+        numbers = np.array([self.number(name) for name in names], dtype=np.uint32)
         chosen: npt.NDArray[np.uint32] = numbers[array_values(encoded.indices)]
         return chosen
 
-    def _number(self, name: str) -> int:
+    def number(self, name: str) -> int:
+        """Return a node's number, given now if it has none."""
         number = self._numbers.setdefault(name, len(self.names))
         if number == len(self.names):
             self.names.append(name)

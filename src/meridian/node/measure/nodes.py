@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput, MeridianError
 from meridian.measure.order import Integers
+from meridian.measure.receipt import NodeOrder
 from meridian.node.chain_view import ChainView
 from meridian.node.durable_file import read_whole
+from meridian.node.measure.node_numbers import NodeNumbers
 from meridian.primitives.hashing import DIGEST_BYTES, ByteMatrix
 from meridian.primitives.ids import Address, NodeKey, node_key, parse_address
 
@@ -25,8 +30,6 @@ PAUSE_S: Final = 0.5
 """Least time between two questions to the source."""
 
 PAUSE_AFTER_FAULT_S: Final = 10.0
-
-PLACES_FIRST: Final = 1024
 
 _OVERLAP_BLOCKS: Final = 32
 
@@ -90,9 +93,11 @@ class NodeDirectory:
     def __init__(self, source: NodeSource) -> None:
         self._source = source
         self._nodes: dict[NodeKey, RegisteredNode] = {}
-        self._places: dict[str, int] = {}
-        self._keys = np.zeros((PLACES_FIRST, DIGEST_BYTES), dtype=np.uint8)
-        self._taken = 0
+        self._numbers = NodeNumbers()  # of those that have a place; a number is the place
+        self._keys = np.zeros((0, DIGEST_BYTES), dtype=np.uint8)
+        self._gone: npt.NDArray[np.bool_] | None = None
+        self._some_went = False
+        self._order = NodeOrder.of(self._keys)
         self._ask_again_at_s = 0.0
         self._lock = threading.Lock()
 
@@ -103,40 +108,54 @@ class NodeDirectory:
         """Return a node's registration, None if it is not known."""
         return self._nodes.get(node_key(node_id))
 
-    def places(self, node_ids: Sequence[str]) -> Integers:
-        """Return the place of each node, -1 where it is not registered; asks the source again for unknown ones if due."""
-        places = self._known_places(node_ids)
-        if -1 in places:
-            if not self._learn(node_ids):
+    def places(self, node_ids: pa.StringArray) -> Integers:
+        """Return the place of each job's node, -1 where it is not registered; asks the source again for such if due."""
+        places = self._known(node_ids)
+        unknown = places < 0
+        if unknown.any():
+            names = pc.unique(node_ids.filter(pa.array(unknown))).to_pylist()
+            if not self._learn(names):
                 self.refresh_if_due()
-                self._learn(node_ids)
-            places = self._known_places(node_ids)
-        return np.array(places, dtype=np.int64)
+                self._learn(names)
+            places = self._known(node_ids)
+        return places
 
-    def _known_places(self, node_ids: Sequence[str]) -> list[int]:
-        known = self._places
-        return [known.get(node_id, -1) for node_id in node_ids]
+    def _known(self, node_ids: pa.StringArray) -> Integers:
+        places = self._numbers.known(node_ids)
+        if self._some_went:
+            self._some_went = False
+            here = [key.tobytes() in self._nodes for key in self._keys]
+            self._gone = None if all(here) else ~np.array(here, dtype=np.bool_)
+        if self._gone is not None:
+            places[(places >= 0) & self._gone[places]] = -1
+        return places
 
     def _learn(self, node_ids: Sequence[str]) -> bool:
         """Give registered nodes their places, so their number is bounded by the registry; tell whether all are."""
         all_known = True
+        more: list[bytes] = []
         for node_id in node_ids:
-            if node_id in self._places:
-                continue
             key = node_key(node_id)
             if key not in self._nodes:
                 all_known = False
-                continue
-            if self._taken == len(self._keys):
-                self._keys = np.concatenate([self._keys, np.zeros_like(self._keys)])
-            self._keys[self._taken] = np.frombuffer(key, dtype=np.uint8)
-            self._places[node_id] = self._taken
-            self._taken += 1
+            elif self._numbers.number(node_id) >= len(self._keys) + len(more):
+                more.append(key)
+        if more:
+            rows = np.frombuffer(b"".join(more), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+            self._keys = np.concatenate([self._keys, rows])
+            self._order = NodeOrder.of(self._keys)
+            self._some_went = self._gone is not None
         return all_known
 
-    def keys(self, places: Integers) -> ByteMatrix:
-        """Return the node keys at these places, shape (n, 32); without meaning where there is no place."""
-        return self._keys[places]
+    @property
+    def keys(self) -> ByteMatrix:
+        """The node keys by place, shape (n, 32)."""
+        return self._keys
+
+    @property
+    def order(self) -> NodeOrder:
+        """The order of the node keys."""
+        return self._order
 
     def refresh(self) -> None:
         """Ask the source now.
@@ -150,14 +169,9 @@ class NodeDirectory:
             except MeridianError:
                 self._ask_again_at_s = time.monotonic() + PAUSE_AFTER_FAULT_S
                 raise
-            gone = self._nodes.keys() - nodes.keys()
+            went = bool(self._nodes.keys() - nodes.keys()) or self._gone is not None
             self._nodes = nodes
-            if gone:  # a place is never given to another node
-                self._places = {
-                    node_id: place
-                    for node_id, place in self._places.items()
-                    if self._keys[place].tobytes() in nodes
-                }
+            self._some_went = self._some_went or went  # a place is never given to another node
             self._ask_again_at_s = time.monotonic() + PAUSE_S
 
     def refresh_if_due(self) -> None:

@@ -1,8 +1,8 @@
 """Compiled open addressing over tables of 16-byte keys; `measure.seen_jobs` owns the memory and says when one grows.
 
-A table is an array of slots, two u64 each; a slot of zeros is empty, so the key of zeros is kept as (0, 1): as likely a
-collision as any other of 2^-128. The high byte of a key chooses its table, the next 32 bits its slot, in order: so
-a table that grows is read and written from front to back.
+A table is an array of slots, two u64 each. The high byte of a key chooses its table, the next 32 bits its slot, in order:
+so a table that is built anew is read and written from front to back. As the table says what the high byte is, a tag of 1
+to 255 stands there instead, which tells whose key it is; a slot without a tag is empty.
 
 Compiled code is cached by this file's time and size alone, so everything that is compiled in stands here.
 """
@@ -22,6 +22,10 @@ NUMBERS = types.Array(types.int64, 1, "C")
 ADDRESSES = types.Array(types.uint64, 1, "C")
 AHEAD = 32
 MARKS = types.Array(types.boolean, 1, "C")
+LIVE = types.Array(types.uint8, 1, "C", readonly=True)
+TAGS = types.Array(types.uint8, 1, "C", readonly=True)
+REST = np.uint64((1 << 56) - 1)
+TAG = np.uint64(56)
 
 
 @intrinsic
@@ -80,38 +84,23 @@ def _first_slot(high, capacity):
 
 @njit
 def _place(table, capacity, high, low):
-    """Return the address of a key's slot, and whether the key stands in it; else it is empty."""
+    """Return the address of a key's slot, and the tag that stands in it; 0: it is empty."""
     slot = _first_slot(high, capacity)
     while True:
         at = table + np.uint64(16 * slot)
         found_high, found_low = load_word(at), load_word(at + np.uint64(8))
-        if found_high == high and found_low == low:
-            return at, True
-        if found_high == 0 and found_low == 0:
-            return at, False
+        if found_high == 0:
+            return at, np.int64(0)
+        if found_low == low and (found_high ^ high) & REST == 0:
+            return at, np.int64(found_high >> TAG)
         slot += 1
         if slot == capacity:
             slot = 0
 
 
-@compiled(types.void(KEYS, ADDRESSES, NUMBERS, MARKS))
-def mark_known(keys, tables, capacities, known):
-    """Mark the keys that stand in the tables of one epoch."""
-    for row in range(keys.shape[0]):
-        if row % AHEAD == 0:
-            _prefetch_rows(keys, row, tables, capacities)
-        high, low = keys[row, 0], keys[row, 1]
-        if high == 0 and low == 0:
-            low = np.uint64(1)
-        which = np.int64(high >> np.uint64(56))
-        _, found = _place(tables[which], capacities[which], high, low)
-        if found:
-            known[row] = True
-
-
-@compiled(types.void(KEYS, MARKS))
-def mark_repeated(keys, repeated):
-    """Mark the keys that stand earlier in the same list."""
+@compiled(types.void(KEYS, ADDRESSES, NUMBERS, LIVE, MARKS))
+def mark_known(keys, tables, capacities, live, known):
+    """Mark the keys that stand in a table with a tag that is live, or earlier in the same list."""
     count = keys.shape[0]
     bits = np.uint64(4)
     while (1 << bits) < 2 * count:
@@ -119,7 +108,13 @@ def mark_repeated(keys, repeated):
     places = np.full(1 << bits, -1, np.int32)
     end = np.int64(1 << bits)
     for row in range(count):
+        if row % AHEAD == 0:
+            _prefetch_rows(keys, row, tables, capacities)
         high, low = keys[row, 0], keys[row, 1]
+        which = np.int64(high >> TAG)
+        _, tag = _place(tables[which], capacities[which], high, low)
+        if live[tag]:
+            known[row] = True
         slot = np.int64(high >> (np.uint64(64) - bits))
         while True:
             other = places[slot]
@@ -127,40 +122,78 @@ def mark_repeated(keys, repeated):
                 places[slot] = row
                 break
             if keys[other, 0] == high and keys[other, 1] == low:
-                repeated[row] = True
+                known[row] = True
                 break
             slot += 1
             if slot == end:
                 slot = 0
 
 
-@compiled(types.int64(KEYS, types.int64, ADDRESSES, NUMBERS, NUMBERS, NUMBERS))
-def insert(keys, first, tables, capacities, counts, limits):
-    """Insert keys from row `first` on; return the row at which a table must grow first, or their number."""
+@compiled(types.int64(KEYS, TAGS, types.int64, ADDRESSES, NUMBERS, NUMBERS, NUMBERS, LIVE, NUMBERS))
+def insert(keys, tags, first, tables, capacities, filled, limits, live, counts):
+    """Insert keys under their tags, from row `first` on; what stands under a live tag stays there.
+
+    Args:
+        keys: All of them.
+        tags: The tag of each.
+        first: The row to begin with.
+        tables: Where each table is.
+        capacities: The slots of each.
+        filled: How many of them are not empty; counted on.
+        limits: How many may be, until the table must be built anew.
+        live: For each tag whether its keys count.
+        counts: The keys of each tag; counted on.
+
+    Returns:
+        The row at which a table must be built anew first, or the number of keys.
+    """
     for row in range(first, keys.shape[0]):
         if (row - first) % AHEAD == 0:
             _prefetch_rows(keys, row, tables, capacities)
         high, low = keys[row, 0], keys[row, 1]
-        if high == 0 and low == 0:
-            low = np.uint64(1)
-        which = np.int64(high >> np.uint64(56))
-        if counts[which] >= limits[which]:
+        which = np.int64(high >> TAG)
+        if filled[which] >= limits[which]:
             return row
-        at, found = _place(tables[which], capacities[which], high, low)
-        if not found:
-            store_word(at, high)
+        at, tag = _place(tables[which], capacities[which], high, low)
+        if not live[tag]:
+            store_word(at, (high & REST) | (np.uint64(tags[row]) << TAG))
             store_word(at + np.uint64(8), low)
-            counts[which] += 1
+            counts[tags[row]] += 1
+            if tag == 0:
+                filled[which] += 1
     return keys.shape[0]
 
 
-@compiled(types.void(SLOTS, SLOTS))
-def move(old, new):
-    """Move all keys of a table to a larger, empty one."""
-    table = np.uint64(new.ctypes.data)
+@compiled(types.void(KEYS, types.int64, ADDRESSES, NUMBERS, LIVE, NUMBERS))
+def tag_again(keys, tag, tables, capacities, live, counts):
+    """Give another tag to those of the keys that stand under live tags, and count them there no more."""
+    for row in range(keys.shape[0]):
+        high, low = keys[row, 0], keys[row, 1]
+        which = np.int64(high >> TAG)
+        at, found = _place(tables[which], capacities[which], high, low)
+        if live[found]:
+            store_word(at, (high & REST) | (np.uint64(tag) << TAG))
+            counts[found] -= 1
+
+
+@compiled(types.int64(SLOTS, LIVE))
+def count_live(slots, live):
+    """Return how many keys of a table are under live tags."""
+    found = np.int64(0)
+    for slot in range(slots.shape[0]):
+        found += np.int64(live[np.int64(slots[slot, 0] >> TAG)])
+    return found
+
+
+@compiled(types.int64(SLOTS, LIVE, SLOTS))
+def move(old, live, new):
+    """Move the keys of a table that are under live tags to an empty one; return how many they are."""
+    table, moved = np.uint64(new.ctypes.data), np.int64(0)
     for slot in range(old.shape[0]):
         high, low = old[slot, 0], old[slot, 1]
-        if high != 0 or low != 0:
+        if live[np.int64(high >> TAG)]:
             at, _ = _place(table, new.shape[0], high, low)
             store_word(at, high)
             store_word(at + np.uint64(8), low)
+            moved += 1
+    return moved

@@ -37,6 +37,7 @@ ALONE = (
     "Naive",
     "KzgSummaries",
     "Summaries",
+    "Locations",
 )
 EVM = "cancun"
 

@@ -22,6 +22,7 @@ ALONE: Final = (
     "Naive",
     "KzgSummaries",
     "Summaries",
+    "Locations",
 )
 """Those that need no other: the earlier Meridian contract's interface, and those of the other measurement models."""
 SHIPPED: Final = NAMES + JUDGES + ALONE

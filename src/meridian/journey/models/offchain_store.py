@@ -70,6 +70,8 @@ FACTS: Final = Facts(
         "store": "to hand the jobs out until everybody has checked; nothing it says is believed",
     },
 )
+_MANY: Final = 20_000
+"""With more jobs the compiled reader is worth its start."""
 _PARTS: Final = ("sponsor", "relayer", "referee")
 
 
@@ -87,6 +89,8 @@ class OffchainStore:
         if options.store not in KINDS:
             raise InvalidInput("--store", f"{options.store!r} is none of {', '.join(KINDS)}")
         rules = rules_of(source)
+        if source.jobs > _MANY:
+            record.prepare()
         clock = PartyClock()
         options.data_dir.mkdir(parents=True, exist_ok=True)
         with taken_directory(options.data_dir):
@@ -230,7 +234,6 @@ class _Run:
 
     def _locate(self, network: StoreNetwork, store: RunStore) -> None:
         """Let every node put its jobs of every epoch and tell where."""
-        record.prepare()
         tables, refused = [], 0
         for batch in self._source.batches():
             decoded = record.decode_ndjson(batch, self._rules.schema)

@@ -10,9 +10,9 @@ from meridian.audit.evidence import State, first_broken
 from meridian.errors import InvalidInput, NotFound
 from meridian.journey.models.frauds import FRAUDS
 from meridian.journey.models.model import Ending, ModelOptions
-from meridian.journey.models.offchain_frauds import CHEAT, VICTIM, honest_jobs, segment, world
 from meridian.journey.models.offchain_store import MODEL
 from meridian.journey.models.offchain_stores import KINDS, RunStore
+from meridian.journey.models.offchain_world import CHEAT, VICTIM, honest_jobs, segment, world
 from meridian.models.offchain_audit import verify
 from meridian.networks.comparison import generate
 from meridian.networks.generator import Traffic

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meridian.errors import InvalidInput
 from meridian.evaluate.functions.count import FUNCTION
-from meridian.journey.models.offchain_frauds import Job, honest_jobs, segment
+from meridian.journey.models.offchain_world import Job, honest_jobs, segment
 from meridian.measure.epoch import Calendar
 from meridian.models.offchain import Rules, evaluate_store
 from meridian.models.offchain_statements import (

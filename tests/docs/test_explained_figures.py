@@ -15,7 +15,7 @@ CITED = re.compile(
     rf"(?<![\d.,^])(?:[+-]?(?:{NUMBER}) %|(?:{NUMBER})M?(?= to |, Arrow| jobs/s|M? jobs a| at best))"
 )
 GAS_PAGES = {"models": ("costs",), "threat-model": ("costs", "disputes")}
-FEWEST = {"models": 10, "threat-model": 6}
+FEWEST = {"models": 5, "threat-model": 6}
 
 
 def pieces(page: str) -> list[str]:

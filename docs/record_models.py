@@ -19,6 +19,7 @@ from meridian.cli.model_tables import (
 )
 from meridian.journey.models.comparison import Comparison, read_comparison
 from meridian.journey.models.frauds import FRAUDS
+from meridian.primitives.amounts import ATTO
 
 ROOT = Path(__file__).resolve().parent
 FIGURES, PAGE = ROOT / "models.json", ROOT / "models.md"
@@ -97,7 +98,7 @@ def _endings(comparison: Comparison) -> str:
             outcome = one.frauds.get(fraud)
             if outcome is None:
                 continue
-            gain = f" Gain: {outcome.gain_atto:,} atto." if outcome.gain_atto else ""
+            gain = f" Gain: {outcome.gain_atto / ATTO:,.2f} coins." if outcome.gain_atto else ""
             otherwise = f" Otherwise: {outcome.otherwise}." if outcome.otherwise else ""
             lines.append(
                 f"- `{one.model}`: {outcome.ending.value} ({outcome.by}): {outcome.how}.{gain}{otherwise}"

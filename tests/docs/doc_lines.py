@@ -89,6 +89,11 @@ NOT_RUN = {
     ("docs/fuzzing.md", "python -m tests.fuzz *"): "minutes; tests/fuzz has a slice",
     ("docs/contract-testing.md", "*"): "installs foreign programmes; tests/forge, tests/halmos",
     ("docs/configuration.md", "meridian init evaluator *"): "tests/docs/test_own_network_page.py",
+    ("docs/models.md", "meridian models *"): (
+        "minutes; tests/journey/test_model_comparison.py, tests/journey/test_models_agree.py"
+    ),
+    ("docs/models.md", "meridian run --model *"): "tests/journey/test_models_agree.py",
+    ("docs/models.md", "meridian verify *"): "tests/journey/test_models_agree.py",
     ("docs/deploying.md", "docker compose *"): "needs Docker; tests/docs/test_deploy_files.py",
     ("docs/deploying.md", "meridian seal *"): "runs for ever; tests/docs/test_own_network_page.py",
     ("docs/stores.md", "meridian *"): "a whole run; tests/journey/test_offchain_model.py",

@@ -20,6 +20,7 @@ from meridian.journey.models.model import (
     Phase,
     StepCost,
 )
+from meridian.node.durable_file import held_lock
 
 FACTS = Facts(summary="s", public="p", hidden="h", trust={"t": "all"})
 
@@ -189,3 +190,14 @@ def test_a_variant_that_cannot_be_run_is_said_and_tried_again(models, tmp_path):
     ran = compare(tmp_path, "--models", "summary", "--no-frauds")
     assert (ran.exit_code, "summary, KZG" in ran.stdout) == (0, True)
     assert len(models["summary"].runs) == 2
+
+
+def test_two_comparisons_are_not_at_one_model_together(models, tmp_path):
+    with held_lock(tmp_path / "summary.lock", "taken"):
+        ran = compare(tmp_path, "--models", "summary")
+    assert (ran.exit_code, "is not empty and holds no comparison" in ran.stderr) == (2, True)
+    assert compare(tmp_path / "e", "--models", "naive", "--no-frauds").exit_code == 0
+    with held_lock(tmp_path / "e" / "summary.lock", "taken"):
+        ran = compare(tmp_path / "e", "--models", "summary", "--no-frauds")
+    assert (ran.exit_code, "another comparison is at this model" in ran.stderr) == (5, True)
+    assert not models["summary"].runs

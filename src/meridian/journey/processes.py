@@ -90,7 +90,8 @@ class Child:
             yield
         finally:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            self.cpu_s += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            self.cpu_s += after.ru_utime - before.ru_utime
+            self.cpu_s += after.ru_stime - before.ru_stime
 
     def _read(self) -> None:
         stdout = self._process.stdout

@@ -25,6 +25,7 @@ from meridian.node.chain.sender import Sender
 from meridian.node.chain_view import ChainView
 from meridian.node.keystore import load_or_create_key
 from meridian.node.network_file import NetworkFile
+from meridian.primitives.amounts import ATTO
 from meridian.primitives.ids import Address, address_text, node_key
 from meridian.reward.claims import ClaimsState
 from meridian.scenario import jobs as work
@@ -180,8 +181,13 @@ def _added(name: str, root: Path, how: str) -> FraudOutcome:
         by="nobody",
         how=f"{how}; every link of the evidence holds",
         gain_atto=gain,
-        otherwise=f"with the fraud layer {layer.name}: {flagged} jobs flagged, {coins(won)} won",
+        otherwise=f"with the fraud layer {layer.name}: {flagged} jobs flagged, the cheat {_told(won)}",
     )
+
+
+def _told(won_atto: int) -> str:
+    """Return what the cheat has more or less in the end, for reading."""
+    return f"{'gains' if won_atto > 0 else 'loses'} {abs(won_atto) / ATTO:.2f} coins"
 
 
 def _flagged(done: RunResult) -> int:
@@ -202,7 +208,7 @@ def _stolen_job(name: str, root: Path) -> FraudOutcome:
         how=f"one id of two nodes is two jobs; {VICTIM} keeps its own, and all links hold",
         gain_atto=_gain(paid),
         otherwise=f"with a layer for ids that several nodes report: {_flagged(again)} jobs flagged, also"
-        f" {VICTIM}'s, {coins(won)} won",
+        f" {VICTIM}'s, the cheat {_told(won)}",
     )
 
 
@@ -220,7 +226,7 @@ def _story(scenario: str, saying: str, name: str, root: Path) -> FraudOutcome:
         fraud=name,
         ending=Ending.CAUGHT,
         by="watcher",
-        how=f"{told}; the stake is taken, the honest result is paid ({len(story.held)} facts held)",
+        how=f"{told.removeprefix('the watcher: ')}; the stake is taken, the honest result is paid ({len(story.held)} facts held)",
     )
 
 

@@ -31,7 +31,7 @@ from meridian.journey.watching import Watcher
 from meridian.networks import comparison as made_up
 from meridian.networks.definition import JobSource
 from meridian.networks.generator import Traffic
-from meridian.node.durable_file import read_whole, write_durably
+from meridian.node.durable_file import held_lock, read_whole, write_durably
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,7 @@ def compare(
     Raises:
         NotFound: If there is no such model.
         InvalidInput: If the directory holds a comparison of other jobs.
+        StorageFailure: If another comparison works there on the same model.
     """
     models = [model_named(name) for name in names]
     _take(root, traffic)
@@ -146,10 +147,12 @@ def compare(
     done = []
     for model in models:
         told = _Prefixed(watcher, model.name)
-        compared = _load(root, model.name) or _run(model, source, root, told)
-        compared = _run_variants(model, compared, traffic, root, told)
-        if frauds:
-            compared = _play(model, compared, root, told)
+        lock = root / f"{model.name}.lock"
+        with held_lock(lock, "another comparison is at this model"):
+            compared = _load(root, model.name) or _run(model, source, root, told)
+            compared = _run_variants(model, compared, traffic, root, told)
+            if frauds:
+                compared = _play(model, compared, root, told)
         done.append(compared)
     return Comparison(jobs=traffic.jobs, nodes=traffic.nodes, seed=traffic.seed, models=done)
 

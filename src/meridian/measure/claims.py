@@ -5,7 +5,7 @@ two servers must never promise one job with two rows, and which of them may is d
 coordinator is asked for each group of batches, with 16 bytes for each job, and what it grants it grants once.
 
     sequence    of receipts: number of the server << 40 | its own count; so no two servers use one, and JSON can hold it
-    turn        generation of the server's start << 32 | its own count; what comes behind a later turn is refused
+    turn        generation of the server's start << 31 | its own count; what comes behind a later turn is refused
     durable     all receipts below it are on the server's disk: so far its grants are confirmed
 
 Law: a claim with a sequence makes void what was granted to its server from this sequence on: the server has not written
@@ -30,7 +30,7 @@ from meridian.primitives import dagcbor
 from meridian.primitives.hashing import DIGEST_BYTES
 
 SEQUENCE_BITS: Final = 40
-TURN_BITS: Final = 32
+TURN_BITS: Final = 31
 SERVERS_MAX: Final = 4096
 """Numbers of servers are below it, and sequences below 2^52, which JavaScript holds exactly."""
 
@@ -215,6 +215,7 @@ class Claims:
     def __init__(self, seen: SeenJobs, sums: LaneSums) -> None:
         self._seen, self._sums = seen, sums
         self._turns: dict[int, int] = {}
+        self._durable: dict[int, int] = {}
         self._unconfirmed: dict[int, list[_Unconfirmed]] = {}
         self._granted: dict[tuple[int, int], int] = {}
         self._void: set[int] = set()
@@ -222,9 +223,10 @@ class Claims:
     # -- asked ------------------------------------------------------------------------------------
 
     @property
-    def turns(self) -> dict[int, int]:
-        """Server -> the last turn that counted."""
-        return dict(self._turns)
+    def state(self) -> list[list[int]]:
+        """What the head of a file of the log must say: server, last turn that counted, receipts known to be durable."""
+        turns = sorted(self._turns.items())
+        return [[server, turn, self._durable.get(server, 0)] for server, turn in turns]
 
     def granted(self, epoch: int) -> dict[int, int]:
         """Return how many jobs of an epoch each server was granted."""
@@ -249,13 +251,20 @@ class Claims:
         return np.array(found, dtype=np.bool_)
 
     def check(self, claim: Claim) -> None:
-        """Refuse what was sent before a turn that counted.
+        """Refuse what was sent before a turn that counted, and a server that has forgotten receipts.
 
         Raises:
-            InvalidInput: If it was.
+            InvalidInput: If it is such a claim.
         """
-        if claim.turn < self._turns.get(claim.server, 0):
-            raise InvalidInput("turn", f"server {claim.server} has sent a later claim than this")
+        server, durable = claim.server, self._durable.get(claim.server, 0)
+        if claim.turn < self._turns.get(server, 0):
+            raise InvalidInput("turn", f"server {server} has sent a later claim than this")
+        if claim.sequence < durable:
+            raise InvalidInput(
+                "sequence",
+                f"server {server} had receipts up to {durable - 1} on its disk, and now begins at {claim.sequence}: an older"
+                " copy was restored, and would give numbers twice",
+            )
 
     def changes(self, claim: Claim, verdict: Verdict) -> bool:
         """Tell whether a claim changes anything that the log must know."""
@@ -338,7 +347,7 @@ class Claims:
             place: Where it stands in the log.
         """
         server = claim.server
-        self._turns[server] = max(claim.turn, self._turns.get(server, 0))
+        self.remember(server, claim.turn, claim.durable)
         for void in self._made_void(claim):
             self._seen.remove(void.hashes)
             self._count(server, void.epochs, -1)
@@ -358,9 +367,10 @@ class Claims:
             kept.append(_Unconfirmed(claim.sequence, place, epochs, hashes))
         self._unconfirmed[server] = kept
 
-    def remember_turn(self, server: int, turn: int) -> None:
-        """Take what the head of a file of the log says."""
+    def remember(self, server: int, turn: int, durable: int) -> None:
+        """Take what a claim, or the head of a file of the log, says of a server."""
         self._turns[server] = max(turn, self._turns.get(server, 0))
+        self._durable[server] = max(durable, self._durable.get(server, 0))
 
     def forget_before(self, epoch: int) -> None:
         """Forget what was granted in epochs before `epoch`."""

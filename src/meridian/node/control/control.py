@@ -62,8 +62,15 @@ class ControlStore(Protocol):
     Raises in every method: `StorageFailure` if our own disk refuses, `RemoteFault` if a database cannot be reached.
     """
 
-    def join(self, number: int, identity: str, url: str) -> int:
+    def join(self, number: int, identity: str, url: str, at_least: int = 1) -> int:
         """Take a number, or find it ours, and say where we are; returns the generation of this start.
+
+        Args:
+            number: The server's number.
+            identity: Its data directory's.
+            url: Where the others reach it.
+            at_least: The generation, if it is above the one before; the clock's seconds, so that generations go on when
+                the database was lost.
 
         Raises:
             Taken: If the number belongs to another identity.

@@ -18,8 +18,9 @@ SCHEMA: Final = (
 )
 
 _JOIN: Final = """INSERT INTO meridian_servers AS known (network, number, identity, url, generation)
-    VALUES (?, ?, ?, ?, 1)
-    ON CONFLICT (network, number) DO UPDATE SET url = excluded.url, generation = known.generation + 1
+    VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (network, number) DO UPDATE SET url = excluded.url, generation =
+        CASE WHEN excluded.generation > known.generation THEN excluded.generation ELSE known.generation + 1 END
     WHERE known.identity = excluded.identity RETURNING generation"""
 _SERVERS: Final = """SELECT number, identity, url, generation FROM meridian_servers
     WHERE network = ? ORDER BY number"""
@@ -48,9 +49,9 @@ class SqlControl:
         for statement in SCHEMA:
             run(statement, ())
 
-    def join(self, number: int, identity: str, url: str) -> int:
+    def join(self, number: int, identity: str, url: str, at_least: int = 1) -> int:
         """Take a number, or find it ours; see `ControlStore`."""
-        found = self._run(_JOIN, (self._network, number, identity, url))
+        found = self._run(_JOIN, (self._network, number, identity, url, at_least))
         if not found:
             raise Taken(
                 f"server number {number} belongs to another data directory; take another number, or bring that directory"

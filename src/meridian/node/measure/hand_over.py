@@ -11,6 +11,7 @@ log stays until the epoch is committed, and so does the server's own.
 """
 
 import json
+import logging
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ PART_BYTES: Final = 32 << 20
 PATIENCE_S: Final = 5.0
 TIMEOUT_S: Final = 60.0
 
+_log = logging.getLogger(__name__)
 _HEAD: Final = struct.Struct(">II")
 
 
@@ -86,6 +88,7 @@ class HandOver:
         token: What servers show one another.
         directory: For what is fetched; made when needed.
         bytes_max: Bound of one server's log of an epoch.
+        gone: Numbers of servers that never come back: what they acknowledged is lost.
     """
 
     def __init__(
@@ -94,12 +97,14 @@ class HandOver:
         control: ControlStore,
         addresses: Addresses,
         token: str,
+        *,
         directory: Path,
         bytes_max: int,
+        gone: frozenset[int] = frozenset(),
     ) -> None:
         self._journal, self._control, self._addresses = journal, control, addresses
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._directory, self._bytes_max = directory, bytes_max
+        self._directory, self._bytes_max, self._gone = directory, bytes_max, gone
 
     def collect(self, epoch: int, going_on: Callable[[], None]) -> list[Handed]:
         """Close an epoch everywhere, and return what the servers have of it, by number.
@@ -109,9 +114,13 @@ class HandOver:
             StorageFailure: If the disk refuses.
         """
         self._control.advance(epoch, EpochState.CLOSED)
-        return [
-            self._handed(epoch, server, going_on) for server in sorted(self._journal.granted(epoch))
-        ]
+        handed = []
+        for server, jobs in sorted(self._journal.granted(epoch).items()):
+            if server in self._gone:
+                _log.critical("epoch %d lacks %d jobs: server %d is gone", epoch, jobs, server)
+            else:
+                handed.append(self._handed(epoch, server, going_on))
+        return handed
 
     def published(self, epoch: int, root: bytes) -> None:
         """Note that an epoch is published."""

@@ -134,8 +134,8 @@ class Journal:
         if frame.kind == Kind.STATE:
             self.sequence, self.clock_us = document["sequence"], document["clock_us"]
             self.open_epoch = document["open_epoch"]
-            for number, turn in document.get("turns", []):
-                self.claims.remember_turn(number, turn)
+            for known in document.get("servers", []):
+                self.claims.remember(*known)
         elif frame.kind == Kind.SEAL:
             self.open_epoch = document["epoch"] + 1
             self._mark(frame.ref, document["epoch"])
@@ -232,8 +232,8 @@ class Journal:
     def _begin_file(self) -> None:
         """Begin every file with the state, so that older files can be deleted."""
         state: dict[str, Any] = {name: getattr(self, name) for name in _STATE_KEYS}
-        if self.claims.turns:
-            state["turns"] = [list(item) for item in sorted(self.claims.turns.items())]
+        if self.claims.state:
+            state["servers"] = self.claims.state
         self._log.append(Kind.STATE, dagcbor.encode(state))
 
     def sync(self) -> None:
@@ -275,11 +275,12 @@ class Journal:
 
     def holder(self, batch: bytes) -> Holder | None:
         """Return which server has promised a batch, as far as this log knows."""
-        if self.response(batch) is not None:
-            return server_of(self.sequence), True
         for frame in self._frames_of_batch(batch):
             place = frame.ref.pack()
-            if frame.kind == Kind.CLAIM and not self.claims.is_void(place):
+            if frame.kind == Kind.GROUP:
+                if any(entry.batch == batch for entry in batch_entries(frame.payload)):
+                    return server_of(self.sequence), True
+            elif not self.claims.is_void(place):
                 document = dagcbor.decode(bytes(frame.payload))
                 claim = Claim.read(document["claim"])
                 if batch in batch_granted(claim, Verdict.read(document["verdict"])):

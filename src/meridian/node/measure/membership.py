@@ -1,6 +1,7 @@
 """This server among the network's servers: joins them, and makes what its part needs (coordinator or further server)."""
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,15 @@ class Membership:
     def hand_over(self, journal: Journal, data_dir: Path, bytes_max: int) -> HandOver:
         """Return what the coordinator's settling asks."""
         directory = data_dir / "handed"
-        return HandOver(journal, self.control, self.addresses, self.token, directory, bytes_max)
+        return HandOver(
+            journal,
+            self.control,
+            self.addresses,
+            self.token,
+            directory=directory,
+            bytes_max=bytes_max,
+            gone=frozenset(self.config.gone),
+        )
 
     def follow(
         self, journal: Journal, intake: Intake, claiming: Claiming, first_epoch: int
@@ -81,6 +90,8 @@ def join(
     """
     control = config.open_control(network_id(network).hex())
     stack.callback(control.close)
-    generation = control.join(config.number, identity_of(data_dir), config.url)
+    generation = control.join(
+        config.number, identity_of(data_dir), config.url, at_least=int(time.time())
+    )
     token = load_or_create_secret(config.token_file).hex()
     return Membership(config, control, Addresses(control), token, generation)

@@ -29,6 +29,10 @@ class ServersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """PostgreSQL database of the control state, for servers of several machines (``postgresql://user@host/database``);
     its password stands in the file that ``PGPASSFILE`` names."""
 
+    gone: tuple[int, ...] = ()
+    """Of the coordinator: numbers of servers whose directory is lost. Epochs no longer wait for what they acknowledged,
+    and their senders can prove that it was left out: the aggregator can be slashed for it."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.number < SERVERS_MAX:
             raise InvalidInput("number", f"0 to {SERVERS_MAX - 1}")

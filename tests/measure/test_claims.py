@@ -140,7 +140,7 @@ MOVES = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(MOVES, min_size=5, max_size=40))
 def test_no_job_is_promised_twice_or_refused_for_nothing(moves: list[Any]) -> None:
     coordinator, servers = Coordinator(), [Server(1), Server(2)]

@@ -54,6 +54,8 @@ class Balancer:
                 back_reader, back_writer = found
                 both = (_pass(reader, back_writer), _pass(back_reader, writer))
                 await asyncio.gather(*both)
+        except asyncio.CancelledError:
+            pass  # the balancer ends
         finally:
             writer.close()
 

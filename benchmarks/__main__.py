@@ -25,6 +25,7 @@ BENCHMARKS: Final = {
     "ingest": "ingest",
     "proofs": "proofs",
     "rows": "large_rows",
+    "scale_out": "scale_out",
     "seal": "seal",
     "spark": "spark_rounds",
     "verification": "verification",

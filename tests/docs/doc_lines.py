@@ -97,6 +97,8 @@ NOT_RUN = {
     ("docs/deploying.md", "docker compose *"): "needs Docker; tests/docs/test_deploy_files.py",
     ("docs/deploying.md", "meridian seal *"): "runs for ever; tests/docs/test_own_network_page.py",
     ("docs/stores.md", "meridian *"): "a whole run; tests/journey/test_offchain_model.py",
+    ("docs/scale-out.md", "pip install *"): "changes the machine",
+    ("docs/scale-out.md", "meridian *"): "several machines; tests/scale/test_dask_workers.py",
     ("docs/spec/09-publication-and-proofs.md", "meridian proof *"): (
         "placeholders; tests/cli/test_audit_commands.py"
     ),

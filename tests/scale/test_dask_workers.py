@@ -6,11 +6,13 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 from tests.scale import test_pools as tasks
 from tests.scale.sharded_epochs import shards_of
 from tests.scale.test_sharded_evaluation import CASES, big_epoch
 from tests.scale.worker_processes import running_workers, write_certificates
 
+from meridian.cli.main import main
 from meridian.errors import InvalidInput, NotFound, RemoteFault
 from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.verdicts import evaluation_root
@@ -69,5 +71,8 @@ def test_who_has_no_certificate_of_this_authority_is_refused(workers, tmp_path):
     plain = socket.create_connection((address.hostname, address.port), 10)
     with pytest.raises(ssl.SSLError), context.wrap_socket(plain) as link:
         link.recv(1)
+    again = CliRunner().invoke(main, ["scale", "keys", "--dir", str(workers.certificates)])
+    assert (again.exit_code, "has ca.pem already" in again.output) == (2, True)
+    assert (workers.certificates / "client-key.pem").stat().st_mode & 0o077 == 0
     with pytest.raises(NotFound, match="scale keys"):
         security_of(tmp_path, "client")

@@ -7,20 +7,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from meridian.cli.main import main
 from meridian.node.workers.config import SchedulerConfig, WorkerConfig
-from meridian.scale.certificates import make_certificates
 from meridian.scale.settings import EngineKind, EngineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_certificates(directory: Path) -> Path:
-    directory.mkdir(parents=True)
-    for name, data in make_certificates(datetime.now(UTC), 1).items():
-        (directory / name).write_bytes(data)
+    made = CliRunner().invoke(main, ["scale", "keys", "--dir", str(directory), "--days", "1"])
+    assert made.exit_code == 0, made.output
     return directory
 
 

@@ -35,6 +35,8 @@ ALONE = (
     "ImpactEvaluator",
     "SparkImpactEvaluator",
     "Naive",
+    "Subnet",
+    "SubnetGateway",
     "KzgSummaries",
     "Summaries",
     "Locations",

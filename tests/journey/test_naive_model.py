@@ -15,8 +15,9 @@ from meridian.journey.models.data_dir import ModelFile
 from meridian.journey.models.frauds import FRAUDS
 from meridian.journey.models.model import Ending, ModelOptions, Phase
 from meridian.journey.models.naive import MODEL
-from meridian.journey.models.naive_frauds import EPOCH, JOBS, NODES, job, world
+from meridian.journey.models.naive_frauds import world
 from meridian.journey.models.node_jobs import node_jobs
+from meridian.journey.models.small_world import EPOCH, JOBS, NODES, job
 from meridian.models.naive import Payment, verify
 from meridian.networks.comparison import generate
 from meridian.networks.generator import Traffic

@@ -20,6 +20,8 @@ ALONE: Final = (
     "ImpactEvaluator",
     "SparkImpactEvaluator",
     "Naive",
+    "Subnet",
+    "SubnetGateway",
     "KzgSummaries",
     "Summaries",
     "Locations",

@@ -111,10 +111,10 @@ class Bulk:
         round_gas = int(block["gasLimit"], 16) // 2
         while due:
             taken, gas = 0, 0
-            while taken < len(due) and gas + (more := limits.of(due[taken].call.size)) <= max(
-                round_gas, more
-            ):
-                gas += more
+            while taken < len(due):
+                gas += limits.of(due[taken].call.size) * 100 // (100 + GAS_MARGIN_PERCENT)
+                if taken and gas > round_gas:
+                    break
                 taken += 1
             now, due = due[:taken], due[taken:]
             self._round(now, limits)

@@ -25,8 +25,9 @@ from meridian.journey.models.model import (
     StepCost,
 )
 from meridian.journey.models.naive_frauds import play
-from meridian.journey.models.naive_network import CONTRACT, JOBS_PER_CALL, NaiveNetwork
+from meridian.journey.models.naive_network import CONTRACT, NaiveNetwork
 from meridian.journey.models.node_jobs import NodeJobs, node_jobs
+from meridian.journey.models.sums_network import JOBS_PER_CALL, batches
 from meridian.journey.watching import Watcher
 from meridian.models.naive import verify
 from meridian.networks.definition import JobSource
@@ -160,7 +161,7 @@ class _Run:
                     lambda done: self._watcher.progress(f"jobs of epoch {epoch}", done, count),
                 )
             for node, own in jobs.items():
-                nonces[node] += -(-len(own) // (batch or 1))
+                nonces[node] += batches(len(own), batch)
         with self._clock.spent_by("keeper"):
             network.close_epoch(epoch)
             network.evaluate(

@@ -10,39 +10,30 @@ from pathlib import Path
 from typing import Final
 
 from meridian.audit.evidence import first_broken
-from meridian.evaluate.functions.count import FUNCTION
 from meridian.journey.models import naive_network
 from meridian.journey.models.data_dir import ModelFile
 from meridian.journey.models.model import Ending, FraudOutcome
-from meridian.journey.models.naive_network import CONTRACT, JOBS_PER_CALL, NaiveNetwork
+from meridian.journey.models.naive_network import CONTRACT, NaiveNetwork
 from meridian.journey.models.node_jobs import NodeJob
+from meridian.journey.models.small_world import (
+    CHAIN_ID,
+    CHEAT,
+    EPOCH,
+    FUNDS_ATTO,
+    HONEST_ATTO,
+    JOBS,
+    attempt,
+    honest_jobs,
+    job,
+    node_keys,
+    world_file,
+)
+from meridian.journey.models.sums_network import JOBS_PER_CALL
 from meridian.models.naive import verify
-from meridian.models.plain_sums import shares
 from meridian.node.chain.embedded import EmbeddedChain
-from meridian.node.chain.fees import present_fees
-from meridian.node.chain.receipts import read_receipt
 from meridian.node.chain.sender import Sender
-from meridian.node.chain.signing import Call, sign_transaction
-from meridian.primitives.amounts import ATTO
 from meridian.primitives.hashing import sha256
-from meridian.primitives.ids import address_text
 from meridian.primitives.keys import PrivateKey
-
-NODES: Final = 10
-JOBS: Final = 30
-EPOCH: Final = 1
-EPOCH_SECONDS: Final = 3_600
-GENESIS_S: Final = 1_682_899_200
-FUNDS_ATTO: Final = 1_000 * ATTO
-CHAIN_ID: Final = 31337
-_GAS: Final = 20_000_000
-_CHEAT: Final = "node-0"
-
-
-def job(node: int, number: int) -> NodeJob:
-    """Return an honest job."""
-    end = GENESIS_S + 60 * node + number
-    return NodeJob(sha256(b"job", bytes([node, number])), end - 1, end, 1)
 
 
 @dataclass
@@ -56,10 +47,7 @@ class World:
 
     def submit_honest(self) -> None:
         """Let every node send its jobs."""
-        jobs = {
-            node: [job(number, i) for i in range(JOBS)] for number, node in enumerate(self.keys)
-        }
-        self.network.submit(jobs, self.keys, {}, JOBS_PER_CALL, lambda _done: None)
+        self.network.submit(honest_jobs(), self.keys, {}, JOBS_PER_CALL, lambda _done: None)
 
     def settle(self) -> None:
         """Close, add up and pay."""
@@ -67,12 +55,12 @@ class World:
         self.network.evaluate(EPOCH, lambda _done: None)
         self.network.pay(EPOCH, None)
 
-    def gain_atto(self, node: str = _CHEAT) -> int:
-        """Return what a node was paid beyond its share by honest jobs."""
+    def gain_atto(self) -> int:
+        """Return what the cheat was paid beyond its share by honest jobs."""
         [case] = naive_network.read_epochs(self.client, self.file, [EPOCH])
-        account = self.keys[node].address
+        account = self.keys[CHEAT].address
         paid = sum(one.amount for one in case.payments if one.node == account)
-        return paid - shares([JOBS] * NODES, FUNDS_ATTO)[0]
+        return paid - HONEST_ATTO
 
     def broken(self) -> str | None:
         """Return what `verify` finds: the name of the first broken link, if any."""
@@ -83,18 +71,7 @@ class World:
     def attempt(self, key: PrivateKey, function: str, *arguments: object) -> str:
         """Send a call into a block whatever an estimate says of it; returns why it reverted, or an empty text."""
         contract = self.network.chain.contract
-        account = address_text(key.address)
-        tx_hash, raw = sign_transaction(
-            key,
-            Call(contract.address, contract.encode(function, *arguments)),
-            chain_id=CHAIN_ID,
-            nonce=int(self.client.call("eth_getTransactionCount", account, "latest"), 16),
-            gas=_GAS,
-            fees=present_fees(self.client)[0],
-        )
-        self.client.call("eth_sendRawTransaction", "0x" + raw.hex())
-        receipt = self.client.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
-        return read_receipt(self.client, tx_hash, receipt).reason
+        return attempt(self.client, CHAIN_ID, key, contract, function, *arguments)
 
 
 @contextlib.contextmanager
@@ -103,22 +80,11 @@ def world(root: Path) -> Iterator[World]:
     own = {
         name: PrivateKey(sha256(b"naive fraud", name.encode())) for name in ("sponsor", "keeper")
     }
-    nodes = {f"node-{i}": PrivateKey(sha256(b"naive node", bytes([i]))) for i in range(NODES)}
+    nodes = node_keys()
     client = EmbeddedChain(None, CHAIN_ID, {key.address: 10**24 for key in own.values()})
     sponsor = Sender(client, own["sponsor"], root / "senders" / "sponsor.sqlite")
     with contextlib.closing(client), contextlib.closing(sponsor):
-        file = ModelFile(
-            model="naive",
-            network="fraud",
-            genesis_s=GENESIS_S,
-            epoch_seconds=EPOCH_SECONDS,
-            first_epoch=EPOCH,
-            n_epochs=1,
-            function_digest=FUNCTION.digest,
-            parameters_digest=bytes(32),
-            schema_digest=bytes(32),
-            chain_id=CHAIN_ID,
-        )
+        file = world_file("naive")
         address = naive_network.deploy(sponsor, file)
         file = replace(file, contracts={CONTRACT: address})
         network = NaiveNetwork(client, file, sponsor, own["keeper"])
@@ -177,7 +143,7 @@ def _one_refused_job(
 ) -> Callable[[str, World], FraudOutcome]:
     def run(name: str, here: World) -> FraudOutcome:
         here.submit_honest()
-        reason = here.attempt(here.keys[_CHEAT], "submit", extra().arguments)
+        reason = here.attempt(here.keys[CHEAT], "submit", extra().arguments)
         here.settle()
         return _refused(name, here, reason, what)
 
@@ -187,7 +153,7 @@ def _one_refused_job(
 def _invented(name: str, here: World) -> FraudOutcome:
     here.submit_honest()
     made_up = [replace(job(0, i), job_id=sha256(b"invented", bytes([i]))) for i in range(JOBS)]
-    here.attempt(here.keys[_CHEAT], "submit_many", [one.arguments for one in made_up])
+    here.attempt(here.keys[CHEAT], "submit_many", [one.arguments for one in made_up])
     here.settle()
     return _taken(name, here, f"{JOBS} jobs that never happened")
 
@@ -195,7 +161,7 @@ def _invented(name: str, here: World) -> FraudOutcome:
 def _stolen_job(name: str, here: World) -> FraudOutcome:
     here.submit_honest()
     seen = [job(1, i).arguments for i in range(JOBS)]
-    here.attempt(here.keys[_CHEAT], "submit_many", seen)
+    here.attempt(here.keys[CHEAT], "submit_many", seen)
     here.settle()
     return _taken(name, here, f"{JOBS} of node-1's job ids, read from the chain,")
 
@@ -204,7 +170,7 @@ def _wrong_weights(name: str, here: World) -> FraudOutcome:
     here.submit_honest()
     here.network.close_epoch(EPOCH)
     here.network.evaluate(EPOCH, lambda _done: None)
-    reason = here.attempt(here.keys[_CHEAT], "evaluate", EPOCH, JOBS)
+    reason = here.attempt(here.keys[CHEAT], "evaluate", EPOCH, JOBS)
     here.network.pay(EPOCH, None)
     return _refused(name, here, reason, "adding jobs up a second time")
 
@@ -212,7 +178,7 @@ def _wrong_weights(name: str, here: World) -> FraudOutcome:
 def _stolen_claim(name: str, here: World) -> FraudOutcome:
     here.submit_honest()
     here.settle()
-    reason = here.attempt(here.keys[_CHEAT], "collect")
+    reason = here.attempt(here.keys[CHEAT], "collect")
     return _refused(name, here, reason, "collecting what was pushed to others")
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from meridian.contracts.artefact import load
-from meridian.errors import RemoteFault
 from meridian.journey.layout import Layout
-from meridian.journey.models.bulk import Bulk, Queue, SizedCall
+from meridian.journey.models import sums_network
 from meridian.journey.models.data_dir import ModelFile
 from meridian.journey.models.node_jobs import NodeJob
 from meridian.journey.models.sums_chain import (
@@ -27,14 +26,7 @@ from meridian.primitives.keys import PrivateKey
 CONTRACT: Final = "Naive"
 NODE_COINS_ATTO: Final = 10 * ATTO
 """What a node gets for its gas; what is left stays its own."""
-JOBS_PER_CALL: Final = 256
-"""Of a batch: some 12 million gas."""
-JOBS_PER_SUM: Final = 1024
 NODES_PER_CALL: Final = 200
-_SUMS_AT_ONCE: Final = 64
-"""Calls of ``evaluate`` that are sent before the next look at what is left."""
-
-Progress = Callable[[str, int, int], None]
 
 
 class NaiveNetwork:
@@ -50,7 +42,6 @@ class NaiveNetwork:
     def __init__(
         self, client: ChainClient, file: ModelFile, sponsor: Sender, keeper: PrivateKey
     ) -> None:
-        self._client = client
         self._file = file
         self._sponsor = sponsor
         self._keeper = keeper
@@ -78,31 +69,8 @@ class NaiveNetwork:
         batch: int,
         progress: Callable[[int], None],
     ) -> None:
-        """Send an epoch's jobs, each node's from its own key.
-
-        Args:
-            jobs: By node id.
-            keys: Of the nodes.
-            nonces: Of each node's first transaction in the epoch (0 where it is missing).
-            batch: Jobs in one transaction; 0: each in its own, by ``submit``.
-            progress: Called with the jobs that stand on chain.
-        """
-        queues = [
-            Queue(keys[node], nonces.get(node, 0), self._submissions(own, batch))
-            for node, own in jobs.items()
-        ]
-        Bulk(self._client, self._file.chain_id, self._contract.address).send(queues, progress)
-
-    def _submissions(self, jobs: Sequence[NodeJob], batch: int) -> list[SizedCall]:
-        if not batch:
-            return [SizedCall(self._contract.encode("submit", job.arguments), 1) for job in jobs]
-        parts = [jobs[at : at + batch] for at in range(0, len(jobs), batch)]
-        return [
-            SizedCall(
-                self._contract.encode("submit_many", [job.arguments for job in part]), len(part)
-            )
-            for part in parts
-        ]
+        """Send an epoch's jobs, each node's from its own key; see `sums_network.submit`."""
+        sums_network.submit(self.chain, self._file.chain_id, jobs, keys, nonces, batch, progress)
 
     def close_epoch(self, epoch: int) -> None:
         """Close an epoch, if it is open."""
@@ -110,31 +78,8 @@ class NaiveNetwork:
             self._transact(self._contract.encode("close_epoch"), f"close/{epoch}")
 
     def evaluate(self, epoch: int, progress: Callable[[int], None]) -> None:
-        """Have all jobs of a closed epoch added up.
-
-        Raises:
-            RemoteFault: If it does not get on.
-        """
-        bulk = Bulk(self._client, self._file.chain_id, self._contract.address, keep_going=True)
-        done = -1
-        while True:
-            state = self.chain.state(epoch)
-            progress(state.evaluated)
-            if state.evaluated == state.jobs:
-                return
-            if state.evaluated == done:
-                raise RemoteFault(f"the evaluation of epoch {epoch} stops at {done} jobs")
-            done = state.evaluated
-            # A call whose gas did not suffice for many new nodes leaves its jobs to the next.
-            left = range(done, state.jobs, JOBS_PER_SUM)[:_SUMS_AT_ONCE]
-            sizes = [min(JOBS_PER_SUM, state.jobs - at) for at in left]
-            calls = [SizedCall(self._contract.encode("evaluate", epoch, n), n) for n in sizes]
-            nonce = self._nonce(self._keeper.address)
-            bulk.send([Queue(self._keeper, nonce, calls)], lambda _items: None)
-
-    def _nonce(self, account: Address) -> int:
-        answer = self._client.call("eth_getTransactionCount", "0x" + account.hex(), "latest")
-        return int(answer, 16)
+        """Have all jobs of a closed epoch added up; see `sums_network.evaluate`."""
+        sums_network.evaluate(self.chain, self._file.chain_id, self._keeper, epoch, progress)
 
     def pay(self, epoch: int, limit: int | None) -> None:
         """Push the shares of an evaluated epoch, to `limit` nodes at most (None: all)."""

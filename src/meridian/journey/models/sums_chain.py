@@ -73,13 +73,13 @@ class SumsChain:
             value_max=most,
         )
 
-    def state(self, epoch: int) -> SumsState:
-        """Return how far an epoch is."""
-        return SumsState(*self.contract.read("state_of", epoch))
+    def state(self, epoch: int, block: int | str = "latest") -> SumsState:
+        """Return how far an epoch is, at a block."""
+        return SumsState(*self.contract.read("state_of", epoch, block=block))
 
-    def open_epoch(self) -> int:
-        """Return the epoch that takes jobs."""
-        return int(self.contract.read("open_epoch"))
+    def open_epoch(self, block: int | str = "latest") -> int:
+        """Return the epoch that takes jobs, at a block."""
+        return int(self.contract.read("open_epoch", block=block))
 
     def words(self, first: int, count: int) -> list[int]:
         """Return the words of jobs, by their numbers."""
@@ -89,11 +89,14 @@ class SumsChain:
             found += self.contract.read("job_range", first + len(found), more)
         return found
 
-    def weights(self, epoch: int, nodes: Sequence[Address]) -> dict[Address, int]:
-        """Return the contract's sums of some nodes."""
+    def weights(
+        self, epoch: int, nodes: Sequence[Address], block: int | str = "latest"
+    ) -> dict[Address, int]:
+        """Return the contract's sums of some nodes, at a block."""
         to = address_text(self.contract.address)
         asked = [self.contract.encode("weights", epoch, node) for node in nodes]
-        calls = [("eth_call", [{"to": to, "data": "0x" + data.hex()}, "latest"]) for data in asked]
+        at = hex(block) if isinstance(block, int) else block
+        calls = [("eth_call", [{"to": to, "data": "0x" + data.hex()}, at]) for data in asked]
         found = [int(answer, 16) for answer in answers(self.client, calls)]
         return dict(zip(nodes, found, strict=True))
 

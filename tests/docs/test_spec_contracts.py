@@ -85,7 +85,12 @@ def texts(module):
 
 @pytest.mark.parametrize(
     ("contract", "modules"),
-    [("ImpactEvaluator", ("ImpactEvaluator", "impact_rounds")), ("Naive", ("Naive", "job_sums"))],
+    [
+        ("ImpactEvaluator", ("ImpactEvaluator", "impact_rounds")),
+        ("Naive", ("Naive", "job_sums")),
+        ("Subnet", ("Subnet", "job_sums", "quorums")),
+        ("SubnetGateway", ("SubnetGateway", "quorums", "sum_tree")),
+    ],
 )
 def test_reasons_of_contracts_that_stand_alone_are_those_of_the_sources(contract, modules):
     used = set().union(*map(texts, modules))

@@ -16,7 +16,6 @@ from meridian.errors import InvalidInput
 from meridian.journey.models.model import COMMITMENTS, COMMON_OPTIONS, Costs, Model, ModelOptions
 from meridian.journey.models.registry import DEFAULT, MODELS, model_named
 from meridian.networks.definition import JobSource
-from meridian.primitives.amounts import format_fil
 
 BROKEN: Final = 1
 OWN_OPTIONS: Final = ("batch", "store", "relay", "commitment")
@@ -104,14 +103,16 @@ def run_model(
 
 
 def _print(model: Model, data_dir: Path, epochs: list[dict[str, Any]], costs: Costs) -> None:
+    from meridian.cli.tables import WIDTH, coins
+
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
     table = _table(f"Epochs of the model {model.name} (amounts in whole coins)", ["epoch"])
     for name in ("jobs", "nodes", "budget", "allocated", "paid"):
         table.add_column(name, justify="right")
     for epoch in epochs:
-        amounts = [
-            format_fil(int(epoch[f"{name}_atto"])) for name in ("total", "allocated", "paid")
-        ]
+        amounts = [coins(epoch[f"{name}_atto"]) for name in ("total", "allocated", "paid")]
         table.add_row(str(epoch["epoch"]), f"{epoch['jobs']:,}", f"{epoch['nodes']:,}", *amounts)
     console.print(table)
     console.print(steps_table(costs))

@@ -116,6 +116,17 @@ def test_a_runs_store_hands_out_what_its_owner_put(kind: str, tmp_path: Path) ->
         assert (reader.fetch(accounts[0], digests[1]) is not None) == shared
 
 
+def test_who_breaks_its_own_stream_stops_nobody(tmp_path: Path) -> None:
+    keys = [PrivateKey(bytes(31) + bytes([at])) for at in (1, 2)]
+    with RunStore(tmp_path, "stream") as store:
+        first, second = (store.put(key, b"data") for key in keys)
+    head = tmp_path / "store/streams" / keys[0].address.hex() / "head"
+    head.write_bytes((tmp_path / "store/streams" / keys[1].address.hex() / "head").read_bytes())
+    with RunStore(tmp_path, "stream") as reader:
+        assert reader.fetch(keys[0].address, first) is None
+        assert reader.fetch(keys[1].address, second) == b"data"
+
+
 def test_drivers_are_named_and_outer_ones_need_their_settings(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="none of local"):
         RunStore(tmp_path, "floppy")

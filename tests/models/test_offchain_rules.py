@@ -1,7 +1,11 @@
 """What an evaluator of `offchain-store` makes of objects: those that are not what was told do not count, with a reason."""
 
+import io
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 from meridian.errors import InvalidInput
 from meridian.evaluate.functions.count import FUNCTION
 from meridian.journey.models.offchain_world import Job, honest_jobs, segment
+from meridian.measure.columns import segment_columns
 from meridian.measure.epoch import Calendar
 from meridian.models.offchain import Rules, evaluate_store
 from meridian.models.offchain_statements import (
@@ -69,8 +74,8 @@ def test_weights_are_the_numbers_of_jobs_and_the_order_of_locations_does_not_mat
         (segment("n", [*honest_jobs(0), honest_jobs(0)[3]]), 31, "job_id"),
         (segment("n", [Job("late", HOUR_LATER - 1, HOUR_LATER)]), 1, "ended_us: 1 jobs do not"),
         (segment("n", [Job("back", HOUR_LATER - 1, HOUR_LATER - 2)]), 1, "ended_us: a job ends"),
-        (segment("n", []), 0, "node_id"),
-        (b"no segment", 30, "segment"),
+        (segment("n", []), 0, "empty_batch"),
+        (b"no segment", 30, "parquet"),
     ],
 )
 def test_an_object_that_is_not_what_was_told_does_not_count(data, count, reason) -> None:
@@ -133,3 +138,28 @@ def test_the_chain_of_locations_holds_order_and_every_field() -> None:
     }
     assert len(ends) == 6
     assert locations_chain([]) == bytes(32)
+
+
+def test_an_object_that_would_fill_the_memory_is_refused_before_it_is_read() -> None:
+    """A text of a megabyte, once in a dictionary, 300,000 times in the column: 300 GB."""
+    rows = 300_000
+    columns = segment_columns(comparison.SCHEMA)
+    long = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows, dtype=np.int32)), pa.array(["x" * (1 << 20)])
+    )
+    values = {
+        pa.string(): long,
+        pa.binary(32): pa.repeat(pa.scalar(bytes(32), pa.binary(32)), rows),
+    }
+    ones = pa.array(np.ones(rows, dtype=np.int64))
+    table = pa.table(
+        {
+            one.name: values[one.type] if one.type in values else ones.cast(one.type)
+            for one in columns
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    assert len(sink.getvalue()) < 1 << 20
+    found = outcome({"n": sink.getvalue()}, {"n": rows})
+    assert "128 bytes" in found.excluded[node_key("n")]

@@ -1,6 +1,5 @@
 """The rules of the model `offchain-store`: from the jobs that nodes put into a store to weights and claims.
 
-A node's object is one segment (`measure.columns`) with its own jobs of the epoch, each once, in the order of their keys.
 The law: the outcome follows from the locations on chain, the objects that they name, and the function and parameters
 that the contract pins. So every evaluator computes it for itself, and no agreement about the input is needed. An object
 that is not what was told (another node's jobs, another number, a job twice, another epoch, no segment) does not count
@@ -9,10 +8,8 @@ at all, with its reason; nor does one that is not to be had.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,15 +20,11 @@ from meridian.evaluate.layered import evaluate_layered
 from meridian.evaluate.parameters import EvaluationParameters
 from meridian.measure.columns import (
     column_values,
-    read_segment,
     segment_columns,
-    write_segment,
 )
-from meridian.measure.epoch import LATE_FLAG, Calendar
-from meridian.measure.order import node_runs
-from meridian.measure.own_records import OwnRecords, own_segment
-from meridian.measure.row import job_keys
+from meridian.measure.epoch import Calendar
 from meridian.measure.schema import NetworkSchema
+from meridian.models.offchain_object import own_table
 from meridian.models.offchain_statements import (
     EXCLUDED_TEXT_MAX,
     UNAVAILABLE,
@@ -41,15 +34,12 @@ from meridian.models.offchain_statements import (
     locations_chain,
 )
 from meridian.primitives.cid import digest_of
-from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, NodeKey, node_key
 from meridian.reward.allocation import ALLOCATIONS
 from meridian.reward.claims import ClaimsState
 
 Fetch = Callable[[Located], bytes | None]
 """Returns the bytes that a location names, as the store has them; None if they are not to be had."""
-
-_SEED_TAG: Final = b"meridian/offchain-store/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +57,6 @@ class Rules:
             raise InvalidInput(
                 "--network", "this model has no economy and no reliability of evaluators' rows"
             )
-
-
-def node_object(records: OwnRecords, schema: NetworkSchema, epoch: int, node_id: str) -> bytes:
-    """Return what a node puts into the store: its records of an epoch; the same records give the same bytes."""
-    seed = sha256(_SEED_TAG, epoch.to_bytes(8, "big"), node_key(node_id))
-    return write_segment(own_segment(records, schema, {}, seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +123,7 @@ def evaluate_store(
             excluded[one.node_key] = UNAVAILABLE
             continue
         try:
-            tables[one.node_key] = _own_table(rules, epoch, one, data)
+            tables[one.node_key] = own_table(rules.schema, rules.calendar, epoch, one, data)
         except InvalidInput as error:
             excluded[one.node_key] = str(error)[:EXCLUDED_TEXT_MAX]
     keys = sorted(tables)
@@ -156,40 +140,6 @@ def evaluate_store(
             {key: (payees[key], amount) for key, amount in zip(keys, amounts, strict=True)}
         ),
     )
-
-
-def _own_table(rules: Rules, epoch: int, told: Located, data: bytes) -> tuple[str, pa.Table]:
-    """Return a node's id and jobs, if the object is what its location says.
-
-    Raises:
-        InvalidInput: If it is not.
-    """
-    table = read_segment(data, rules.schema)
-    names, _ = node_runs(table.column("node_id"))
-    if len(names) != 1 or node_key(names[0]) != told.node_key:
-        raise InvalidInput("node_id", "it holds other jobs than the node's own")
-    if table.num_rows != told.count:
-        raise InvalidInput("count", f"{told.count} jobs were told, and it holds {table.num_rows}")
-    if (column_values(table, "flags") & LATE_FLAG).any():
-        raise InvalidInput("flags", "a late job has no place in this model")
-    strange = rules.calendar.epochs_of(column_values(table, "ended_us")) != epoch
-    if strange.any():
-        raise InvalidInput("ended_us", f"{int(strange.sum())} jobs do not belong to epoch {epoch}")
-    words = np.ascontiguousarray(job_keys(table.column("job_id"))).view(">u8").astype(np.uint64)
-    if not _ascending(words):
-        raise InvalidInput("job_id", "jobs are not in ascending order of their keys, each once")
-    return names[0], table
-
-
-def _ascending(words: npt.NDArray[np.uint64]) -> bool:
-    """Tell whether rows of words ascend strictly."""
-    before, after = words[:-1], words[1:]
-    undecided = np.ones(len(before), dtype=np.bool_)
-    for column in range(words.shape[1]):
-        if (undecided & (before[:, column] > after[:, column])).any():
-            return False
-        undecided &= before[:, column] == after[:, column]
-    return not undecided.any()
 
 
 def _weights(

@@ -42,10 +42,10 @@ from meridian.measure.own_records import own_records
 from meridian.models.offchain import (
     Rules,
     StoreOutcome,
-    node_object,
     whole_records,
 )
 from meridian.models.offchain_audit import CONTRACT, verify
+from meridian.models.offchain_object import node_object
 from meridian.models.offchain_statements import Located, location, registration
 from meridian.networks.definition import JobSource
 from meridian.node.audit_sources import reachable_chain

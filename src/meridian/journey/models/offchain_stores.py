@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from meridian.errors import InvalidInput, NotFound, RemoteFault, StorageFailure
 from meridian.journey.processes import Child, module_command
+from meridian.models.offchain_object import OBJECT_BYTES_MAX
 from meridian.node import config_file
 from meridian.node.durable_file import write_durably
 from meridian.node.stores.announce import AnnounceStore, advertisements, chain_path
@@ -105,10 +106,12 @@ class RunStore:
         return writer.put(data)
 
     def fetch(self, owner: Address, digest: bytes) -> bytes | None:
-        """Return an object as the store has it, None if it is not to be had there, or damaged."""
+        """Return an object as the store has it; None if it is not to be had there, or is damaged, too long, or of a
+        stream that forked: whoever made it so must not stop who reads all.
+        """
         try:
             return self._reader(owner).get(digest)
-        except (NotFound, StorageFailure, RemoteFault):
+        except (NotFound, StorageFailure, RemoteFault, InvalidInput):
             return None
 
     def withdraw(self, owner: Address, digest: bytes) -> None:
@@ -133,24 +136,24 @@ class RunStore:
                 raise InvalidInput("--store", f"{path} is about {settings.kind}, not {self._kind}")
             return store
         if self._kind == "local":
-            return LocalStore(self._directory / "objects")
+            return LocalStore(self._directory / "objects", OBJECT_BYTES_MAX)
         if self._kind == "car":
-            return CarStore(self._directory / "objects.car")
+            return CarStore(self._directory / "objects.car", OBJECT_BYTES_MAX)
         if self._kind == "kubo":
             return KuboStore(KUBO_ENDPOINT)
         raise InvalidInput("--store", f"s3 needs {path}")
 
     def _owned(self, owner: Address, key: PrivateKey | None) -> ObjectStore:
         if self._database is not None:
-            return SqlStore(self._database, TableName(owner, NAME), key)
+            return SqlStore(self._database, TableName(owner, NAME), key, OBJECT_BYTES_MAX)
         if self._kind == "stream":
             directory = self._directory / "streams" / owner.hex()
-            return StreamStore(directory, stream_name(owner, NAME), key)
+            return StreamStore(directory, stream_name(owner, NAME), key, OBJECT_BYTES_MAX)
         name = advertisements(owner, NAME)
         publisher = None
         if key is not None:
             publisher = ChainDirectory(self._directory / "publisher" / chain_path(name), name, key)
-        return AnnounceStore(self._consumer, name, publisher)
+        return AnnounceStore(self._consumer, name, publisher, OBJECT_BYTES_MAX)
 
     def _start_servers(self) -> str:
         """Start the publishers' server and the consumer; return the consumer's URL."""

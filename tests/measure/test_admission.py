@@ -204,3 +204,18 @@ def test_an_epoch_whose_sum_is_full_refuses_what_does_not_fit() -> None:
 def test_a_batch_of_bad_records_only_is_an_answer_too() -> None:
     admitted = Ingest().admit(saturn_record(1, job_id=""))
     assert (admitted.table.num_rows, reasons(admitted)) == (0, [(0, "empty")])
+
+
+@pytest.mark.parametrize("most", [9, INT64_MAX])
+def test_sums_of_many_jobs_of_several_epochs_are_exact(most: int) -> None:
+    rng = np.random.default_rng(1)
+    epochs = rng.integers(5, 9, 1_000)
+    values = rng.integers(0, most, 1_000, endpoint=True)
+    name = SATURN.lanes.fields[0]
+    sums = LaneSums(SATURN)
+    sums.add(epochs, pa.table({one: values for one in SATURN.lanes.fields}))
+    for epoch in range(4, 10):
+        expected = sum(
+            v for e, v in zip(epochs.tolist(), values.tolist(), strict=True) if e == epoch
+        )
+        assert sums.total(epoch, name) == expected

@@ -324,3 +324,49 @@ def test_bodies_that_are_decoded_together_keep_their_own_verdicts() -> None:
         mine = many.decoded.table.filter((index >= first) & (index < last))
         assert mine.drop_columns("index") == alone.table.drop_columns("index")
     assert decode_many([], SATURN).decoded.count == 0
+
+
+def test_texts_of_any_length_end_where_they_end_and_odd_bytes_are_found_at_every_place() -> None:
+    """Eight bytes are looked at together: a control, an escape, an umlaut and broken UTF-8 at each place of them."""
+    records = []
+    for size in range(1, 20):
+        text = "abcdefghijklmnopqrst"[:size]
+        for at in range(size):
+            odds = ("\x1f", "\\", '\\"', "é", "\x7f", "~")
+            ids = [text[:at] + odd + text[at + 1 :] for odd in odds]
+            records += [saturn_record(0, job_id=one) for one in ids]
+    body = b"\n".join(json.dumps(one, ensure_ascii=False).encode() for one in records)
+    body = body.replace(b"~", b"\xc3").replace(b"\\u001f", b"\x1f")
+    fast, slow = both(body, SATURN)
+    assert fast == slow
+    assert len(fast[3]) > len(records) // 5
+
+
+def test_how_fields_begin_may_change_from_record_to_record() -> None:
+    """Styles and spellings are guessed from the record before, and a name that JSON must escape is never guessed."""
+    odd = NetworkSchema(
+        id=8,
+        name="odd",
+        evaluation_fields=(Field.integer('a"b'), Field.integer("c\\")),
+        additional_fields=(Field.decimal("d", 3),),
+    )
+    random_ = random.Random(5)
+    texts = []
+    for _ in range(60):
+        entries = [
+            {"name": name, "type": kind, "value": 7}
+            for name, kind in (('a"b', "int"), ("c\\", "in"), ("d", "decimal"), ("d", "integer"))
+        ]
+        one = saturn_record(0) | {
+            "evaluation_fields": entries[:2],
+            "additional_fields": [random_.choice(entries[2:])],
+        }
+        style = random_.choice(((",", ":"), (", ", ": "), (" ,", " : ")))
+        texts.append(json.dumps(one, separators=style).encode())
+        texts.append(texts[-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\"))
+    fast, slow = both(b"\n".join(texts), odd)
+    assert fast == slow
+    assert fast[1].num_rows == 60
+    plain = [lines(saturn_record(at)) for at in range(3)]
+    spaced = [json.dumps(saturn_record(at)).encode() + b"\n" for at in range(3)]
+    assert usual_rows(b"".join(plain + spaced + plain)) == 9

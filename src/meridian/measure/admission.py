@@ -29,6 +29,8 @@ from meridian.measure.seen_jobs import Hashes, SeenJobs
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import LaneKind
 
+FLOAT_EXACT: Final = 1 << 53
+"""Sums of whole numbers below it are exact in a double."""
 LANE_MAX: Final = (1 << 64) - 1
 """The most that a u64 lane can hold."""
 
@@ -61,11 +63,11 @@ class LaneSums:
         refused: dict[str, list[int]] = {}
         for name in self._fields:
             values = lane_values(jobs, name)
-            for epoch, inside in _by_epoch(epochs):
+            for epoch, total in _epoch_sums(epochs, values).items():
                 room = LANE_MAX - self._sums.get((epoch, name), 0)
-                if _exact_sum(values[inside]) <= room:
+                if total <= room:
                     continue
-                for at in np.arange(len(values))[inside].tolist():
+                for at in np.flatnonzero(epochs == epoch).tolist():
                     room -= int(values[at])
                     if room < 0:
                         room += int(values[at])
@@ -76,8 +78,7 @@ class LaneSums:
         """Count accepted jobs."""
         for name in self._fields:
             values = lane_values(jobs, name)
-            for epoch, inside in _by_epoch(epochs):
-                more = _exact_sum(values[inside])
+            for epoch, more in _epoch_sums(epochs, values).items():
                 self._sums[epoch, name] = self._sums.get((epoch, name), 0) + more
 
     def total(self, epoch: int, name: str) -> int:
@@ -89,24 +90,29 @@ class LaneSums:
         self._sums = {key: total for key, total in self._sums.items() if key[0] >= epoch}
 
 
-def _by_epoch(epochs: Integers) -> list[tuple[int, slice | npt.NDArray[np.bool_]]]:
-    """Return each epoch and which rows are of it; nearly always there is one, and nothing is moved then."""
-    if len(epochs) == 0:
-        return []
-    first = int(epochs[0])
-    if int(epochs.min()) == first == int(epochs.max()):
-        return [(first, slice(None))]
-    return [(epoch, epochs == epoch) for epoch in np.unique(epochs).tolist()]
-
-
 def lane_values(jobs: pa.Table, name: str) -> Integers:
     """Return what each job adds to a lane."""
     column = one_chunk(jobs.column(name))
     return np.asarray(pc.fill_null(column, 0) if column.null_count else column)
 
 
+def _epoch_sums(epochs: Integers, values: Integers) -> dict[int, int]:
+    """Return the exact sum of each epoch's values, which are not negative."""
+    if len(values) == 0:
+        return {}
+    low, high = int(epochs.min()), int(epochs.max())
+    if low == high:
+        return {low: _exact_sum(values)}
+    if high - low < len(values) and int(values.max()) * len(values) < FLOAT_EXACT:
+        totals = np.bincount(epochs - low, weights=values)
+        return {low + at: int(totals[at]) for at in np.flatnonzero(totals).tolist()}
+    return {epoch: _exact_sum(values[epochs == epoch]) for epoch in np.unique(epochs).tolist()}
+
+
 def _exact_sum(values: Integers) -> int:
     """Return the sum of values that are not negative, without wrapping."""
+    if int(values.max(initial=0)) * len(values) < LANE_MAX >> 1:
+        return int(values.sum())
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 

@@ -5,16 +5,28 @@ not what it reads. Given -1, it returns -1. The compiled code works on pointers,
 counted up and down at every call.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numba
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 _DIGITS_MAX: Final = 18
 """So many digits always fit an int64."""
 _DAY_US: Final = 86_400_000_000
+_WORD_BITS: Final = 64
+_WORD: Final = 8
+_HALF: Final = 4
+_ONES: Final = np.uint64(0x0101010101010101)
+_HIGHS: Final = np.uint64(0x8080808080808080)
+_SPACES: Final = np.uint64(0x2020202020202020)
+_QUOTES: Final = np.uint64(0x2222222222222222)
+_ESCAPES: Final = np.uint64(0x5C5C5C5C5C5C5C5C)
+_LITTLE: Final = sys.byteorder == "little"
 
 _njit: Any = numba.njit
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -47,6 +59,8 @@ class Context(NamedTuple):
     bounds: Any
     spellings: Any
     rules: Any
+    hints: Any
+    """For each field the text that its entries began with so far."""
     capacity: int
     """How far one column is from the next."""
     times: Any
@@ -67,6 +81,47 @@ def _pointer_of(_typing: Any, array: Any) -> Any:
 
 pointer: Any = intrinsic(_pointer_of)
 """Returns where an array's values stand."""
+
+
+def _loads(bits: int) -> Any:
+    """Return what reads so many bits from a byte of a pointer on, wherever it stands."""
+
+    def load_of(_typing: Any, bytes_at: Any, _at: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            place = builder.gep(arguments[0], [arguments[1]])
+            kind = ir.IntType(bits)
+            value = builder.load(builder.bitcast(place, kind.as_pointer()), align=1)
+            return builder.zext(value, ir.IntType(64)) if bits < _WORD_BITS else value
+
+        return types.uint64(bytes_at, types.int64), generate
+
+    return intrinsic(load_of)
+
+
+def _put_of(_typing: Any, bytes_at: Any, _at: Any, _word: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        place = builder.gep(arguments[0], [arguments[1]])
+        target = builder.bitcast(place, ir.IntType(_WORD_BITS).as_pointer())
+        builder.store(arguments[2], target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(bytes_at, types.int64, types.uint64), generate
+
+
+def _low_zeros_of(_typing: Any, _word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+word_at: Any = _loads(_WORD_BITS)
+"""Returns the 8 bytes of a pointer from a place on, as they lie."""
+half_at: Any = _loads(_WORD_BITS // 2)
+"""Returns 4 bytes in the same way."""
+put_word: Any = intrinsic(_put_of)
+"""Writes 8 bytes."""
+_low_zeros: Any = intrinsic(_low_zeros_of)
 
 
 @compiled
@@ -95,14 +150,27 @@ def mark(c: Context, p: int, end: int, mark: int) -> int:
 @compiled
 def literal(c: Context, p: int, end: int, text: int) -> int:
     """Pass over a text that must stand here."""
-    first, last = c.bounds[text], c.bounds[text + 1]
-    if p < 0 or end - p < last - first:
+    first: int = c.bounds[text]
+    size: int = c.bounds[text + 1] - first
+    if p < 0 or end - p < size:
         return -1
-    for at in range(first, last):
-        if c.body[p] != c.texts[at]:
+    if size >= _WORD:  # words, the last of which may begin inside the one before it
+        at = 0
+        while at < size - _WORD:
+            if word_at(c.body, p + at) != word_at(c.texts, first + at):
+                return -1
+            at += _WORD
+        at = size - _WORD
+        return p + size if word_at(c.body, p + at) == word_at(c.texts, first + at) else -1
+    if size >= _HALF:
+        at = size - _HALF
+        if half_at(c.body, p) != half_at(c.texts, first):
             return -1
-        p += 1
-    return p
+        return p + size if half_at(c.body, p + at) == half_at(c.texts, first + at) else -1
+    for step in range(size):
+        if c.body[p + step] != c.texts[first + step]:
+            return -1
+    return p + size
 
 
 @compiled
@@ -159,6 +227,19 @@ def read_text(c: Context, p: int, end: int) -> int:
         return -1
     p += 1
     while p < end:
+        while _LITTLE and end - p >= _WORD:
+            # High bits where a byte is a control, a quote, a backslash or not ASCII; right for the lowest of them.
+            word = word_at(c.body, p)
+            quote, escape = word ^ _QUOTES, word ^ _ESCAPES
+            found = (word - _SPACES) & ~word
+            found |= ((quote - _ONES) & ~quote) | ((escape - _ONES) & ~escape) | word
+            found &= _HIGHS
+            if found != 0:
+                p += _low_zeros(found) >> 3
+                break
+            p += _WORD
+        if p >= end:
+            return -1
         byte = c.body[p]
         if byte == 34:
             return p

@@ -33,11 +33,19 @@ class Form:
         self.evaluation = len(schema.evaluation_fields)
         spelled = [spelling for item in fields for spelling in item.kind.spellings]
         names = [item.name for item in fields]
-        texts = [text.encode() for text in (*kernel.TEXTS, *names, *spelled)]
+        heads = [
+            head
+            for item in fields
+            for spelling in item.kind.spellings
+            for head in kernel.heads(item.name, spelling)
+        ]
+        texts = [text.encode() for text in (*kernel.TEXTS, *names, *spelled, *heads)]
         self.texts = np.frombuffer(b"".join(texts), dtype=np.uint8)
         self.bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
         counts = [len(item.kind.spellings) for item in fields]
         self.spellings = np.cumsum([len(kernel.TEXTS) + len(fields), *counts], dtype=np.int64)
+        first_spelled = self.spellings[:-1] - self.spellings[0]
+        self.hints = self.spellings[-1] + kernel.STYLES * first_spelled
         rules = [
             (
                 _KINDS[item.kind],
@@ -124,6 +132,7 @@ class Scan:
             form.bounds,
             form.spellings,
             form.rules,
+            form.hints.copy(),
             self.starts,
             self.ends,
             self.lines,

@@ -262,10 +262,21 @@ class _Table:
                 self._dead.add(tag)
 
     def _tags_of(self, epochs: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        tags = np.zeros(len(epochs), dtype=np.uint8)
-        for epoch in np.unique(epochs).tolist():
-            tags[epochs == epoch] = self._tags.get(epoch) or self._new_tag(epoch)
-        return tags
+        if len(epochs) == 0:
+            return np.zeros(0, dtype=np.uint8)
+        low = int(epochs.min())
+        span = int(epochs.max()) - low + 1
+        if span > len(epochs):
+            found, at = np.unique(epochs, return_inverse=True)
+        else:
+            found, at = np.arange(low, low + span), epochs - low
+        there = np.bincount(at, minlength=len(found)) > 0
+        tags = np.zeros(len(found), dtype=np.uint8)
+        for place in np.flatnonzero(there).tolist():
+            epoch = int(found[place])
+            tags[place] = self._tags.get(epoch) or self._new_tag(epoch)
+        chosen: npt.NDArray[np.uint8] = tags[at]
+        return chosen
 
     def _new_tag(self, epoch: int) -> int:
         """Give an epoch its tag; if none is left, that of the latest one, whose jobs then stay as long as its own."""

@@ -20,6 +20,7 @@ import spec_measure
 import spec_nym
 import spec_reward
 import spec_site
+import spec_stores
 from spec_layout import Example, Layout
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
@@ -38,6 +39,7 @@ PAGES: dict[str, Callable[[], dict[str, Example]]] = {
     "11-nym.md": spec_nym.nym,
     "12-signature-chains.md": spec_chains.chains,
     "13-columns.md": spec_site.columns,
+    "14-stores.md": spec_stores.stores,
 }
 
 BLOCK = re.compile(r"^```example name=(?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -90,6 +90,7 @@ def texts(module):
         ("Naive", ("Naive", "job_sums")),
         ("Subnet", ("Subnet", "job_sums", "quorums")),
         ("SubnetGateway", ("SubnetGateway", "quorums", "sum_tree")),
+        ("Locations", ("Locations", "sum_tree")),
     ],
 )
 def test_reasons_of_contracts_that_stand_alone_are_those_of_the_sources(contract, modules):

@@ -21,6 +21,7 @@ from typing import Any, Final
 from meridian.errors import InvalidInput
 from meridian.primitives import dagcbor, eip712
 from meridian.primitives.cid import DAG_CBOR, cid_text, digest_of
+from meridian.primitives.eip712 import Domain, StructType
 from meridian.primitives.hashing import DIGEST_BYTES, sha256
 from meridian.primitives.ids import ZERO_ADDRESS, Address, address_text
 from meridian.primitives.keys import SIGNATURE_BYTES, PrivateKey, signed_by
@@ -29,7 +30,7 @@ ENTRY_BYTES_MAX: Final = 512
 ENTRIES_MAX: Final = 1_000_000
 """More entries than a chain may have; a walk that is longer is given up."""
 
-DOMAIN: Final = eip712.Domain(0, ZERO_ADDRESS, name="Meridian stores")
+DOMAIN: Final = Domain(0, ZERO_ADDRESS, name="Meridian stores")
 """No contract checks these: a domain of their own keeps their signatures from meaning anything on a chain."""
 
 _NAMES: Final = ("chain", "object", "owner", "previous", "sequence", "signature")
@@ -40,8 +41,14 @@ _FIELDS: Final = (
     ("previous", "bytes32"),
     ("object", "bytes32"),
 )
-STREAM_ENTRY: Final = eip712.StructType("StreamEntry", _FIELDS)
-ADVERTISEMENT: Final = eip712.StructType("Advertisement", _FIELDS)
+STREAM_ENTRY: Final = StructType(
+    "StreamEntry",
+    _FIELDS,
+)
+ADVERTISEMENT: Final = StructType(
+    "Advertisement",
+    _FIELDS,
+)
 
 
 class Fork(InvalidInput):
@@ -65,7 +72,7 @@ class Fork(InvalidInput):
 class ChainName:
     """Which chain: whose, of which kind, with which name."""
 
-    kind: eip712.StructType
+    kind: StructType
     owner: Address
     name: str
 

@@ -26,6 +26,7 @@ from meridian.node.stores.sql_database import Database, Execute
 from meridian.node.stores.store import bounded, checked
 from meridian.primitives import eip712
 from meridian.primitives.cid import cid_text
+from meridian.primitives.eip712 import StructType
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import Address, address_text
 from meridian.primitives.keys import PrivateKey, signed_by
@@ -35,7 +36,7 @@ ROW_BYTES_MAX: Final = 256 << 20
 Kind = Literal["put", "delete"]
 _Column = Literal["data", "length(data)"]
 
-_STATEMENT: Final = eip712.StructType(
+TABLE_STATEMENT: Final = StructType(
     "TableStatement",
     (
         ("owner", "address"),
@@ -287,4 +288,4 @@ class SqlStore:
 
 def _signed(table: TableName, sequence: int, kind: Kind, digest: bytes) -> bytes:
     values = (table.owner, table.id, sequence, kind, digest)
-    return eip712.digest(DOMAIN, _STATEMENT.hash(*values))
+    return eip712.digest(DOMAIN, TABLE_STATEMENT.hash(*values))

@@ -13,7 +13,7 @@ What is weaker than the tree: the order is not seen across the border of two chu
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,7 @@ from meridian.measure.epoch import Calendar
 from meridian.models.kzg import POINT_BYTES, SLOTS, Column, Setup, job_element, opens
 from meridian.models.summary import Summary
 from meridian.models.summary_sampling import points
-from meridian.models.summary_tree import check_row, value_of
+from meridian.models.summary_tree import Owned, check_owned, value_of
 from meridian.primitives.hashing import KZG_CHUNK, KZG_NODE, ByteMatrix, tagged
 from meridian.primitives.sumtree import (
     HASH_BYTES,
@@ -182,18 +182,10 @@ def check_kzg_answer(
         InvalidInput: With what is wrong: ``samples``, ``row``, ``order``, ``root``, ``value``, ``point``, ``times``, or the
             column that does not open: ``name``, ``behind``, ``sum`` or ``before``.
     """
-    if len(shown) != len(asked):
-        raise InvalidInput("samples", f"{len(shown)} rows where {len(asked)} are asked for")
-    for one, point in zip(shown, asked, strict=True):
-        start = _chunk_start(summary, one) + one.before
-        check_row(one.row, calendar, epoch, value_max)
-        value = value_of(one.row)
-        if not start <= point < start + value:
-            raise InvalidInput("point", f"{point} is not in the row at {one.index}")
-        _check_columns(one, value, setup)
-    for first, second in pairwise(shown):
-        if first.index != second.index and first.row[4:36] >= second.row[4:36]:
-            raise InvalidInput("order", f"the rows at {first.index} and {second.index}")
+    owned = [Owned(one.index, one.row, _chunk_start(summary, one) + one.before) for one in shown]
+    check_owned(owned, asked, calendar, epoch, value_max)
+    for one in shown:
+        _check_columns(one, value_of(one.row), setup)
 
 
 def _chunk_start(summary: Summary, one: Shown) -> int:

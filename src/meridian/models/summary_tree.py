@@ -8,7 +8,7 @@ summary's weight.
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,16 +94,32 @@ def check_answer(
     Raises:
         InvalidInput: With what is wrong: ``samples``, ``row``, ``order``, ``root``, ``value``, ``point`` or ``times``.
     """
-    if len(shown) != len(asked):
-        raise InvalidInput("samples", f"{len(shown)} rows where {len(asked)} are asked for")
-    for gap, point in zip(shown, asked, strict=True):
-        before = _check_tree(summary, gap)
-        check_row(gap.left, calendar, epoch, value_max)
-        if not before <= point < before + value_of(gap.left):
-            raise InvalidInput("point", f"{point} is not in the row at {gap.index}")
-    for first, second in pairwise(shown):
-        if first.index != second.index and _key(first.left) >= _key(second.left):
-            raise InvalidInput("order", f"the rows at {first.index} and {second.index}")
+    owned = [Owned(gap.index, gap.left, _check_tree(summary, gap)) for gap in shown]
+    check_owned(owned, asked, calendar, epoch, value_max)
+
+
+class Owned(NamedTuple):
+    """A row that owns a piece of a summary's weight."""
+
+    at: int
+    row: bytes
+    before: int
+    """What all rows before it weigh: where its piece begins."""
+
+
+def check_owned(
+    owned: Sequence[Owned], asked: Sequence[int], calendar: Calendar, epoch: int, value_max: int
+) -> None:
+    """Check that rows own the points that were asked for, can be what they say, and ascend; as `check_answer`."""
+    if len(owned) != len(asked):
+        raise InvalidInput("samples", f"{len(owned)} rows where {len(asked)} are asked for")
+    for (at, row, before), point in zip(owned, asked, strict=True):
+        check_row(row, calendar, epoch, value_max)
+        if not before <= point < before + value_of(row):
+            raise InvalidInput("point", f"{point} is not in the row at {at}")
+    for first, second in pairwise(owned):
+        if first.at != second.at and _key(first.row) >= _key(second.row):
+            raise InvalidInput("order", f"the rows at {first.at} and {second.at}")
 
 
 def check_row(row: bytes, calendar: Calendar, epoch: int, value_max: int) -> None:

@@ -364,7 +364,8 @@ def challenge(epoch: uint64, node_key: bytes32, summary: Summary):
 def draw(epoch: uint64, node_key: bytes32, challenger: address):
     """
     @notice Keeps the hash of the challenge's block, from which the points follow. Anyone may call,
-            in one of the 256 blocks behind it; later this block takes that one's place.
+            in one of the 256 blocks behind it; later this block takes that one's place, which is
+            logged as a draw of nothing.
     """
     id: bytes32 = self._id(epoch, node_key, challenger)
     word: uint256 = self.challenges[id]
@@ -372,6 +373,7 @@ def draw(epoch: uint64, node_key: bytes32, challenger: address):
     assert self.seeds[id] == empty(bytes32), "summaries: drawn"
     if block.number > (word & U64_MASK) + BLOCKS_KEPT:
         self.challenges[id] = (word & ~U64_MASK) | block.number
+        log Drawn(epoch=epoch, node_key=node_key, challenger=challenger, seed=empty(bytes32))
         return
     self._draw(epoch, node_key, challenger, id, word)
 

@@ -27,7 +27,8 @@ from summary_world import (
 from meridian.contracts.calldata import signature_words
 from meridian.disputes.ways import NO_GAP
 from meridian.errors import InvalidInput
-from meridian.models.summary import PAID, SUMMARY, VOIDED, shares
+from meridian.models.plain_sums import shares
+from meridian.models.summary import PAID, SUMMARY, VOIDED
 from meridian.models.summary_sampling import points
 from meridian.models.summary_tree import NodeJobs, check_answer
 from meridian.primitives.eip712 import digest
@@ -71,9 +72,9 @@ def test_shares_are_paid_once_by_weight_after_the_window(committed):
     assert refuses(world.claim, first) == "summaries: record"
     entries = [(node.key, node.summary.words) for node in (second, third)]
     assert names(world.send("claim_many", EPOCH, entries)) == ["Paid", "Paid"]
-    due = shares(ETHER, {node.key: node.summary.weight for node in world.nodes})
-    assert [world.balance(node.payee) for node in world.nodes] == list(due.values())
-    assert world.balance(world.contract_.address) == 3 * STAKE + ETHER - sum(due.values())
+    due = shares([node.summary.weight for node in world.nodes], ETHER)
+    assert [world.balance(node.payee) for node in world.nodes] == due
+    assert world.balance(world.contract_.address) == 3 * STAKE + ETHER - sum(due)
     assert world.read("record", EPOCH, first.key) == PAID
 
 
@@ -241,7 +242,8 @@ def test_the_draw_needs_a_later_block_and_starts_again_when_nobody_fetched_the_h
     opened = world.read("challenge_state", *at)[1]
     world.next_block(257)
     assert refuses(world.answer, node, []) == "summaries: draw"
-    world.send("draw", *at)
+    (event,) = world.send("draw", *at).events
+    assert (event.name, event.args["seed"]) == ("Drawn", bytes(32))
     assert world.read("challenge_state", *at)[1] == opened + 257
     seed = world.draw(node)
     world.challenge(node, world.other)

@@ -5,7 +5,6 @@ leaves stays in the contract. The words here are those of ``contracts/summary_ro
 is `summary_tree`, which of them a challenge asks for `summary_sampling`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -149,14 +148,3 @@ class Terms:
             self.samples,
             self.value_max,
         )
-
-
-def shares(budget_atto: int, weights: Mapping[NodeKey, int]) -> dict[NodeKey, int]:
-    """Return what each node is paid of an epoch's money, in the smallest unit.
-
-    Args:
-        budget_atto: The epoch's money.
-        weights: Of the summaries that stand; each above 0.
-    """
-    total = sum(weights.values())
-    return {node: budget_atto * weight // total for node, weight in weights.items()}

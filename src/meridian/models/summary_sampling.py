@@ -8,11 +8,14 @@ weight cannot be shown, spread over the parts as x_1..x_k with the mean x, the c
 1 - x_i, which is never above (1 - x)^k: drawing in parts finds at least what independent draws find. The points ascend.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeVar
 
 from meridian.errors import InvalidInput
 from meridian.primitives.eip712 import keccak
+
+N = TypeVar("N", bound=bytes)
 
 SAMPLES_MAX: Final = 48
 """The most that the contract takes."""
@@ -76,7 +79,7 @@ def seed_of(block_hash: bytes, challenge: bytes) -> bytes:
     return keccak(block_hash + challenge)
 
 
-def chosen(seed: bytes, nodes: list[bytes], count: int) -> list[bytes]:
+def chosen(seed: bytes, nodes: Sequence[N], count: int) -> list[N]:
     """Return `count` of the nodes, as a public seed picks them: those whose hashes with it are the lowest.
 
     Args:

@@ -48,7 +48,7 @@ class NodeJobs:
     """A node's jobs of one epoch as it commits to them.
 
     Args:
-        rows: Weighed rows, shape (n, 100), ascending by job key; at least one weighs more than nothing.
+        rows: Weighed rows, shape (n, 100), ascending by job key.
     """
 
     def __init__(self, rows: ByteMatrix) -> None:
@@ -68,7 +68,13 @@ class NodeJobs:
         return self._tree.neighbours(index)
 
     def answer(self, seed: bytes, samples: int) -> list[Gap]:
-        """Return what a challenge asks for."""
+        """Return what a challenge asks for.
+
+        Raises:
+            InvalidInput: If the jobs weigh nothing.
+        """
+        if not self._ends or not self._ends[-1]:
+            raise InvalidInput("jobs", "there are none that weigh anything")
         asked = points(seed, self._ends[-1], samples)
         return [self.show(bisect_right(self._ends, point)) for point in asked]
 

@@ -19,6 +19,7 @@ from meridian.networks.generator import Traffic
 from meridian.primitives.cid import cid_text
 from meridian.primitives.ids import node_key
 from meridian.primitives.keys import PrivateKey
+from node.postgres_server import postgres_server
 
 SOURCE = generate(Traffic(seed=3, jobs=120, nodes=5))
 
@@ -114,6 +115,18 @@ def test_a_runs_store_hands_out_what_its_owner_put(kind: str, tmp_path: Path) ->
             assert reader.fetch(owner, digest) == b"object of " + owner
         shared = kind == "car"
         assert (reader.fetch(accounts[0], digests[1]) is not None) == shared
+
+
+def test_tables_may_lie_in_postgresql(tmp_path: Path) -> None:
+    keys = [PrivateKey(bytes(31) + bytes([at])) for at in (1, 2)]
+    with postgres_server() as url:
+        (tmp_path / "store.conninfo").write_text(url + "\n")
+        with RunStore(tmp_path, "sql") as store:
+            digests = [store.put(key, b"data of " + key.address) for key in keys]
+        with RunStore(tmp_path, "sql") as reader:
+            found = [reader.fetch(k.address, one) for k, one in zip(keys, digests, strict=True)]
+            assert found == [b"data of " + key.address for key in keys]
+            assert reader.fetch(keys[0].address, digests[1]) is None
 
 
 def test_who_breaks_its_own_stream_stops_nobody(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 `local`, `car`, `s3` and `kubo` are one store for all. In `sql`, `stream` and `announce` everybody has a table, a stream or
 a chain of advertisements of its own, under its own key. Everything lies in the directory ``store`` of the run, but for
 `s3` and `kubo`, which are named by ``store.toml`` in the data directory (the keys of ``[store]`` in a measure service's
-configuration); without it `kubo` is looked for where Kubo listens by default.
+configuration); without it `kubo` is looked for where Kubo listens by default. `sql` is a SQLite file, or the PostgreSQL
+database whose connection string is the one line of ``store.conninfo``.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from meridian.node.stores.config import StoreConfig
 from meridian.node.stores.kubo import KuboStore
 from meridian.node.stores.local import LocalStore
 from meridian.node.stores.sql import SqlStore, TableName
-from meridian.node.stores.sql_database import Database, SqliteDatabase
+from meridian.node.stores.sql_database import Database, PostgresDatabase, SqliteDatabase
 from meridian.node.stores.store import ObjectStore
 from meridian.node.stores.stream import StreamStore, stream_name
 from meridian.primitives.ids import Address, address_text
@@ -34,6 +35,7 @@ SHARED: Final = ("local", "car", "s3", "kubo")
 OWNED: Final = ("sql", "stream", "announce")
 KINDS: Final = (*SHARED, *OWNED)
 SETTINGS: Final = "store.toml"
+CONNINFO: Final = "store.conninfo"
 KUBO_ENDPOINT: Final = "http://127.0.0.1:5001"
 NAME: Final = "jobs"
 _SERVER: Final = "meridian.node.stores.announce_server"
@@ -70,7 +72,7 @@ class RunStore:
             if self._kind in SHARED:
                 self._shared = self._stack.enter_context(contextlib.closing(self._open_shared()))
             elif self._kind == "sql":
-                self._database = SqliteDatabase(self._directory / "tables.sqlite")
+                self._database = self._open_database()
                 self._stack.callback(self._database.close)
             elif self._kind == "announce":
                 self._consumer = self._start_servers()
@@ -142,6 +144,12 @@ class RunStore:
         if self._kind == "kubo":
             return KuboStore(KUBO_ENDPOINT)
         raise InvalidInput("--store", f"s3 needs {path}")
+
+    def _open_database(self) -> Database:
+        path = self._root / CONNINFO
+        if path.exists():
+            return PostgresDatabase(path.read_text().strip())
+        return SqliteDatabase(self._directory / "tables.sqlite")
 
     def _owned(self, owner: Address, key: PrivateKey | None) -> ObjectStore:
         if self._database is not None:

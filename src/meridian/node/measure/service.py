@@ -24,6 +24,7 @@ from meridian.node.measure.answering import Answering
 from meridian.node.measure.config import MeasureConfig
 from meridian.node.measure.cosigning import Cosigning
 from meridian.node.measure.following import Following
+from meridian.node.measure.fresh_memory import keep_freed
 from meridian.node.measure.granting import Granting
 from meridian.node.measure.grouping import Aggregator
 from meridian.node.measure.http import Face, MeasureHttp
@@ -305,6 +306,7 @@ async def serve(config: MeasureConfig) -> None:
 
 def run(config: MeasureConfig) -> int:
     """Run the service until it is told to stop; returns the exit code of the process."""
+    keep_freed()
     return serve_until_stopped(lambda: serve(config))
 
 

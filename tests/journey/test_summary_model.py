@@ -85,6 +85,18 @@ def test_the_weights_are_the_functions_and_the_shares_are_paid(source, ran):
     assert not watcher.notes
 
 
+def test_with_kzg_commitments_it_comes_to_the_same(tmp_path):
+    small = generate(Traffic(seed=8, jobs=20, nodes=2), success=True)
+    options = ModelOptions(data_dir=tmp_path, budget_atto=ATTO, commitment="kzg")
+    ran = MODEL.run(small, options, Quiet())
+    assert weights(ran.result) == {
+        node: weight for node, weight in function_weights(small).items() if weight
+    }
+    assert ran.broken == {}
+    found = states(MODEL.verify(tmp_path, EPOCH))
+    assert set(found.values()) == {"holds", "sealed"}
+
+
 def test_the_costs_are_told_by_step(ran):
     _, done, _ = ran
     sums = {step.name: step.transactions for step in done.costs.steps}

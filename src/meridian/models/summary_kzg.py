@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -100,6 +100,25 @@ class Shown:
         """Bytes on the wire, without the rows."""
         openings = (self.name_proof, self.behind_proof, self.sum_proof, self.before_proof)
         return 2 * POINT_BYTES + 2 * 24 + NODE_BYTES * len(self.path) + sum(map(len, openings))
+
+
+def shown_of(words: Sequence[Any], jobs: int) -> Shown:
+    """Return what one entry of an answer's call data shows.
+
+    Args:
+        words: As `Shown.words`.
+        jobs: The summary's: from it follows how many the chunk has.
+
+    Raises:
+        InvalidInput: If it is not of that form.
+    """
+    try:
+        index, row, behind, before, (names, sums, weight), path, *proofs = words
+        chunk = Chunk(names, sums, min(SLOTS, jobs - index // SLOTS * SLOTS), weight)
+        way = tuple(bytes(node) + sums_.to_bytes(32, "big")[:24] for node, sums_ in path)
+        return Shown(index, row, behind, before, chunk, way, *proofs)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InvalidInput("answer", f"not a row with its columns: {error}") from error
 
 
 class KzgNodeJobs:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from meridian.errors import NotFound
+from meridian.measure.epoch import Calendar
 from meridian.models.summary import Summary
 from meridian.models.summary_epoch import CheckAnswer, gap_of
+from meridian.models.summary_kzg import KzgNodeJobs, check_kzg_answer, shown_of
 from meridian.models.summary_tree import NodeJobs, check_answer
+from meridian.node.kzg_setup import ethereum_setup
 from meridian.primitives.hashing import ByteMatrix
 
 
@@ -38,12 +41,30 @@ class Commitment:
     """Name of the artefact."""
     commit: Callable[[ByteMatrix], CommittedJobs]
     """From weighed rows, ascending by job key."""
-    decode: Callable[[Any], Any]
-    """One entry of an answer's call data to what `check` takes."""
+    decode: Callable[[Any, int], Any]
+    """One entry of an answer's call data, and the summary's number of jobs, to what `check` takes."""
     check: CheckAnswer
 
 
-COMMITMENTS: Final = {"merkle": Commitment("Summaries", NodeJobs, gap_of, check_answer)}
+def _committed(rows: ByteMatrix) -> CommittedJobs:
+    return KzgNodeJobs(rows, ethereum_setup())
+
+
+def _check_kzg(
+    summary: Summary,
+    shown: Sequence[Any],
+    asked: Sequence[int],
+    calendar: Calendar,
+    epoch: int,
+    value_max: int,
+) -> None:
+    check_kzg_answer(summary, shown, asked, calendar, epoch, value_max, ethereum_setup())
+
+
+COMMITMENTS: Final = {
+    "merkle": Commitment("Summaries", NodeJobs, lambda words, _: gap_of(words), check_answer),
+    "kzg": Commitment("KzgSummaries", _committed, shown_of, _check_kzg),
+}
 """By the names of `ModelOptions.commitment`."""
 
 

@@ -160,7 +160,8 @@ def _shown(
         return None
     if name != "answer" or (bytes(arguments[1]), arguments[2]) != who:
         return None
-    return [kind.decode(one) for one in arguments[4]]
+    jobs = arguments[3][1]
+    return [kind.decode(one, jobs) for one in arguments[4]]
 
 
 def _gas(network: SummaryNetwork, events: Mapping[str, Sequence[Event]]) -> dict[str, int]:

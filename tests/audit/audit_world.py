@@ -45,6 +45,7 @@ from meridian.primitives.keys import PrivateKey
 from meridian.primitives.sumtree import LaneKind
 from meridian.reward.claims import ClaimsState
 from meridian.reward.ledger import Ledger
+from meridian.reward.members import NO_PAY, PayTerms
 from meridian.reward.outcome import compute_outcome
 from meridian.reward.report import NO_REPORT
 from meridian.reward.result import EpochFacts, seed_result
@@ -244,6 +245,7 @@ class Rules:
     """Published beside the parameters."""
     copiers: int = 0
     """Of the evaluators so many, the first ones, have no work behind their rows."""
+    pay: PayTerms = NO_PAY
 
 
 RULES = Rules()
@@ -263,6 +265,7 @@ def make_world(
         members=tuple(key.address for key in EVALUATOR_KEYS),
         version=Schedule(1, function.digest, rules.parameters.digest),
         budgets=dict.fromkeys(epochs, BUDGET),
+        pay_terms=rules.pay,
     )
     chain.registered = [
         NodeRegistered(node_key(name), payee(name), payee(name), 10**17) for name in NODE_IDS
@@ -371,6 +374,7 @@ def decide(
         previous=before,
         expected=header,
         payees={NodeKey(key): to for key, to in zip(nodes.keys, nodes.payees, strict=True)},
+        pay=rules.pay,
     )
     previous = chain.reported[-1].report_hash if chain.reported else NO_REPORT
     report = outcome.report(header, decided.block.hash, previous)
@@ -431,13 +435,15 @@ def decide(
 
 
 def pay(world: World) -> None:
-    """Let alpha claim after epoch 7, and alpha and beta after epoch 8."""
+    """Let alpha claim after epoch 7, and alpha and beta after epoch 8, where they have earned anything."""
     claimed: dict[str, int] = {}
     for epoch, names in ((7, ("alpha",)), (8, ("alpha", "beta"))):
         record = world.record(EVALUATORS[0], epoch)
         state = ClaimsState.decode(world.read(EVALUATORS[0], record.claims))
         for name in names:
-            claim = state.claims[node_key(name)]
+            claim = state.claims.get(node_key(name))
+            if claim is None:
+                continue
             amount = claim.cumulative - claimed.get(name, 0)
             claimed[name] = claim.cumulative
             world.chain.paid.append(

@@ -37,6 +37,7 @@ class MemoryChain:
     later_changes: dict[int, list[Committed | Voided | SelfCommitted]] = field(default_factory=dict)
     void_reports: dict[int, list[bytes]] = field(default_factory=dict)
     funded: int | None = None
+    pay_terms: PayTerms = NO_PAY
 
     def __post_init__(self) -> None:
         self.aggregators = (self.network.aggregator,)
@@ -118,7 +119,7 @@ class MemoryChain:
         return self.is_unlocked and self.report(epoch) is not None
 
     def pay(self, epoch: int) -> PayTerms:
-        return NO_PAY
+        return self.pay_terms
 
     def budget(self, epoch: int) -> int:
         return self.budgets.get(epoch, 0)

@@ -37,6 +37,7 @@ from meridian.evaluate.registry import FUNCTIONS, function_named
 from meridian.explorer.difference_plot import draw_epoch, draw_epochs
 from meridian.node.reevaluation import Published, Reevaluation
 from meridian.primitives.ids import node_key
+from meridian.reward.members import PayTerms
 
 COUNT = function_named("count").digest
 EVERY_JOB = Question(COUNT, None, {})
@@ -248,3 +249,29 @@ def test_dust_of_another_split_stays_in_the_pool(tmp_path: Path) -> None:
     found = reevaluate(world.source, 7, EVERY_JOB)
     assert found.would.left > 0
     assert found.would.total == BUDGET
+
+
+def test_collateral_before_the_epoch_is_the_real_one(tmp_path: Path) -> None:
+    economy = {"collateral": {"factor": 1, "release_after": 9}}
+    world = make_world(tmp_path, rules=Rules(replace(PARAMETERS, economy=economy)))
+    first = reevaluate(world.source, 7, EVERY_JOB)
+    assert first.would == Parts(0, 0, BUDGET)  # the first shares all stand as collateral
+    own = reevaluate(world.source, 8, Question())
+    assert own.moved == 0
+    assert own.paid == own.would
+    found = reevaluate(world.source, 8, EVERY_JOB)
+    assert found.paid == own.paid
+    assert found.would.total == BUDGET
+    assert 0 < found.would.nodes < BUDGET
+    assert any("those that really were" in note for note in found.notes)
+
+
+def test_members_are_paid_on_both_sides(tmp_path: Path) -> None:
+    world = make_world(tmp_path, rules=Rules(pay=PayTerms(evaluators_ppm=100_000)))
+    pool = BUDGET // 10
+    own = reevaluate(world.source, 8, Question())
+    assert own.moved == 0
+    assert own.paid.nodes == own.would.nodes == BUDGET - pool
+    # The member whose row differs lost a part of its pay; the other side takes all rows to be one honest one.
+    assert pool * 3 // 4 < own.paid.members < own.would.members <= pool
+    assert own.paid.total == own.would.total == BUDGET

@@ -113,6 +113,12 @@ def evaluated(data_dir: Path, chain: str, *more: str | Path):
     return document
 
 
+@pytest.fixture(scope="module")
+def counted(finished, chain):
+    """The document of all epochs under `count`."""
+    return evaluated(finished[0], chain, "--function", "count")
+
+
 def test_the_own_function_gives_exactly_what_was_reported(finished, chain) -> None:
     data_dir, result = finished
     document = evaluated(data_dir, chain)
@@ -130,10 +136,10 @@ def test_the_own_function_gives_exactly_what_was_reported(finished, chain) -> No
 
 
 @pytest.mark.parametrize("name", ["count", "saturn"])
-def test_another_function_gives_what_plain_python_says(finished, chain, name) -> None:
+def test_another_function_gives_what_plain_python_says(finished, chain, counted, name) -> None:
     data_dir, _ = finished
-    given = () if name == "count" else ("--function-parameters", json.dumps(FAST))
-    document = evaluated(data_dir, chain, "--function", name, *given)
+    asked = ("--function", name, "--function-parameters", json.dumps(FAST))
+    document = counted if name == "count" else evaluated(data_dir, chain, *asked)
     for one in document["epochs"]:
         uptime = uptime_of(data_dir, one["epoch"])
         old = {**DEFINITION.function_parameters, "ttfb_quantile_ppm": 0, "duration_quantile_ppm": 0}
@@ -162,22 +168,18 @@ def test_another_function_gives_what_plain_python_says(finished, chain, name) ->
     assert int(document["totals"]["moved_atto"]) > 0
 
 
-def test_two_workers_say_what_one_says(finished, chain, tmp_path) -> None:
-    asked = ("--function", "count", "--out", tmp_path / "out")
-    two = evaluated(finished[0], chain, *asked, "--workers", "2")
-    assert two == evaluated(finished[0], chain, "--function", "count")
-    assert len(list((tmp_path / "out/epochs").iterdir())) == len(EPOCHS)
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_ended_goes_on_where_it_was(finished, chain, tmp_path, end) -> None:
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGKILL, "2"), (signal.SIGINT, "1")])
+def test_a_run_that_was_ended_goes_on_where_it_was(
+    finished, chain, counted, tmp_path, end, workers
+) -> None:
+    """And what two workers had found before they were killed is what one process finds."""
     data_dir, _ = finished
     out = tmp_path / "out"
     asked = ("--function", "count", "--out", out)
     arguments = ["evaluate", "--data-dir", data_dir, "--rpc-url", chain, "--epochs", "1..2", *asked]
     before = head_of(chain)
     child = subprocess.Popen(
-        [*MERIDIAN, *map(str, arguments)],
+        [*MERIDIAN, *map(str, arguments), "--workers", workers],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -196,9 +198,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(finished, chain, tmp_path, en
     assert ran.code == 0
     assert f"2 of 2 reported epochs evaluated, {len(kept)} of them by an earlier run" in ran.out
     assert {name: (out / "epochs" / name).read_bytes() for name in kept} == kept
-    fresh = evaluated(data_dir, chain, "--function", "count")
-    kept_document = json.loads((out / "differences.json").read_text())
-    assert kept_document == fresh
+    assert json.loads((out / "differences.json").read_text()) == counted
     assert (out / "epochs.svg").read_text().startswith("<svg")
     assert len(list(out.glob("epoch-*.svg"))) == len(EPOCHS)
     assert head_of(chain) == before
@@ -230,7 +230,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_from_a_web_server_it_is_the_same(finished, chain) -> None:
+def test_from_a_web_server_it_is_the_same(finished, chain, counted) -> None:
     data_dir, _ = finished
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(Quiet, directory=str(data_dir))
@@ -248,10 +248,7 @@ def test_from_a_web_server_it_is_the_same(finished, chain) -> None:
         server.server_close()
         thread.join()
     assert ran.code == 0, ran.err
-    assert (
-        json.loads(ran.out)["epochs"]
-        == evaluated(data_dir, chain, "--function", "count")["epochs"][1:]
-    )
+    assert json.loads(ran.out)["epochs"] == counted["epochs"][1:]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,6 @@ from meridian.evaluate.row import Row
 from meridian.evaluate.sealed_layer import PrivateLayer
 from meridian.primitives import dagcbor
 from meridian.primitives.cid import digest_of
-from meridian.reward.memory import Memory
 from meridian.reward.outcome import Outcome, compute_outcome
 
 _OWN: Final = "own function"
@@ -277,7 +276,7 @@ def _notes(case: _Again) -> tuple[str, ...]:
     notes = []
     if case.why_not:
         notes.append(f"verdicts are not compared: {case.why_not}")
-    if previous_ledger(case).memory != Memory() or case.parameters.economy:
+    if case.parameters.reliability or case.parameters.economy:
         notes.append(
             "reliability, debts and collateral before the epoch are those that really were"
         )

@@ -258,6 +258,7 @@ def test_from_a_web_server_it_is_the_same(finished, chain, counted) -> None:
         (("--function", "b" + "a" * 58), 2, "--function"),
         (("--function", "count", "--function-parameters", '{"more": 1}'), 2, "more: is not a"),
         (("--function", "count", "--function-parameters", "[]"), 2, "is not a JSON object"),
+        (("--scheduler", "tls://127.0.0.1:1"), 2, "certificates_dir: is needed"),
         (("--epochs", "7..9"), 3, "no epoch of 7..9 has an accepted report"),
         (("--from", "http://127.0.0.1:1"), 2, "either --data-dir DIRECTORY or --from URL"),
     ],

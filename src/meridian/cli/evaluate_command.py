@@ -55,7 +55,7 @@ Nothing is written to the chain or into the data directory. Exit codes: 0 every 
 )
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     help="A run's directory: network.json and the publications.",
 )
 @click.option("--from", "url", metavar="URL", help="The same, as any web server publishes it.")
@@ -66,7 +66,7 @@ Nothing is written to the chain or into the data directory. Exit codes: 0 every 
 )
 @click.option(
     "--private-layers",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     help="Directory with private bundles of sealed fraud layers.",
 )
 @click.option(
@@ -86,8 +86,18 @@ Nothing is written to the chain or into the data directory. Exit codes: 0 every 
     help="So many epochs at once, each in a process of its own with that memory.",
 )
 @click.option(
+    "--scheduler",
+    metavar="tls://HOST:PORT",
+    help="Instead: on the workers of this Dask scheduler; they must reach the same paths, URL and chain.",
+)
+@click.option(
+    "--certificates",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    help="With --scheduler: ca.pem, client.pem and client-key.pem, as `meridian scale keys` makes them.",
+)
+@click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
     help="Keep each epoch's result here, and the pictures; what is there already is not made again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all rows.")
@@ -101,6 +111,8 @@ def evaluate(
     private_layers: Path | None,
     memory_mib: int,
     workers: int,
+    scheduler: str | None,
+    certificates: Path | None,
     out: Path | None,
     *,
     as_json: bool,
@@ -111,14 +123,14 @@ def evaluate(
     """
     if (data_dir is None) == (url is None):
         raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
-    question = _question(named, parameters_text)
+    question, engine = _question(named, parameters_text), _engine(workers, scheduler, certificates)
     published = Published(data_dir, url, rpc_url, memory_mib)
     with ended_by_sigterm(), published.served() as served:
         with served.open() as source:
             function = question.function_from(source, source.run_python)
             wanted = reported_epochs(source, epochs)
         call = Reevaluation(served, question, out, private_layers)
-        with ProgressDisplay(quiet=as_json) as display, open_pool(_engine(workers)) as pool:
+        with ProgressDisplay(quiet=as_json) as display, open_pool(engine) as pool:
             done = counting(display, "epochs", len(wanted))
             done(0)
             answers = pool.map(call, wanted, done)
@@ -137,7 +149,16 @@ def evaluate(
         raise click.exceptions.Exit(INCOMPLETE)
 
 
-def _engine(workers: int) -> EngineSettings:
+def _engine(workers: int, scheduler: str | None, certificates: Path | None) -> EngineSettings:
+    """Return where epochs are evaluated.
+
+    Raises:
+        InvalidInput: If the scheduler's address is wrong, or it is named without certificates.
+    """
+    if scheduler is not None:
+        return EngineSettings(
+            kind=EngineKind.DASK, scheduler=scheduler, certificates_dir=certificates
+        )
     kind = EngineKind.PROCESSES if workers > 1 else EngineKind.INLINE
     return EngineSettings(kind=kind, workers=workers)
 

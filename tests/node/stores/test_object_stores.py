@@ -1,6 +1,7 @@
 """What every store must do, shown on each (`store_kinds`) with its real server; then what is special about buckets and CAR."""
 
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ from meridian.node.stores.sigv4 import Credentials, signed_headers
 from meridian.primitives.cid import cid_text, digest_of
 from meridian.primitives.hashing import sha256
 from node.stores.s3_server import ACCOUNT, s3_server
-from node.stores.store_kinds import BYTES_MAX, Kind
+from node.stores.store_kinds import BYTES_MAX, Kind, Kubo
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,32 @@ def test_many_may_put_and_get_at_once(kind: Kind) -> None:
         thread.join()
     assert not problems
     assert sorted(store.digests()) == sorted(map(digest_of, objects))
+
+
+@pytest.mark.parametrize("kind", ["kubo"], indirect=True)
+def test_an_ipfs_node_imports_our_car_file(kind: Kubo, tmp_path: Path) -> None:
+    """The round trip through a reader that shares no code with ours."""
+    objects = [b"one", bytes(3_000), b"three" * 99]
+    path = tmp_path / "o.car"
+    with closing(CarStore(path)) as store:
+        digests = [store.put(data) for data in objects]
+    boundary = "car-boundary"
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="f"; filename="o.car"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    kinds = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+    def call(name: str, data: bytes, headers: dict[str, str]) -> bytes:
+        url = f"{kind.url}/api/v0/{name}"
+        request = urllib.request.Request(url, data, headers, method="POST")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read()
+
+    call("dag/import?pin-roots=false", body, kinds)
+    for digest, data in zip(digests, objects, strict=True):
+        assert call(f"block/get?arg={cid_text(digest)}&timeout=5s", b"", {}) == data
 
 
 # --- the bucket ------------------------------------------------------------------------------------

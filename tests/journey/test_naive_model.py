@@ -208,7 +208,17 @@ def test_a_repeated_id_is_sent_once():
 def test_jobs_one_by_one_give_the_same_sums(tmp_path):
     with world(tmp_path) as here:
         jobs = {"node-0": [job(0, i) for i in range(3)], "node-1": [job(1, 0)]}
-        here.network.submit(jobs, here.keys, {}, 0, lambda _done: None)
+        here.network.submit(EPOCH, jobs, here.keys, {}, 0, lambda _done: None)
+        more = {"node-0": [job(0, i) for i in range(4)]}  # its key has used the nonce already
+        with pytest.raises(InvalidInput, match="4 of"):
+            here.network.submit(
+                EPOCH,
+                {**more, **dict.fromkeys(["node-1"], more["node-0"])},
+                here.keys,
+                {},
+                9,
+                print,
+            )
         here.settle()
         [case] = naive_network.read_epochs(here.client, here.file, [EPOCH])
     assert sorted(case.sums.weights.values()) == [1, 3]

@@ -154,6 +154,7 @@ class _Run:
         with self._clock.spent_by("nodes"):
             if network.chain.open_epoch() <= epoch:
                 network.submit(
+                    epoch,
                     jobs,
                     self._keys,
                     nonces,

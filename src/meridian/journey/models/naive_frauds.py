@@ -47,7 +47,7 @@ class World:
 
     def submit_honest(self) -> None:
         """Let every node send its jobs."""
-        self.network.submit(honest_jobs(), self.keys, {}, JOBS_PER_CALL, lambda _done: None)
+        self.network.submit(EPOCH, honest_jobs(), self.keys, {}, JOBS_PER_CALL, lambda _done: None)
 
     def settle(self) -> None:
         """Close, add up and pay."""

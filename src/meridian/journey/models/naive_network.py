@@ -63,6 +63,7 @@ class NaiveNetwork:
 
     def submit(
         self,
+        epoch: int,
         jobs: Mapping[str, Sequence[NodeJob]],
         keys: Mapping[str, PrivateKey],
         nonces: Mapping[str, int],
@@ -70,7 +71,9 @@ class NaiveNetwork:
         progress: Callable[[int], None],
     ) -> None:
         """Send an epoch's jobs, each node's from its own key; see `sums_network.submit`."""
-        sums_network.submit(self.chain, self._file.chain_id, jobs, keys, nonces, batch, progress)
+        sums_network.submit(
+            self.chain, self._file.chain_id, epoch, jobs, keys, nonces, batch, progress
+        )
 
     def close_epoch(self, epoch: int) -> None:
         """Close an epoch, if it is open."""

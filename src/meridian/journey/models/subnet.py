@@ -16,7 +16,7 @@ from meridian.journey.models import subnet_network
 from meridian.journey.models.data_dir import ModelFile, begin
 from meridian.journey.models.frauds import check_fraud
 from meridian.journey.models.local_chain import CHAIN_ID, LocalChain
-from meridian.journey.models.metering import PartyClock, bytes_in, chain_steps
+from meridian.journey.models.metering import PartyClock, chain_steps
 from meridian.journey.models.model import (
     Costs,
     Facts,
@@ -169,7 +169,7 @@ class _Run:
             result={"epochs": entries},
             costs=Costs(
                 steps=_steps(network, file),
-                stored_bytes=bytes_in([Layout(self._root / CHILD_DIRECTORY).chain]),
+                stored_bytes=network.child.published_bytes(),
                 private_bytes=0,
                 cpu_s={},
             ),
@@ -226,6 +226,7 @@ class _Run:
         with self._clock.spent_by("nodes"):
             if network.child.sums.open_epoch() <= epoch:
                 network.submit(
+                    epoch,
                     jobs,
                     self._keys,
                     nonces,

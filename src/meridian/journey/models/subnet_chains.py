@@ -6,6 +6,7 @@ from typing import Any, Final
 from meridian.contracts.artefact import load
 from meridian.errors import InvalidInput
 from meridian.journey.models.data_dir import ModelFile
+from meridian.journey.models.metering import answers
 from meridian.journey.models.sums_chain import SumsChain
 from meridian.models.subnet import Checkpoint, ChildState, Committed, Deposit, SettledEpoch
 from meridian.node.chain.contract import Contract, Event
@@ -101,6 +102,12 @@ class ChildView:
         """Return a block's hash; empty where there is no such block."""
         block = self.client.call("eth_getBlockByNumber", hex(height), False)
         return bytes.fromhex(block["hash"][2:]) if block else b""
+
+    def published_bytes(self) -> int:
+        """Return the encoded size of all blocks: what everybody must be able to fetch."""
+        numbers = range(self.head() + 1)
+        questions = [("eth_getBlockByNumber", [hex(number), False]) for number in numbers]
+        return sum(int(block["size"], 16) for block in answers(self.client, questions))
 
     def minted(self, to_block: int | str = "latest") -> list[Deposit]:
         """Return the stake that came, in the order of its numbers."""

@@ -62,7 +62,7 @@ class World:
     def submit_honest(self, without: Collection[str] = ()) -> None:
         """Let the nodes send their jobs."""
         jobs = {node: own for node, own in honest_jobs().items() if node not in without}
-        self.network.submit(jobs, self.keys, {}, lambda _done: None)
+        self.network.submit(EPOCH, jobs, self.keys, {}, lambda _done: None)
 
     def close(self) -> None:
         """Close the epoch on the child and add it up."""

@@ -181,6 +181,7 @@ class SubnetNetwork:
 
     def submit(
         self,
+        epoch: int,
         jobs: Mapping[str, Sequence[NodeJob]],
         keys: Mapping[str, PrivateKey],
         nonces: Mapping[str, int],
@@ -190,6 +191,7 @@ class SubnetNetwork:
         sums_network.submit(
             self.child.sums,
             self.child.domain.chain_id,
+            epoch,
             jobs,
             keys,
             nonces,

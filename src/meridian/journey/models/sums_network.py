@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from meridian.errors import RemoteFault
+from meridian.errors import InvalidInput, RemoteFault
 from meridian.journey.models.bulk import Bulk, Queue, SizedCall
 from meridian.journey.models.node_jobs import NodeJob
 from meridian.journey.models.sums_chain import SumsChain
@@ -20,6 +20,7 @@ _SUMS_AT_ONCE: Final = 64
 def submit(
     chain: SumsChain,
     chain_id: int,
+    epoch: int,
     jobs: Mapping[str, Sequence[NodeJob]],
     keys: Mapping[str, PrivateKey],
     nonces: Mapping[str, int],
@@ -31,6 +32,7 @@ def submit(
     Args:
         chain: The contract.
         chain_id: Of its chain.
+        epoch: The open one.
         jobs: By node id.
         keys: Of the nodes.
         nonces: Of each node's first transaction in the epoch (0 where it is missing).
@@ -40,12 +42,19 @@ def submit(
     Raises:
         Reverted: If the contract refuses.
         NotMined: If they do not get into blocks.
+        InvalidInput: If the nodes' keys have sent something else before, so that jobs are missing.
     """
     queues = [
         Queue(keys[node], nonces.get(node, 0), _submissions(chain, own, batch))
         for node, own in jobs.items()
     ]
     Bulk(chain.client, chain_id, chain.contract.address).send(queues, progress)
+    wanted, found = sum(map(len, jobs.values())), chain.state(epoch).jobs
+    if found < wanted:
+        raise InvalidInput(
+            "jobs",
+            f"epoch {epoch} has {found} of {wanted} on the chain: its nodes' keys were used for other jobs",
+        )
 
 
 def _submissions(chain: SumsChain, jobs: Sequence[NodeJob], batch: int) -> list[SizedCall]:

@@ -98,7 +98,10 @@ def _endings(comparison: Comparison) -> str:
             outcome = one.frauds.get(fraud)
             if outcome is None:
                 continue
-            gain = f" Gain: {outcome.gain_atto / ATTO:,.2f} coins." if outcome.gain_atto else ""
+            word = "Gain" if outcome.gain_atto > 0 else "Loss"
+            gain = (
+                f" {word}: {abs(outcome.gain_atto) / ATTO:,.2f} coins." if outcome.gain_atto else ""
+            )
             otherwise = f" Otherwise: {outcome.otherwise}." if outcome.otherwise else ""
             lines.append(
                 f"- `{one.model}`: {outcome.ending.value} ({outcome.by}): {outcome.how}.{gain}{otherwise}"

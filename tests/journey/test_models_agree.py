@@ -43,7 +43,7 @@ def test_the_weights_are_the_numbers_of_jobs(name, tmp_path):
     assert not done.broken
     links = model.verify(tmp_path, 1)
     assert links
-    assert {link.state for link in links} == {State.HOLDS}, links
+    assert {link.state for link in links} <= {State.HOLDS, State.SEALED}, links
     assert sum(step.gas for step in done.costs.of(Phase.EPOCH)) > 0
     assert done.costs.cpu_s["chain"] > 0
 

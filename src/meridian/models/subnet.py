@@ -33,8 +33,20 @@ CHECKPOINT: Final = StructType(
         ("previous", "bytes32"),
     ),
 )
-MINT: Final = StructType("Mint", (("first", "uint64"), ("deposits", "bytes32")))
-VALIDATORS: Final = StructType("Validators", (("number", "uint64"), ("validators", "bytes32")))
+MINT: Final = StructType(
+    "Mint",
+    (
+        ("first", "uint64"),
+        ("deposits", "bytes32"),
+    ),
+)
+VALIDATORS: Final = StructType(
+    "Validators",
+    (
+        ("number", "uint64"),
+        ("validators", "bytes32"),
+    ),
+)
 NO_CHECKPOINT: Final = bytes(32)
 """What stands for the checkpoint before the first."""
 

@@ -119,5 +119,29 @@ def dask(directory: Path, workers: int) -> Iterator[Started]:
                 process.stdout.close()
 
 
-POOLS: Final = {"inline": inline, "processes": processes, "dask": dask}
+@contextmanager
+def spark(_directory: Path, workers: int) -> Iterator[Started]:
+    """Spark on this machine: its Java process, and Python workers below it."""
+    settings = EngineSettings(kind=EngineKind.SPARK, scheduler=f"local[{workers}]")
+    with open_pool(settings) as pool:
+        started = Started(pool)
+        yield started
+        started.cpu_s = sum(map(_tree_cpu_s, _children(os.getpid())))
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process started and that live."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def _tree_cpu_s(pid: int) -> float:
+    """Return what a process, its ended children and its living descendants used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICKS + sum(map(_tree_cpu_s, _children(pid)))
+
+
+POOLS: Final = {"inline": inline, "processes": processes, "dask": dask, "spark": spark}
 """Name of an engine -> starts it, in a directory, with so many workers."""

@@ -20,6 +20,7 @@ from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.manifest import NODE_ROW_BYTES, Manifest, Nodes
 from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
+from meridian.primitives import hashing
 from meridian.primitives.hashing import ByteMatrix
 from meridian.primitives.sumtree import HASH_BYTES
 from meridian.scale.shards import ShardJobs
@@ -63,6 +64,9 @@ def commit_shard(
         InvalidInput: If the jobs are not those of its nodes, or not in order, or a sum overflows.
     """
     shard = jobs.shard
+    hashing.bulk(
+        shard.rows
+    )  # no piece is large enough to load the kernels for, but all of them are
     builder = EpochBuilder(schema, jobs.epoch)
     late = strange = 0
     unknown = False

@@ -17,6 +17,7 @@ import pyarrow as pa
 from meridian.errors import RemoteFault
 from meridian.scale.dask_pool import DaskPool
 from meridian.scale.settings import EngineKind, EngineSettings
+from meridian.scale.spark_pool import SparkPool
 from meridian.scale.tasks import AHEAD, InlinePool, Items, Outcomes, Pool, R, T, say_nothing
 
 __all__ = ["InlinePool", "Pool", "ProcessPool", "open_pool"]
@@ -144,6 +145,8 @@ def open_pool(settings: EngineSettings) -> AbstractContextManager[Pool]:
     if settings.kind is EngineKind.DASK:
         assert settings.certificates_dir is not None, "the settings are checked"
         return DaskPool(settings.scheduler, settings.certificates_dir)
+    if settings.kind is EngineKind.SPARK:
+        return SparkPool(settings.scheduler)
     return _inline()
 
 

@@ -76,5 +76,5 @@ class Engine:
             for shard in cut(nodes, stored.rows, self._settings.shard_rows)
         ]
         # Another machine does not see our files, and what is in memory has none.
-        travels = self._settings.kind is EngineKind.DASK or stored.in_memory
+        travels = self._settings.kind is not EngineKind.PROCESSES or stored.in_memory
         return CarriedShards(shards) if travels else shards

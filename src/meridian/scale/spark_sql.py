@@ -132,10 +132,11 @@ def evaluate_on_spark(
     values = bundle.check(parameters)
     # The expressions were checked when the bundle was read; names are quoted, values bound.
     named = [f"`{field}` AS {name}" for name, field in bundle.columns.items()]
-    source = ", ".join(
-        ["node_id", "_metadata.file_path AS file", "_metadata.row_index AS place", *named]
-    )
-    session.read.parquet(*map(str, files.paths)).createOrReplaceTempView("segments")
+    source = ", ".join(["node_id", "`#file` AS file", "`#row` AS place", *named])
+    where = {"#file": "_metadata.file_path", "#row": "_metadata.row_index"}
+    selected = [f"{sql} AS `{name}`" for name, sql in where.items()]  # no field is called so
+    read = session.read.parquet(*map(str, files.paths)).selectExpr("*", *selected)
+    read.createOrReplaceTempView("segments")
     types = {name: kind.sql_type for name, kind in bundle.parameters.items()}
     verdict = spark_words(bundle.code["verdict"], types)
     judged = f"SELECT *, CAST(coalesce({verdict}, {NO_VERDICT}) AS SMALLINT) AS code FROM (SELECT {source} FROM segments)"  # noqa: S608

@@ -5,16 +5,25 @@ batches of different size, and the difference. The main contracts' figures come 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from summary_world import TERMS
+
 from meridian.contracts.artefact import load
+from meridian.contracts.calldata import NodeRegistration
+from meridian.contracts.statements import RegisterNode
+from meridian.measure.row import JobRow
+from meridian.models.summary import SignedSummary, Terms
+from meridian.models.summary_tree import NodeJobs
 from meridian.node.chain.contract import Contract, creation_code
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.signing import Call, Fees, sign_transaction
-from meridian.primitives.hashing import sha256
-from meridian.primitives.ids import Address, parse_address
+from meridian.primitives.eip712 import Domain
+from meridian.primitives.hashing import ByteMatrix, sha256
+from meridian.primitives.ids import Address, node_key, parse_address
 from meridian.primitives.keys import PrivateKey
 
 HERE = Path(__file__).parent
@@ -29,6 +38,8 @@ SMALL, LARGE = 100, 300
 JOBS_PER_NODE = 10
 NODES = (1_000, 100_000, 10_000_000)
 ETHER = 10**18
+POINTS = 10
+NETWORK, FAR = TERMS.network, 2**64 - 1
 MAX_SCORE = 10**15
 
 
@@ -176,9 +187,75 @@ def measure_scores() -> dict[str, int]:
     return rows
 
 
+def measure_summaries() -> dict[str, int]:
+    """The summary model: 100 nodes of one job, and one of a thousand that is asked for ten points."""
+    desk = Desk()
+    terms = replace(
+        TERMS, genesis_s=desk.now_s - EPOCH_S, first_epoch=0, stake_min_atto=1, samples=POINTS,
+        commit_seconds=600, challenge_seconds=600, answer_seconds=600, exit_seconds=1_800,
+    )  # fmt: skip
+    contract = desk.deploy("Summaries", *terms.arguments)
+    domain = Domain(CHAIN_ID, contract.contract.address)
+    jobs_of_one = NodeJobs(summary_rows(terms, 1))
+    jobs_of_many = NodeJobs(summary_rows(terms, 1_000))
+    nodes = [node_key(f"n{number}") for number in range(64)]
+    says = [
+        RegisterNode(NETWORK, node, desk.key.address, desk.key.address, 0, FAR) for node in nodes
+    ]
+    entries = [NodeRegistration(one, desk.key.sign(one.digest(domain))).arguments for one in says]
+    joined = [
+        contract.gas("register_nodes", group, value=len(group))
+        for group in (entries[:20], entries[20:])
+    ]
+    contract.gas("fund", 0, value=ETHER)
+
+    def signed(group: list[Any]) -> list[Any]:
+        own = jobs_of_one.summary
+        return [SignedSummary.sign(desk.key, domain, NETWORK, 0, node, own).words for node in group]
+
+    contract.gas("commit", 0, nodes[0], jobs_of_many.summary.words)
+    alone = contract.gas("commit", 0, nodes[1], jobs_of_one.summary.words)
+    batched = [contract.gas("commit_many", 0, signed(nodes[2:12]))]
+    batched.append(contract.gas("commit_many", 0, signed(nodes[12:52])))
+    desk.now_s += terms.commit_seconds + 100
+    many = (nodes[0], jobs_of_many.summary.words)
+    rows = {
+        "deploy Summaries": contract.deploy_gas,
+        "summary: register, per node in a batch": (joined[1] - joined[0]) // 24,
+        "summary: commit, alone": alone,
+        "summary: commit, per node in a batch": (batched[1] - batched[0]) // 30,
+        "summary: challenge": contract.gas("challenge", 0, *many, value=terms.bond_atto),
+        "summary: draw": contract.gas("draw", 0, nodes[0], desk.key.address),
+    }
+    seed = contract.contract.read("challenge_state", 0, nodes[0], desk.key.address)[3]
+    shown = [gap.words for gap in jobs_of_many.answer(seed, POINTS)]
+    answer = (0, nodes[0], desk.key.address, jobs_of_many.summary.words, shown)
+    rows[f"summary: answer, {POINTS} points of 1,000 jobs"] = contract.gas("answer", *answer)
+    desk.now_s += terms.challenge_seconds
+    own = jobs_of_one.summary.words
+    rows["summary: claim, alone"] = contract.gas("claim", 0, nodes[1], own)
+    claimed = [contract.gas("claim_many", 0, [(node, own) for node in nodes[2:12]])]
+    claimed.append(contract.gas("claim_many", 0, [(node, own) for node in nodes[12:52]]))
+    return rows | {"summary: claim, per node in a batch": (claimed[1] - claimed[0]) // 30}
+
+
+def summary_rows(terms: Terms, count: int) -> ByteMatrix:
+    """A node's jobs, each of weight 1, in the order of their keys."""
+    start_us = terms.genesis_s * 10**6
+    made = [
+        JobRow(
+            1, 0, sha256(b"job", i.to_bytes(4, "big")), start_us, start_us + 1,
+            (1).to_bytes(16, "big"), sha256(b"private", i.to_bytes(4, "big")),
+        )
+        for i in range(count)
+    ]  # fmt: skip
+    encoded = b"".join(row.encode() for row in sorted(made, key=lambda row: row.job_key))
+    return np.frombuffer(encoded, dtype=np.uint8).reshape(count, -1)
+
+
 def measure() -> dict[str, int]:
     """Gas by what is measured."""
-    return measure_naive() | measure_push() | measure_scores()
+    return measure_naive() | measure_summaries() | measure_push() | measure_scores()
 
 
 def snapshot_text(gas: dict[str, int]) -> str:
@@ -208,6 +285,10 @@ def epochs(gas: dict[str, int], main: dict[str, dict[str, int]]) -> dict[str, li
         "Meridian": [ours for _ in NODES],
         "naive, a transaction for each job": [n * single for n in NODES],
         f"naive, each node's {JOBS_PER_NODE} jobs in one transaction": [n * batched for n in NODES],
+        "summary, each node by itself": [n * gas["summary: commit, alone"] for n in NODES],
+        "summary, relayed in batches": [
+            n * gas["summary: commit, per node in a batch"] for n in NODES
+        ],
         "push payments alone": [n * push for n in NODES],
         "`setScores`, participants known": [n * score for n in NODES],
         "`setScores`, participants new": [n * first for n in NODES],
@@ -228,6 +309,10 @@ def page_text(gas: dict[str, int], main: dict[str, dict[str, int]]) -> str:
     for model, row in epochs(gas, main).items():
         blocks = -(-row[-1] // BLOCK_GAS)
         lines.append(f"| {model} | {' | '.join(f'{cost:,}' for cost in row)} | {blocks:,} |")
+    challenged = sum(
+        gas[f"summary: {name}"]
+        for name in ("challenge", "draw", f"answer, {POINTS} points of 1,000 jobs")
+    )
     depths = {"10": NODES[0], "20": 2**20}
     lines += [
         "",
@@ -246,11 +331,13 @@ def page_text(gas: dict[str, int], main: dict[str, dict[str, int]]) -> str:
         "  One claim takes the amounts of all epochs before it.",
         f"- naive: {JOBS_PER_NODE} jobs a node; each is stored, evaluated, and the node's share is pushed.",
         "  What one more job costs is below, for other numbers of jobs.",
+        "- summary: one summary a node, whatever the number of its jobs. Challenges are not in the row: one that is answered",
+        f"  costs {challenged:,} at {POINTS} points of 1,000 jobs; nor are claims.",
         "- push payments: sending amounts in large batches, and nothing else; the payees' accounts exist.",
         "- `setScores`: this project's ImpactEvaluator, in large calls; the payments that follow are not in the row.",
         "",
         f"Measured: each single transaction, and batches of {SMALL} and {LARGE} items (10 and 30 for naive nodes,",
-        "100 and 200 for payments), which fit in a block.",
+        "10 and 40 for summaries and their claims, 20 and 44 for their nodes, 100 and 200 for payments), which fit in a block.",
         "The cost of an item is the difference of two batches over the difference of their sizes, so a batch's fixed",
         "part is left out, in favour of the other models. The columns are that cost times the number of nodes: they are",
         "extrapolated, nobody has sent ten million of them. The row of Meridian is a sum of measured transactions.",

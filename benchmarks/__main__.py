@@ -27,6 +27,7 @@ BENCHMARKS: Final = {
     "rows": "large_rows",
     "scale_out": "scale_out",
     "seal": "seal",
+    "servers": "servers",
     "spark": "spark_rounds",
     "verification": "verification",
 }

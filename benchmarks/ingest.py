@@ -175,7 +175,8 @@ async def _paced(
     return latencies
 
 
-def _bodies(form: str, count: int, texts: list[bytes]) -> list[bytes]:
+def bodies_of(form: str, count: int, texts: list[bytes]) -> list[bytes]:
+    """Return the bodies of so many batches."""
     if form == "single":
         return texts[:count]
     bodies = [b"".join(texts[at : at + BATCH]) for at in range(0, count * BATCH, BATCH)]
@@ -257,7 +258,7 @@ def measure(
         root = Path(name)
         for form in forms:
             count = singles if form == "single" else batches
-            bodies = _bodies(form, count, texts)
+            bodies = bodies_of(form, count, texts)
             for what in without:
                 result = _run(root / f"{form}-{what}", form, what, bodies, nodes)
                 print(

@@ -27,10 +27,10 @@ def configure_service(root: Path, ids: Sequence[str], **more: Any) -> MeasureCon
         for one, account in zip(ids, accounts, strict=True)
     ]
     (root / "nodes.json").write_text(json.dumps(nodes))
+    values = {"data_dir": root / "measure", "listen_port": 0} | more
     config = MeasureConfig(
         network="saturn",
         schema_file=root / "schema",
-        data_dir=root / "measure",
         key_file=root / "keys/aggregator.key",
         log_key_file=root / "keys/log.key",
         secret_file=root / "keys/secret.key",
@@ -41,9 +41,8 @@ def configure_service(root: Path, ids: Sequence[str], **more: Any) -> MeasureCon
         nodes_file=root / "nodes.json",
         genesis_s=GENESIS_S,
         epoch_seconds=EPOCH_SECONDS,
-        listen_port=0,
         replay=True,
-        **more,
+        **values,
     )
     config.save(root / "config.toml")
     return config

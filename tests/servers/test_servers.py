@@ -10,16 +10,17 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from msgspec.structs import replace
-from tests.node.measure.measure_world import CALENDAR, Process, lines, record
+from tests.node.measure.measure_world import CALENDAR, lines, record
 from tests.node.postgres_server import postgres_server
 from tests.node.stores.s3_server import s3_server
 from tests.servers.fleet import Fleet, broken_promises
 
-from meridian.errors import MeridianError, RemoteFault
+from meridian.errors import MeridianError
 from meridian.measure.claims import server_of
 from meridian.measure.manifest import Manifest
+from meridian.node.control.control import Taken
 from meridian.node.measure.client import MeasureClient
+from meridian.node.measure.membership import join
 from meridian.node.stores.config import StoreConfig
 from meridian.node.stores.s3 import S3Store
 from meridian.primitives.cid import parse_cid
@@ -117,9 +118,14 @@ def test_postgres_and_a_bucket_and_servers_that_are_away_at_the_seal(tmp_path: P
             index = fleet.client(1).epoch(5)  # a further server passes on what it does not have
             assert (index["state"], index["jobs"], index["duplicates"]) == ("committed", 51, 10)
             wait_for(lambda: not (fleet.configs[0].data_dir / "handed/000005").exists())
-            stranger = replace(fleet.configs[1], data_dir=tmp_path / "other", listen_port=0)
-            with pytest.raises(RemoteFault, match="number 1 belongs to another data directory"):
-                Process(tmp_path, stranger)
+            servers = fleet.configs[1].servers
+            assert servers is not None
+            (tmp_path / "other").mkdir()
+            with (
+                contextlib.ExitStack() as stack,
+                pytest.raises(Taken, match="number 1 belongs to another data directory"),
+            ):
+                join(servers, "test", tmp_path / "other", stack)
             with pytest.raises(HTTPError, match="401"):  # the gateway's token is not the servers'
                 urlopen(
                     Request(

@@ -11,6 +11,7 @@ from meridian.errors import InvalidInput, RemoteFault, StorageFailure
 from meridian.node.control.control import ControlStore, EpochState, Progress, Taken
 from meridian.node.control.postgres_control import open_postgres
 from meridian.node.control.sqlite_control import open_sqlite
+from meridian.node.measure import addresses
 from node.postgres_server import postgres_server
 
 Open = Callable[[str], ControlStore]
@@ -105,6 +106,19 @@ def test_a_lost_connection_is_made_anew(postgres: str) -> None:
             " AND backend_type = 'client backend'"
         )
     assert store.join(0, "x", "http://x") == 2
+    store.close()
+
+
+def test_addresses_stay_known_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "KNOWN_S", -1.0)
+    with postgres_server() as url:
+        store = open_postgres(url, "away")
+        store.join(0, "x", "http://x/")
+        known = addresses.Addresses(store)
+        assert known.url(0) == "http://x"
+    assert known.url(0) == "http://x"
+    with pytest.raises(RemoteFault, match="PostgreSQL"):
+        known.url(1)
     store.close()
 
 

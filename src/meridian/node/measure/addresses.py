@@ -31,8 +31,16 @@ class Addresses:
         """
         with self._lock:
             if time.monotonic() - self._asked_s > KNOWN_S:
-                self._urls = {one.number: one.url.rstrip("/") for one in self._control.servers()}
-                self._asked_s = time.monotonic()
+                self._ask(server)
             if server not in self._urls:
                 raise RemoteFault(f"server {server} has not joined yet")
             return self._urls[server]
+
+    def _ask(self, server: int) -> None:
+        """Ask the control state; while it is away, what is known of a server stays."""
+        try:
+            self._urls = {one.number: one.url.rstrip("/") for one in self._control.servers()}
+        except RemoteFault:
+            if server not in self._urls:
+                raise
+        self._asked_s = time.monotonic()

@@ -100,8 +100,10 @@ class Following:
 
     def _look(self) -> None:
         try:
+            self.close(self._journal.open_epoch - 1)  # that needs the coordinator alone
             progress = self._control.progress(self._first_epoch)
-            self.close(max(progress.open_epoch, self._journal.open_epoch) - 1)
+            if progress.open_epoch > self._journal.open_epoch:
+                self.close(progress.open_epoch - 1)
             self.settled_before = max(progress.settled_before, self.settled_before)
         except StorageFailure:
             raise

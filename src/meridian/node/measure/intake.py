@@ -214,7 +214,7 @@ class Intake:
                     results = group.without_promises(refusal)
         finally:
             gc.enable()
-        self._prepare_after(group.records)
+        self.prepare_after(group.records)
         replies = [batch.reply for batch in batches]
         return list(zip(replies, results, strict=True))
 
@@ -225,8 +225,11 @@ class Intake:
             except EpochClosed as closed:
                 self._follow(closed.open_epoch)
 
-    def _prepare_after(self, records: int) -> None:
-        """Load the compiled readers and kernels once they are worth it, while batches are admitted without them."""
+    def prepare_after(self, records: int) -> None:
+        """Load the compiled readers and kernels once so many records are worth it; batches are admitted without them meanwhile.
+
+        Of the intake thread alone.
+        """
         if self._unprepared > 0:
             self._unprepared -= records
             if self._unprepared <= 0:

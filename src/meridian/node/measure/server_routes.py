@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from meridian.errors import InvalidInput
-from meridian.measure.claims import Claim
+from meridian.measure.claims import Claim, Verdict
 from meridian.node.measure.claiming import CLAIMS_PATH
 from meridian.node.measure.following import Following
 from meridian.node.measure.granting import Granting
@@ -65,7 +65,13 @@ class ServerRoutes:
         if len(body) > CLAIM_BYTES_MAX:
             raise InvalidInput("claim", f"more than {CLAIM_BYTES_MAX} bytes")
         claim = Claim.read(dagcbor.decode(body))
-        verdict = await asyncio.wrap_future(self._intake.between(lambda: granting.grant(claim)))
+
+        def grant() -> Verdict:
+            verdict = granting.grant(claim)
+            self._intake.prepare_after(len(claim.hashes))
+            return verdict
+
+        verdict = await asyncio.wrap_future(self._intake.between(grant))
         return web.Response(body=dagcbor.encode(verdict.document()), content_type=_BINARY)
 
     async def post_close(self, request: web.Request) -> web.StreamResponse:

@@ -19,14 +19,14 @@ from meridian.audit.epoch import verify_epoch_evidence
 from meridian.audit.evidence import Link, State, first_broken
 from meridian.audit.node_account import NodeAccount, account_of
 from meridian.audit.source import EvidenceSource
-from meridian.cli.memory_size import MEMORY
+from meridian.cli.evidence_options import evidence_options, one_place
 from meridian.cli.node_commands import compare, summary
 from meridian.errors import InvalidInput
 from meridian.journey.models.data_dir import model_of
 from meridian.journey.models.registry import DEFAULT, model_named
 from meridian.node.audit_sources import open_source
 from meridian.node.private_layers import load_private_layers
-from meridian.node.published_url import open_published
+from meridian.node.reevaluation import Published
 from meridian.primitives.amounts import format_fil
 from meridian.primitives.ids import address_text, parse_address
 
@@ -62,40 +62,11 @@ def _console() -> Console:
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A run's directory: network.json and the publications.",
-)
-@click.option(
-    "--from",
-    "url",
-    metavar="URL",
-    help="The same, as any web server publishes it; nothing that it says is believed.",
-)
-@click.option(
-    "--rpc-url",
-    metavar="URL",
-    help="With --from: the endpoint of the chain that you trust.  [default: the network file's]",
-)
+@evidence_options
 @click.option(
     "--evaluations",
     metavar="ADDRESS",
     help="The network's Evaluations contract as you know it; another one breaks the evidence.",
-)
-@click.option(
-    "--private-layers",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Directory with private bundles of sealed fraud layers: their weights are recomputed too.",
-)
-@click.option(
-    "--memory",
-    "memory_mib",
-    type=MEMORY,
-    default="2GiB",
-    show_default=True,
-    metavar="SIZE",
-    help="How much memory the audit may need, as 512MiB or 4GiB; jobs beyond it lie in temporary files meanwhile.",
 )
 @epoch_option
 @json_option
@@ -116,15 +87,14 @@ def verify(
 
     Exits with 0 when every link holds (or is sealed), else with 1 and the first broken link's name.
     """
-    if (data_dir is None) == (url is None):
-        raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
+    one_place(data_dir, url)
     if data_dir is not None and (model := model_of(data_dir)) != DEFAULT:
         _end(epoch, model_named(model).verify(data_dir, epoch), as_json=as_json, items=items)
         return
     opened = (
         open_source(data_dir, memory_mib)
-        if data_dir is not None
-        else open_published(url or "", rpc_url, memory_mib)
+        if data_dir is not None and rpc_url is None
+        else Published(data_dir, url, rpc_url, memory_mib).open()
     )
     with opened as source:
         anchor = _anchor(source, evaluations)

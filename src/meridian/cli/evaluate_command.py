@@ -11,8 +11,8 @@ from meridian.audit.difference import EpochDifference, node_object, parts_object
 from meridian.audit.reevaluated import Question
 from meridian.cli.end_signals import ended_by_sigterm
 from meridian.cli.epoch_range import EPOCHS
+from meridian.cli.evidence_options import evidence_options, one_place
 from meridian.cli.function_commands import json_map
-from meridian.cli.memory_size import MEMORY
 from meridian.cli.progress import ProgressDisplay, counting
 from meridian.errors import InvalidInput
 from meridian.evaluate.registry import FUNCTIONS
@@ -53,31 +53,7 @@ Nothing is written to the chain or into the data directory. Exit codes: 0 every 
     metavar="JSON",
     help="The function's parameters.  [default: the schedule's for its own function, none for another]",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help="A run's directory: network.json and the publications.",
-)
-@click.option("--from", "url", metavar="URL", help="The same, as any web server publishes it.")
-@click.option(
-    "--rpc-url",
-    metavar="URL",
-    help="The endpoint of the chain that you trust.  [default: the network file's]",
-)
-@click.option(
-    "--private-layers",
-    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help="Directory with private bundles of sealed fraud layers.",
-)
-@click.option(
-    "--memory",
-    "memory_mib",
-    type=MEMORY,
-    default="2GiB",
-    show_default=True,
-    metavar="SIZE",
-    help="How much memory one epoch may need.",
-)
+@evidence_options
 @click.option(
     "--workers",
     type=click.IntRange(1, WORKERS_MAX),
@@ -121,8 +97,7 @@ def evaluate(
 
     Shows each node's difference and rank, the largest gainers and losers, and which jobs would be judged otherwise.
     """
-    if (data_dir is None) == (url is None):
-        raise click.UsageError("give either --data-dir DIRECTORY or --from URL")
+    one_place(data_dir, url)
     question, engine = _question(named, parameters_text), _engine(workers, scheduler, certificates)
     published = Published(data_dir, url, rpc_url, memory_mib)
     with ended_by_sigterm(), published.served() as served:

@@ -13,7 +13,7 @@ from meridian.journey.models.data_dir import ModelFile
 from meridian.journey.models.frauds import FRAUDS
 from meridian.journey.models.metering import PartyClock
 from meridian.journey.models.model import Ending, ModelOptions, Phase
-from meridian.journey.models.summary import MODEL, NODES_DIR
+from meridian.journey.models.summary import MODEL, NODES_DIR, RULES_DIR, read_case, recomputed
 from meridian.journey.models.summary_commitments import COMMITMENTS
 from meridian.journey.models.summary_history import read_epoch
 from meridian.journey.models.summary_network import SummaryNetwork
@@ -24,6 +24,7 @@ from meridian.models.summary_epoch import Payment, verify
 from meridian.networks.comparison import generate
 from meridian.networks.generator import Traffic
 from meridian.networks.local import epoch_inputs
+from meridian.node.audit_sources import reachable_chain
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.sender import Sender
 from meridian.primitives.amounts import ATTO
@@ -118,20 +119,25 @@ def test_an_outsider_sees_all_but_the_jobs(ran):
 
 def test_with_the_nodes_own_data_all_of_it_holds_and_a_changed_job_is_found(ran, tmp_path):
     root, _, _ = ran
-    assert set(states(MODEL.verify_with(root, EPOCH, root / NODES_DIR)).values()) == {"holds"}
+    file = ModelFile.load(root)
+    with reachable_chain(root, file.rpc_url, file.chain_id) as client:
+        case = read_case(client, file, MERKLE, EPOCH, root)
+
+    def links(nodes_dir):
+        found = recomputed(file, MERKLE, root / RULES_DIR, nodes_dir, EPOCH)
+        return {link.name: link for link in verify(replace(case, recomputed=found))}
+
+    assert {link.state.value for link in links(root / NODES_DIR).values()} == {"holds"}
     some = tmp_path / "nodes"
     shutil.copytree(root / NODES_DIR, some)
-    file = ModelFile.load(root)
     first, second, *_ = (NodeStore(some, name, None) for name in file.more["nodes"])
     shutil.rmtree(second.directory)
-    assert (
-        states(MODEL.verify_with(root, EPOCH, some))["jobs"] == "sealed"
-    )  # of one nothing is given
+    assert links(some)["jobs"].state is State.SEALED  # of one nothing is given
     data = first.path(EPOCH).read_bytes()
     first.path(EPOCH).write_bytes(data[:-1])
-    links = {link.name: link for link in MODEL.verify_with(root, EPOCH, some)}
-    assert links["jobs"].state is State.BROKEN
-    assert first.node_id in links["jobs"].items[0]
+    jobs = links(some)["jobs"]
+    assert jobs.state is State.BROKEN
+    assert first.node_id in jobs.items[0]
 
 
 def test_a_second_run_sends_nothing(source, ran):

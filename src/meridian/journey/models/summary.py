@@ -111,7 +111,7 @@ class SummaryModel:
         if kind.contract not in file.contracts:
             raise InvalidInput("--data-dir", "the run has not deployed its contract yet")
         with reachable_chain(data_dir, file.rpc_url, file.chain_id) as client:
-            case = _case(client, file, kind, epoch, data_dir)
+            case = read_case(client, file, kind, epoch, data_dir)
         if nodes_dir is not None:
             case = dataclasses.replace(
                 case, recomputed=recomputed(file, kind, data_dir / RULES_DIR, nodes_dir, epoch)
@@ -155,9 +155,10 @@ def _file(source: JobSource, options: ModelOptions) -> ModelFile:
     return ModelFile.of("summary", source, chain_id=CHAIN_ID, more=more)
 
 
-def _case(
+def read_case(
     client: ChainClient, file: ModelFile, kind: Commitment, epoch: int, data_dir: Path
 ) -> SummaryEpoch:
+    """Return what the chain shows of an epoch, and the result that the run has left."""
     address = file.contracts[kind.contract]
     network = SummaryNetwork(client, file.chain_id, address, kind.contract, run_terms(file))
     case = read_epoch(network, file, kind, epoch)
@@ -248,7 +249,7 @@ class _Run:
         with self._clock.spent_by("verifier"):
             entries, broken = [], {}
             for epoch in self._source.epochs:
-                case = _case(chain.rpc, file, self._kind, epoch, self._layout.root)
+                case = read_case(chain.rpc, file, self._kind, epoch, self._layout.root)
                 entry = case.result()
                 entries.append(entry)
                 path = self._layout.result(epoch)

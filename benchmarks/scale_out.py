@@ -25,11 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.evaluation import QUANTILES, _segment
-from benchmarks.worker_pool import POOLS, Started
+from benchmarks.worker_pool import POOLS, Started, children, tree_cpu_s
+from meridian.evaluate.bundle import Bundle
 from meridian.evaluate.function import EpochInput
 from meridian.evaluate.functions import saturn
 from meridian.evaluate.jobs import Segments
 from meridian.evaluate.layered import evaluate_layered
+from meridian.evaluate.own_functions import SQL_ENGINE, function_of
 from meridian.evaluate.verdicts import evaluation_root
 from meridian.measure.columns import (
     SEGMENT_ROWS_MAX,
@@ -49,6 +51,8 @@ from meridian.scale.committing import commit_sharded
 from meridian.scale.evaluating import Rule, evaluate_sharded
 from meridian.scale.readers import SegmentFolder
 from meridian.scale.shards import ShardJobs, cut
+from meridian.scale.spark_pool import open_session
+from meridian.scale.spark_sql import SegmentFiles, evaluate_on_spark
 
 Result = dict[str, Any]
 EPOCH: Final = 1
@@ -139,15 +143,7 @@ def single(folder: Path, parameters: dict[str, int]) -> Result:
     made = builder.finish(dict(zip(epoch.ids, epoch.payees, strict=True)))
     committed_s = time.process_time() - before
 
-    def read(at: int, names: list[str]) -> pa.Table:
-        file = pq.ParquetFile(folder / cid_text(epoch.digests[at]))
-        return file.read(columns=names, use_threads=False).select(names)
-
-    jobs = Segments.of(
-        segment_columns(SCHEMA), epoch.rows, dict(zip(epoch.ids, epoch.counts, strict=True)), read
-    )
-    keys = tuple(node_key(name) for name in epoch.ids)
-    whole = EpochInput(EPOCH, epoch.ids, keys, tuple(epoch.payees), jobs, {})
+    whole = _whole(epoch)
     found = evaluate_layered(saturn.FUNCTION, whole, parameters, DEFINITION.active_layers)
     root = evaluation_root(whole, found)
     return {
@@ -157,6 +153,18 @@ def single(folder: Path, parameters: dict[str, int]) -> Result:
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "bytes": _digests(made.root, root, found.weights, found.summary),
     }
+
+
+def _whole(epoch: Epoch) -> EpochInput:
+    def read(at: int, names: list[str]) -> pa.Table:
+        file = pq.ParquetFile(epoch.folder / cid_text(epoch.digests[at]))
+        return file.read(columns=names, use_threads=False).select(names)
+
+    jobs = Segments.of(
+        segment_columns(SCHEMA), epoch.rows, dict(zip(epoch.ids, epoch.counts, strict=True)), read
+    )
+    keys = tuple(node_key(name) for name in epoch.ids)
+    return EpochInput(EPOCH, epoch.ids, keys, tuple(epoch.payees), jobs, {})
 
 
 def _digests(root: bytes, verdict_root: bytes, weights: Any, summary: dict[str, int]) -> Result:
@@ -196,6 +204,39 @@ def sharded(
     }
 
 
+SQL: Final = {
+    "name": "fast-bytes",
+    "version": 1,
+    "kind": "sql",
+    "engine": SQL_ENGINE,
+    "columns": {"size": "num_bytes_sent", "took": "request_duration_sec", "status": "status code"},
+    "inputs": [],
+    "reasons": ["ok", "error", "slow"],
+    "parameters": {"limit": {"kind": "integer", "default": 1_000_000_000, "minimum": 1}},
+    "verdict": "CASE WHEN status >= 400 THEN 1 WHEN took > $limit THEN 2 ELSE 0 END",
+    "weight": "coalesce(sum(size) FILTER (WHERE code = 0), 0) // 1000",
+    "totals": {"bytes": "coalesce(sum(size), 0)"},
+}
+
+
+def own_sql(folder: Path, on_spark: bool) -> Result:
+    """Evaluate by a network's own SQL: here, or by Spark's SQL engine with two threads; without starting Spark."""
+    epoch, bundle = Epoch(folder), Bundle.of(SQL)
+    paths = tuple(folder / cid_text(digest) for digest in epoch.digests)
+    if on_spark:
+        session = open_session("local[2]")
+        files = SegmentFiles(paths, tuple(epoch.rows), epoch.ids)
+        before = sum(map(tree_cpu_s, children(os.getpid()))) + time.process_time()
+        made = evaluate_on_spark(session, bundle, {}, files)
+        cpu_s = sum(map(tree_cpu_s, children(os.getpid()))) + time.process_time() - before
+        session.stop()
+    else:
+        before = time.process_time()
+        made = function_of(bundle, None).evaluate(_whole(epoch), {})
+        cpu_s = time.process_time() - before
+    return {"cpu_s": cpu_s, "bytes": digest_of(repr(made).encode()).hex()}
+
+
 def _in_process(run: Callable[..., Any], *arguments: Any) -> Any:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=hashing.prepare) as pool:
@@ -213,6 +254,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shard-rows", type=int, default=2_000_000)
     parser.add_argument("--quantiles", action="store_true", help="limits from quantiles of all")
+    parser.add_argument(
+        "--sql", action="store_true", help="own SQL too, here and by Spark's engine"
+    )
     parser.add_argument("--no-kill", action="store_true", help="without the run with a loss")
     parser.add_argument("--data", type=Path, help="keep the epoch here; use it if it is there")
 
@@ -224,6 +268,7 @@ def measure(
     workers: int,
     shard_rows: int,
     quantiles: bool,
+    sql: bool,
     no_kill: bool,
     data: Path | None,
 ) -> Result:
@@ -244,6 +289,13 @@ def measure(
             found["equal"] = found["bytes"] == alone["bytes"]
             assert found["equal"], (found["bytes"], alone["bytes"])
             result[f"{engine} {way}"] = found
+        if sql:
+            here = _in_process(own_sql, folder, False)
+            there = _in_process(own_sql, folder, True)
+            there["equal"] = here["bytes"] == there["bytes"]
+            assert there["equal"], "Spark's SQL gives other bytes"
+            there["ratio"] = there["cpu_s"] / here["cpu_s"]
+            result |= {"own SQL": here, "own SQL on Spark": there}
         result["load"] = os.getloadavg()[0]
     return result
 
@@ -256,5 +308,7 @@ def report(result: Result) -> None:
         if isinstance(one, dict):
             ratio = one.get("ratio", 1.0)
             same = "equal" if one.get("equal", True) else "OTHER"
-            print(f"{name:<20} {one['cpu_s']:>8.1f} {ratio:>10.2f} {one['wall_s']:>8.1f}  {same}")
+            print(
+                f"{name:<20} {one['cpu_s']:>8.1f} {ratio:>10.2f} {one.get('wall_s', 0):>8.1f}  {same}"
+            )
     print(f"target: {TARGET} times the single process, with two workers")

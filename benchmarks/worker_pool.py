@@ -126,10 +126,10 @@ def spark(_directory: Path, workers: int) -> Iterator[Started]:
     with open_pool(settings) as pool:
         started = Started(pool)
         yield started
-        started.cpu_s = sum(map(_tree_cpu_s, _children(os.getpid())))
+        started.cpu_s = sum(map(tree_cpu_s, children(os.getpid())))
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Return the processes that a process started and that live."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -137,10 +137,10 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _tree_cpu_s(pid: int) -> float:
+def tree_cpu_s(pid: int) -> float:
     """Return what a process, its ended children and its living descendants used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICKS + sum(map(_tree_cpu_s, _children(pid)))
+    return sum(map(int, fields[11:15])) / _TICKS + sum(map(tree_cpu_s, children(pid)))
 
 
 POOLS: Final = {"inline": inline, "processes": processes, "dask": dask, "spark": spark}

@@ -112,7 +112,7 @@ class MeasureConfig(ConfigFile, frozen=True, kw_only=True):
     remembered_epochs: int = 2
     """Sealed epochs whose jobs are remembered against duplicates."""
     jobs_max: int = 32_000_000
-    """Most jobs that are remembered at a time: 27 bytes each, 110 in epochs of fewer than 50,000. An epoch of 100
+    """Most jobs that are remembered at a time: 28 bytes each, 110 while they are fewer than 50,000. An epoch of 100
     million jobs needs a greater bound: its own jobs and those of `remembered_epochs`, so 400 million and 11 GB."""
     log_bytes_max: int = 64 << 30
     """Most bytes of accepted jobs that wait on disk to be sealed; what is beyond is put off."""

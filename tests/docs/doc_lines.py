@@ -99,6 +99,10 @@ NOT_RUN = {
     ("docs/stores.md", "meridian *"): "a whole run; tests/journey/test_offchain_model.py",
     ("docs/scale-out.md", "pip install *"): "changes the machine",
     ("docs/scale-out.md", "meridian *"): "several machines; tests/scale/test_dask_workers.py",
+    ("docs/scale-out.md", "python -m tests.servers *"): "minutes; tests/servers/test_servers.py",
+    ("docs/scale-out.md", "python -m benchmarks *"): (
+        "minutes; tests/docs/test_doc_programmes.py asks for help"
+    ),
     ("docs/spec/09-publication-and-proofs.md", "meridian proof *"): (
         "placeholders; tests/cli/test_audit_commands.py"
     ),

@@ -180,7 +180,7 @@ def test_worker_processes_give_the_bytes_of_the_whole_also_when_one_is_killed():
     with ProcessPool(2) as pool:
         for name in ("saturn, quantiles behind layers", "sealed"):
             assert_equal(name, epoch, shards_of(epoch, 300, 90), pool)
-            assert len(set(evaluate_layered(CASES[name][0], epoch, *CASES[name][1:]).verdicts)) > 2
+            assert len(set(evaluate_layered(CASES[name][0], epoch, *CASES[name][1:]).verdicts)) > 1
         [victim, _] = pool.pids
         os.kill(victim, signal.SIGKILL)
         assert_equal("saturn", epoch, shards_of(epoch, 150, 90), pool)

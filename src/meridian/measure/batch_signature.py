@@ -55,6 +55,8 @@ def body_digest(body: bytes) -> bytes:
     Pieces are hashed side by side (`hashing.sha256_rows`), at three times the speed of one message; how many there are
     and how long the last one is follows from what is hashed, so that no two bodies share a digest.
     """
+    if 0 < len(body) <= PIECE_BYTES:
+        return sha256(sha256(body))
     whole = len(body) // PIECE_BYTES
     pieces = np.frombuffer(body, dtype=np.uint8, count=whole * PIECE_BYTES)
     digests = sha256_rows(pieces.reshape(whole, PIECE_BYTES)).tobytes()

@@ -30,7 +30,8 @@ JOBS: Final = 137_000_000
 EPOCHS: Final = 24
 NODES: Final = 3_000
 BATCH: Final = 10_000
-SENDERS: Final = 2
+SENDERS: Final = 6
+"""Batches under way at a time: fewer leave the service waiting for the next one."""
 TYPES: Final = {
     "arrow": "application/vnd.apache.arrow.stream",
     "ndjson": "application/x-ndjson",

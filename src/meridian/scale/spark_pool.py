@@ -17,6 +17,8 @@ from meridian.scale.tasks import Items, Outcomes, R, T, say_nothing
 
 FAILURES_MAX: Final = 4
 """How often a task may be lost with its worker."""
+DRIVER_MEMORY: Final = "4g"
+"""What comes back, codes among it, passes through the driver's Java: its default of 1 GB does not hold 3 million jobs'."""
 WAVE: Final = 2
 """Tasks of a job, for each processor: their items are in memory, and their ends are told together."""
 
@@ -50,6 +52,8 @@ def open_session(master: str) -> Any:
         "spark.log.level": "ERROR",
         "spark.sql.ansi.enabled": "true",
         "spark.task.maxFailures": str(FAILURES_MAX),
+        "spark.driver.memory": DRIVER_MEMORY,
+        "spark.driver.maxResultSize": DRIVER_MEMORY,
     }
     for name, value in settings.items():
         builder = builder.config(name, value)

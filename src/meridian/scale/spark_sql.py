@@ -143,22 +143,33 @@ def evaluate_on_spark(
     names = list(bundle.code["totals"])
     wanted = [bundle.code["weight"], *(bundle.code["totals"][name] for name in names)]
     sums = ", ".join(f"{spark_words(sql, types)} AS t{at}" for at, sql in enumerate(wanted))
-    codes = session.sql(f"SELECT file, place, code FROM ({judged})", args=values).toArrow()  # noqa: S608
+    # A path for each job would not fit the driver: its hash does, and the few paths tell which is which.
+    query = f"SELECT DISTINCT file, xxhash64(file) FROM (SELECT {source} FROM segments)"  # noqa: S608
+    listed = session.sql(query)
+    names_of = {number: _name(path) for path, number in listed.collect()}
+    query = f"SELECT xxhash64(file) AS file, place, code FROM ({judged})"  # noqa: S608
+    codes = session.sql(query, args=values).toArrow()
     grouped = session.sql(f"SELECT node_id, {sums} FROM ({judged}) GROUP BY node_id", args=values)  # noqa: S608
     found = {row[0]: [_integer(value) for value in row[1:]] for row in grouped.collect()}
     weights = [found[name][0] if name in found else None for name in files.node_ids]
     if any(weight is not None and not 0 <= weight < WEIGHT_END for weight in weights):
         raise InvalidInput("weight", "one does not fit in 128 bits")
     own = {name: sum(row[at] for row in found.values()) for at, name in enumerate(names, 1)}
-    return evaluation(weights, _in_order(codes, files, len(bundle.reasons)), bundle.reasons, own)
+    return evaluation(
+        weights, _in_order(codes, files, names_of, len(bundle.reasons)), bundle.reasons, own
+    )
 
 
-def _in_order(codes: Any, files: SegmentFiles, reasons: int) -> bytes:
+def _in_order(codes: Any, files: SegmentFiles, names_of: Mapping[int, str], reasons: int) -> bytes:
     """Put the codes where their jobs stand among all jobs."""
+    if len(names_of) != sum(rows > 0 for rows in files.rows):
+        raise InvalidInput("segments", "two files of one hash, or one that was not read")
     starts = np.cumsum([0, *files.rows])
     known: Mapping[str, int] = {path.name: int(starts[at]) for at, path in enumerate(files.paths)}
     column = codes.column("file").combine_chunks().dictionary_encode()
-    first = np.array([known[_name(text)] for text in column.dictionary.to_pylist()], dtype=np.int64)
+    first = np.array(
+        [known[names_of[number]] for number in column.dictionary.to_pylist()], dtype=np.int64
+    )
     at = first[column.indices.to_numpy()] + codes.column("place").to_numpy()
     ordered = np.full(int(starts[-1]), NO_VERDICT, dtype=np.uint8)
     ordered[at] = codes.column("code").to_numpy()

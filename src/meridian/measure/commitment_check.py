@@ -18,7 +18,7 @@ from meridian.measure.manifest import Manifest, Nodes
 from meridian.measure.order import node_indices
 from meridian.measure.row import rebuild_rows
 from meridian.measure.schema import NetworkSchema
-from meridian.primitives.hashing import ByteMatrix
+from meridian.primitives.hashing import ByteMatrix, bulk
 from meridian.primitives.ids import Address
 from meridian.primitives.sumtree import HASH_BYTES
 
@@ -39,6 +39,8 @@ class CommitmentCheck:
         self, manifest: Manifest, schema: NetworkSchema, calendar: Calendar | None = None
     ) -> None:
         self._manifest, self._schema, self._calendar = manifest, schema, calendar
+        # Pieces are smaller than what loads the compiled kernels of itself, and together they are worth it.
+        bulk(sum(segment.rows for segment in manifest.segments))
         self._builder = EpochBuilder(schema, manifest.epoch)
         self._names: list[str] = []
         self._late = self._strange = 0

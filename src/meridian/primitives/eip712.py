@@ -6,7 +6,7 @@ as well. Only static types and texts are needed. Source: https://eips.ethereum.o
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eth_hash.auto import keccak as _keccak
 
@@ -50,6 +50,15 @@ class StructType:
     name: str
     fields: tuple[tuple[str, str], ...]
     """Pairs of field name and type: ``bytes32``, ``bytes24``, ``address``, ``string`` or ``uintN``."""
+    _type_hash: bytes = field(init=False, repr=False, compare=False)
+    _labels: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+    """The fields by the names that errors give them."""
+
+    def __post_init__(self) -> None:
+        """Prepare what every hash needs: a receipt is signed for every request."""
+        labels = tuple((f"{self.name}.{name}", kind) for name, kind in self.fields)
+        object.__setattr__(self, "_labels", labels)
+        object.__setattr__(self, "_type_hash", _type_hash(self.description))
 
     @property
     def description(self) -> str:
@@ -65,10 +74,10 @@ class StructType:
         if len(values) != len(self.fields):
             raise InvalidInput(self.name, f"{len(values)} values for {len(self.fields)} fields")
         words = [
-            _word(kind, value, f"{self.name}.{name}")
-            for (name, kind), value in zip(self.fields, values, strict=True)
+            _word(kind, value, label)
+            for (label, kind), value in zip(self._labels, values, strict=True)
         ]
-        return keccak(_type_hash(self.description) + b"".join(words))
+        return keccak(self._type_hash + b"".join(words))
 
 
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"

@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import chain
 
 import pytest
+from watching import Watching
 
 from meridian.audit.evidence import State
 from meridian.journey.models.model import ModelOptions, Phase
@@ -15,16 +16,6 @@ from meridian.networks.generator import Traffic
 SOURCE = comparison.generate(Traffic(jobs=400, nodes=4))
 
 
-class Quiet:
-    """Nobody watches."""
-
-    def progress(self, step, done, total):
-        pass
-
-    def note(self, text):
-        pass
-
-
 @pytest.mark.journey
 @pytest.mark.parametrize("name", MODELS)
 def test_the_weights_are_the_numbers_of_jobs(name, tmp_path):
@@ -32,7 +23,7 @@ def test_the_weights_are_the_numbers_of_jobs(name, tmp_path):
         pytest.skip(f"the model {name} is not built yet")
     model = model_named(name)
     few = {"evaluators": 1, "challenge_seconds": 1} if name == "orchestrator" else {}
-    done = model.run(SOURCE, ModelOptions(data_dir=tmp_path, **few), Quiet())
+    done = model.run(SOURCE, ModelOptions(data_dir=tmp_path, **few), Watching())
     lines = chain.from_iterable(batch.splitlines() for batch in SOURCE.batches())
     jobs = Counter(json.loads(line)["peer_id"] for line in lines)
     [epoch] = done.result["epochs"]

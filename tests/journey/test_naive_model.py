@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from watching import Interrupted, Watching
 
 from journey.system import looks
 from meridian.audit.evidence import State, first_broken
@@ -31,31 +32,13 @@ SOURCE = replace(
 )
 
 
-class Interrupted(Exception):
-    pass
-
-
-class Watching:
-    """Sees a run; ends it at the first jobs of the second epoch if it is asked to."""
-
-    def __init__(self, *, interrupting=False):
-        self.interrupting = interrupting
-
-    def progress(self, step, done, total):
-        if self.interrupting and step == "jobs of epoch 2":
-            raise Interrupted
-
-    def note(self, text):
-        pass
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """(directory, what the run did) of a run that was interrupted and resumed."""
     root = tmp_path_factory.mktemp("naive")
     options = ModelOptions(data_dir=root)
     with pytest.raises(Interrupted):
-        MODEL.run(SOURCE, options, Watching(interrupting=True))
+        MODEL.run(SOURCE, options, Watching("jobs of epoch 2"))
     return root, MODEL.run(SOURCE, options, Watching())
 
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from watching import Interrupted, Watching
 
 from journey.system import looks
 from meridian.audit.evidence import State, first_broken
@@ -29,31 +30,13 @@ JOBS_SENT = 160
 SOURCE = replace(generate(Traffic(jobs=JOBS_SENT, nodes=4)), epoch_seconds=1800, n_epochs=2)
 
 
-class Interrupted(Exception):
-    pass
-
-
-class Watching:
-    """Sees a run; ends it in the second epoch, with its jobs on the child, if it is asked to."""
-
-    def __init__(self, *, interrupting=False):
-        self.interrupting = interrupting
-
-    def progress(self, step, done, total):
-        if self.interrupting and step == "sums of epoch 2":
-            raise Interrupted
-
-    def note(self, text):
-        pass
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """(directory, what the run did) of a run that was interrupted and resumed."""
     root = tmp_path_factory.mktemp("subnet")
     options = ModelOptions(data_dir=root)
     with pytest.raises(Interrupted):
-        MODEL.run(SOURCE, options, Watching(interrupting=True))
+        MODEL.run(SOURCE, options, Watching("sums of epoch 2"))
     return root, MODEL.run(SOURCE, options, Watching())
 
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from watching import Watching
 
 from meridian.audit.evidence import State
 from meridian.contracts.artefact import load
@@ -36,17 +37,6 @@ JOBS, NODES, EPOCH = 240, 6, 1
 MERKLE = COMMITMENTS["merkle"]
 
 
-class Quiet:
-    def __init__(self):
-        self.notes = []
-
-    def progress(self, step, done, total):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 def function_weights(source):
     """What the network's own function says of the same jobs."""
     (epoch,), _ = epoch_inputs(source)
@@ -72,7 +62,7 @@ def source():
 @pytest.fixture(scope="module")
 def ran(source, tmp_path_factory):
     root = tmp_path_factory.mktemp("summary")
-    watcher = Quiet()
+    watcher = Watching()
     return root, MODEL.run(source, ModelOptions(data_dir=root, budget_atto=ATTO), watcher), watcher
 
 
@@ -89,7 +79,7 @@ def test_the_weights_are_the_functions_and_the_shares_are_paid(source, ran):
 def test_with_kzg_commitments_it_comes_to_the_same(tmp_path):
     small = generate(Traffic(seed=8, jobs=20, nodes=2), success=True)
     options = ModelOptions(data_dir=tmp_path, budget_atto=ATTO, commitment="kzg")
-    ran = MODEL.run(small, options, Quiet())
+    ran = MODEL.run(small, options, Watching())
     assert weights(ran.result) == {
         node: weight for node, weight in function_weights(small).items() if weight
     }
@@ -142,11 +132,11 @@ def test_with_the_nodes_own_data_all_of_it_holds_and_a_changed_job_is_found(ran,
 
 def test_a_second_run_sends_nothing(source, ran):
     root, done, _ = ran
-    again = MODEL.run(source, ModelOptions(data_dir=root, budget_atto=ATTO), Quiet())
+    again = MODEL.run(source, ModelOptions(data_dir=root, budget_atto=ATTO), Watching())
     assert again.result == done.result
     assert again.costs.steps == done.costs.steps
     with pytest.raises(InvalidInput, match="relay"):
-        MODEL.run(source, ModelOptions(data_dir=root, relay=False), Quiet())
+        MODEL.run(source, ModelOptions(data_dir=root, relay=False), Watching())
 
 
 def test_a_network_whose_function_is_no_sum_is_refused(source, tmp_path):
@@ -191,7 +181,7 @@ class World:
         }
         self.network.register(senders["relayer"], members, lambda *_: None)
         self.network.fund(senders["sponsor"], EPOCH, ATTO)
-        self.watcher = Quiet()
+        self.watcher = Watching()
         self.rounds = Rounds(
             network=self.network, kind=MERKLE, nodes=self.nodes, relayer=senders["relayer"],
             challenger=senders["challenger"], own=own, clock=PartyClock(), watcher=self.watcher,

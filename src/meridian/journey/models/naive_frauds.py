@@ -24,8 +24,10 @@ from meridian.journey.models.small_world import (
     JOBS,
     attempt,
     honest_jobs,
+    impossible,
     job,
     node_keys,
+    refused,
     world_file,
 )
 from meridian.journey.models.sums_network import JOBS_PER_CALL
@@ -96,9 +98,7 @@ def world(root: Path) -> Iterator[World]:
 def play(name: str, root: Path) -> FraudOutcome:
     """Play a fraud of `frauds.FRAUDS`; see `Model.fraud`."""
     if name in _IMPOSSIBLE:
-        return FraudOutcome(
-            fraud=name, ending=Ending.IMPOSSIBLE, by="nobody", how=_IMPOSSIBLE[name]
-        )
+        return impossible(name, _IMPOSSIBLE[name])
     with world(root) as play_world:
         return _PLAYS[name](name, play_world)
 
@@ -109,21 +109,6 @@ _IMPOSSIBLE: Final = {
     "withheld-data": "nothing is committed to: a job's data is the transaction itself",
 }
 """Fraud -> why nobody is in the place to commit it."""
-
-
-def _refused(name: str, here: World, reason: str, what: str) -> FraudOutcome:
-    """Return the outcome of a call that should have reverted, when all is settled."""
-    gain = here.gain_atto()
-    if not reason or gain > 0:
-        return FraudOutcome(
-            fraud=name,
-            ending=Ending.UNNOTICED,
-            by="nobody",
-            how=f"{what} was taken",
-            gain_atto=gain,
-        )
-    how = f"{what} reverted: {reason}"
-    return FraudOutcome(fraud=name, ending=Ending.PREVENTED, by="contract", how=how, gain_atto=gain)
 
 
 def _taken(name: str, here: World, what: str) -> FraudOutcome:
@@ -145,7 +130,7 @@ def _one_refused_job(
         here.submit_honest()
         reason = here.attempt(here.keys[CHEAT], "submit", extra().arguments)
         here.settle()
-        return _refused(name, here, reason, what)
+        return refused(name, here.gain_atto(), reason, what)
 
     return run
 
@@ -172,14 +157,14 @@ def _wrong_weights(name: str, here: World) -> FraudOutcome:
     here.network.evaluate(EPOCH, lambda _done: None)
     reason = here.attempt(here.keys[CHEAT], "evaluate", EPOCH, JOBS)
     here.network.pay(EPOCH, None)
-    return _refused(name, here, reason, "adding jobs up a second time")
+    return refused(name, here.gain_atto(), reason, "adding jobs up a second time")
 
 
 def _stolen_claim(name: str, here: World) -> FraudOutcome:
     here.submit_honest()
     here.settle()
     reason = here.attempt(here.keys[CHEAT], "collect")
-    return _refused(name, here, reason, "collecting what was pushed to others")
+    return refused(name, here.gain_atto(), reason, "collecting what was pushed to others")
 
 
 _PLAYS: Final[Mapping[str, Callable[[str, World], FraudOutcome]]] = {

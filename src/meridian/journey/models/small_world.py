@@ -1,13 +1,14 @@
-"""What the frauds against models that add up on a chain share: ten nodes with thirty jobs each, and a call that is refused.
+"""What the plays of frauds share: ten nodes with thirty jobs each, a call that should be refused, and how that ended.
 
 The cheat is node 0.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from meridian.evaluate.functions.count import FUNCTION
 from meridian.journey.models.data_dir import ModelFile
+from meridian.journey.models.model import Ending, FraudOutcome
 from meridian.journey.models.node_jobs import NodeJob
 from meridian.models.plain_sums import shares
 from meridian.node.chain.contract import Contract
@@ -50,8 +51,8 @@ def honest_jobs() -> Mapping[str, list[NodeJob]]:
     return {f"node-{i}": [job(i, number) for number in range(JOBS)] for i in range(NODES)}
 
 
-def world_file(model: str) -> ModelFile:
-    """Return the file of a small world's run."""
+def world_file(model: str, **more: Any) -> ModelFile:
+    """Return the file of a small world's run; `more` is the model's own."""
     return ModelFile(
         model=model,
         network="fraud",
@@ -63,6 +64,7 @@ def world_file(model: str) -> ModelFile:
         parameters_digest=bytes(32),
         schema_digest=bytes(32),
         chain_id=CHAIN_ID,
+        more=more,
     )
 
 
@@ -87,3 +89,24 @@ def attempt(
     client.call("eth_sendRawTransaction", "0x" + raw.hex())
     receipt = client.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
     return read_receipt(client, tx_hash, receipt).reason
+
+
+def impossible(fraud: str, why: str) -> FraudOutcome:
+    """Return the outcome of a fraud that nobody is in the place to commit."""
+    return FraudOutcome(fraud=fraud, ending=Ending.IMPOSSIBLE, by="nobody", how=why)
+
+
+def refused(fraud: str, gain_atto: int, reason: str, what: str) -> FraudOutcome:
+    """Return the outcome of a call that should have reverted, when all is settled.
+
+    Args:
+        fraud: Its name.
+        gain_atto: What the cheat got beyond its share.
+        reason: Why the call reverted; empty if it did not.
+        what: What was tried.
+    """
+    if not reason or gain_atto > 0:
+        ending, by, how = Ending.UNNOTICED, "nobody", f"{what} was taken"
+    else:
+        ending, by, how = Ending.PREVENTED, "contract", f"{what} reverted: {reason}"
+    return FraudOutcome(fraud=fraud, ending=ending, by=by, how=how, gain_atto=gain_atto)

@@ -26,8 +26,10 @@ from meridian.journey.models.small_world import (
     VICTIM,
     attempt,
     honest_jobs,
+    impossible,
     job,
     node_keys,
+    refused,
     world_file,
 )
 from meridian.journey.models.subnet_chains import ChildView, ParentView
@@ -147,9 +149,7 @@ def world(root: Path) -> Iterator[World]:
 def play(name: str, root: Path) -> FraudOutcome:
     """Play a fraud of `frauds.FRAUDS`; see `Model.fraud`."""
     if name in _IMPOSSIBLE:
-        return FraudOutcome(
-            fraud=name, ending=Ending.IMPOSSIBLE, by="nobody", how=_IMPOSSIBLE[name]
-        )
+        return impossible(name, _IMPOSSIBLE[name])
     with world(root) as here:
         return _PLAYS[name](name, here)
 
@@ -158,21 +158,6 @@ _IMPOSSIBLE: Final = {
     "friend-jobs": "whoever makes the child's blocks cannot sign for the friend: a job counts for the account that sends it",
 }
 """Fraud -> why nobody is in the place to commit it."""
-
-
-def _refused(name: str, here: World, reason: str, what: str) -> FraudOutcome:
-    """Return the outcome of a call that should have reverted, when all is settled."""
-    gain = here.gain_atto()
-    if not reason or gain > 0:
-        return FraudOutcome(
-            fraud=name,
-            ending=Ending.UNNOTICED,
-            by="nobody",
-            how=f"{what} was taken",
-            gain_atto=gain,
-        )
-    how = f"{what} reverted: {reason}"
-    return FraudOutcome(fraud=name, ending=Ending.PREVENTED, by="contract", how=how, gain_atto=gain)
 
 
 def _taken(name: str, here: World, how: str) -> FraudOutcome:
@@ -190,7 +175,7 @@ def _one_refused_job(extra: NodeJob, what: str) -> Callable[[str, World], FraudO
         here.submit_honest()
         reason = here.on_child("submit_many", [extra.arguments])
         here.settle()
-        return _refused(name, here, reason, what)
+        return refused(name, here.gain_atto(), reason, what)
 
     return run
 
@@ -282,7 +267,7 @@ def _stolen_claim(name: str, here: World) -> FraudOutcome:
     proof = claim_arguments(books.rewards, here.keys[VICTIM].address)
     reason = here.on_parent("claim", [(here.keys[CHEAT].address, *proof[1:])])
     here.network.pay(None)
-    return _refused(name, here, reason, "the victim's claim with another account")
+    return refused(name, here.gain_atto(), reason, "the victim's claim with another account")
 
 
 _PLAYS: Final[Mapping[str, Callable[[str, World], FraudOutcome]]] = {

@@ -15,49 +15,38 @@ import numpy as np
 from meridian.audit.evidence import first_broken
 from meridian.contracts.artefact import load
 from meridian.errors import Reverted
-from meridian.evaluate.functions.count import FUNCTION
-from meridian.journey.models.data_dir import ModelFile
 from meridian.journey.models.model import Ending, FraudOutcome
+from meridian.journey.models.small_world import (
+    CHAIN_ID,
+    CHEAT,
+    EPOCH,
+    EPOCH_SECONDS,
+    FUNDS_ATTO,
+    GENESIS_S,
+    HONEST_ATTO,
+    JOBS,
+    NODES,
+    VICTIM,
+    world_file,
+)
 from meridian.journey.models.summary_commitments import COMMITMENTS
 from meridian.journey.models.summary_history import read_epoch
 from meridian.journey.models.summary_network import SummaryNetwork
 from meridian.journey.models.summary_terms import run_terms
 from meridian.measure.row import JobRow
-from meridian.models.plain_sums import shares
 from meridian.models.summary import SignedSummary, Summary, Terms
 from meridian.models.summary_epoch import SummaryEpoch, verify
 from meridian.models.summary_tree import NodeJobs
 from meridian.node.chain.embedded import EmbeddedChain
 from meridian.node.chain.sender import Sender
-from meridian.primitives.amounts import ATTO, format_fil
+from meridian.primitives.amounts import format_fil
 from meridian.primitives.hashing import sha256
 from meridian.primitives.ids import NodeKey, node_key
 from meridian.primitives.keys import PrivateKey
 
-NODES: Final = 10
-JOBS: Final = 30
-EPOCH: Final = 1
-GENESIS_S: Final = 1_682_899_200
-EPOCH_SECONDS: Final = 3_600
-FUNDS_ATTO: Final = 1_000 * ATTO
-CHAIN_ID: Final = 31337
 WINDOW_SECONDS: Final = 600
 """To challenge and to answer: each transaction of the play takes a second of its chain."""
-_CHEAT: Final = "node-0"
-_VICTIM: Final = "node-1"
-_FILE: Final = ModelFile(
-    model="summary",
-    network="fraud",
-    genesis_s=GENESIS_S,
-    epoch_seconds=EPOCH_SECONDS,
-    first_epoch=EPOCH,
-    n_epochs=1,
-    function_digest=FUNCTION.digest,
-    parameters_digest=bytes(32),
-    schema_digest=bytes(32),
-    chain_id=CHAIN_ID,
-    more={"nodes": [f"node-{at}" for at in range(NODES)]},
-)
+_FILE: Final = world_file("summary", nodes=[f"node-{at}" for at in range(NODES)])
 _KIND: Final = COMMITMENTS["merkle"]
 
 
@@ -119,10 +108,10 @@ class World:
     def challenge(self, jobs: Mapping[str, NodeJobs]) -> None:
         """Challenge the cheat and an honest node, and let those that have jobs answer."""
         account = self.challenger.address
-        said = {node_key(node_id): self.said[node_id] for node_id in (_CHEAT, _VICTIM)}
+        said = {node_key(node_id): self.said[node_id] for node_id in (CHEAT, VICTIM)}
         asked = self.network.challenge(self.challenger, EPOCH, said)
         self.network.draw(self.challenger, EPOCH, asked, account)
-        for node_id in [one for one in (_CHEAT, _VICTIM) if one in jobs]:
+        for node_id in [one for one in (CHEAT, VICTIM) if one in jobs]:
             key, own, summary = node_key(node_id), jobs[node_id], self.said[node_id]
             seed = self.network.challenge_of(EPOCH, key, account).seed
             try:
@@ -156,12 +145,12 @@ class World:
         """Return what an outsider sees."""
         return read_epoch(self.network, _FILE, _KIND, EPOCH)
 
-    def gain_atto(self, node_id: str = _CHEAT) -> int:
+    def gain_atto(self, node_id: str = CHEAT) -> int:
         """Return what a node got beyond the honest run."""
         key, case = node_key(node_id), self.case()
         paid = sum(one.amount for one in case.payments if one.node == key)
         lost = case.members[key].stake if key in case.voided() else 0
-        return paid - shares([JOBS] * NODES, FUNDS_ATTO)[0] - lost
+        return paid - HONEST_ATTO - lost
 
 
 @contextlib.contextmanager
@@ -213,7 +202,7 @@ def _asked(
 ) -> FraudOutcome:
     """Commit, challenge all, settle, and look at what became of the cheat."""
     here.commit(honest() | dict(jobs), **summaries)
-    here.challenge({_VICTIM: committed(rows(_VICTIM)), **jobs})
+    here.challenge({VICTIM: committed(rows(VICTIM)), **jobs})
     here.settle()
     case, gain = here.case(), here.gain_atto()
     link = first_broken(verify(case))
@@ -222,10 +211,10 @@ def _asked(
             fraud=name, ending=Ending.CAUGHT, by="verify", how=f"link {link.name} breaks",
             gain_atto=gain,
         )  # fmt: skip
-    if node_key(_CHEAT) in case.voided():
-        reason = here.refusals.get(_CHEAT)
+    if node_key(CHEAT) in case.voided():
+        reason = here.refusals.get(CHEAT)
         why = f"its answer reverted: {reason}" if reason else "it showed nothing"
-        stake = format_fil(case.members[node_key(_CHEAT)].stake)
+        stake = format_fil(case.members[node_key(CHEAT)].stake)
         how = f"{what}: challenged, {why}; the summary is void, the stake of {stake} lost"
         return FraudOutcome(
             fraud=name, ending=Ending.CAUGHT, by="challenger", how=how, gain_atto=gain
@@ -235,27 +224,27 @@ def _asked(
 
 
 def _double_report(name: str, here: World) -> FraudOutcome:
-    twice = [one for one in rows(_CHEAT) for _ in range(2)]
-    found = _asked(name, here, f"{JOBS} jobs twice", {_CHEAT: committed(twice)})
+    twice = [one for one in rows(CHEAT) for _ in range(2)]
+    found = _asked(name, here, f"{JOBS} jobs twice", {CHEAT: committed(twice)})
     return replace(found, otherwise="under new ids the copies are invented jobs, and unnoticed")
 
 
 def _invented(name: str, here: World) -> FraudOutcome:
     return _asked(
-        name, here, f"{JOBS} jobs that never happened", {_CHEAT: committed(rows(_CHEAT, 2 * JOBS))}
+        name, here, f"{JOBS} jobs that never happened", {CHEAT: committed(rows(CHEAT, 2 * JOBS))}
     )
 
 
 def _impossible_times(name: str, here: World) -> FraudOutcome:
     late = GENESIS_S * 1_000_000 + 3_000_000_000
-    wrong = [row(_CHEAT, JOBS + number, started_us=late) for number in range(JOBS)]
-    own = sorted(rows(_CHEAT) + wrong, key=lambda one: one[4:36])
-    return _asked(name, here, f"{JOBS} jobs that end before they start", {_CHEAT: committed(own)})
+    wrong = [row(CHEAT, JOBS + number, started_us=late) for number in range(JOBS)]
+    own = sorted(rows(CHEAT) + wrong, key=lambda one: one[4:36])
+    return _asked(name, here, f"{JOBS} jobs that end before they start", {CHEAT: committed(own)})
 
 
 def _stolen_job(name: str, here: World) -> FraudOutcome:
-    own = sorted(rows(_CHEAT) + rows(_VICTIM), key=lambda one: one[4:36])
-    found = _asked(name, here, f"{JOBS} jobs of {_VICTIM}", {_CHEAT: committed(own)})
+    own = sorted(rows(CHEAT) + rows(VICTIM), key=lambda one: one[4:36])
+    found = _asked(name, here, f"{JOBS} jobs of {VICTIM}", {CHEAT: committed(own)})
     return replace(found, otherwise="it must have been told of them: nothing of a job is public")
 
 
@@ -264,10 +253,10 @@ def _withheld(name: str, here: World) -> FraudOutcome:
 
 
 def _inflated(name: str, here: World) -> FraudOutcome:
-    jobs = committed(rows(_CHEAT))
+    jobs = committed(rows(CHEAT))
     said = replace(jobs.summary, jobs=2 * JOBS, weight=2 * JOBS)
     return _asked(
-        name, here, f"a weight of {2 * JOBS} with {JOBS} jobs", {_CHEAT: jobs}, node_0=said
+        name, here, f"a weight of {2 * JOBS} with {JOBS} jobs", {CHEAT: jobs}, node_0=said
     )
 
 
@@ -295,8 +284,8 @@ def _refused(
 
 
 def _friend_jobs(name: str, here: World) -> FraudOutcome:
-    own = committed(rows(_CHEAT))
-    signed = here.network.sign(here.keys[_CHEAT], EPOCH, node_key(_CHEAT), own.summary)
+    own = committed(rows(CHEAT))
+    signed = here.network.sign(here.keys[CHEAT], EPOCH, node_key(CHEAT), own.summary)
     more = replace(signed, summary=replace(own.summary, jobs=2 * JOBS, weight=2 * JOBS))
     return _refused(
         name, here, lambda: here.network.relay(here.relayer, EPOCH, [more]),
@@ -306,21 +295,21 @@ def _friend_jobs(name: str, here: World) -> FraudOutcome:
 
 def _censored(name: str, here: World) -> FraudOutcome:
     own = honest()
-    victim = own.pop(_VICTIM)
+    victim = own.pop(VICTIM)
     here.commit(own)
-    here.said[_VICTIM] = victim.summary
-    with contextlib.closing(_sender(here, _VICTIM)) as sender:
-        sent = here.network.commit(sender, EPOCH, node_key(_VICTIM), victim.summary)
+    here.said[VICTIM] = victim.summary
+    with contextlib.closing(_sender(here, VICTIM)) as sender:
+        sent = here.network.commit(sender, EPOCH, node_key(VICTIM), victim.summary)
         stood = sent is not None and sender.wait(sent).status == 1
     here.settle()
     paid = {one.node: one.amount for one in here.case().payments}
-    fair = shares([JOBS] * NODES, FUNDS_ATTO)[0]
-    if not stood or paid.get(node_key(_VICTIM)) != fair:
+    fair = HONEST_ATTO
+    if not stood or paid.get(node_key(VICTIM)) != fair:
         return FraudOutcome(
-            fraud=name, ending=Ending.UNNOTICED, by="nobody", how=f"{_VICTIM} was not paid",
+            fraud=name, ending=Ending.UNNOTICED, by="nobody", how=f"{VICTIM} was not paid",
             gain_atto=here.gain_atto(),
         )  # fmt: skip
-    how = f"the epoch waits; {_VICTIM} committed by its own transaction and was paid its share"
+    how = f"the epoch waits; {VICTIM} committed by its own transaction and was paid its share"
     return FraudOutcome(
         fraud=name, ending=Ending.PREVENTED, by="contract", how=how, gain_atto=here.gain_atto()
     )
@@ -336,24 +325,24 @@ def _claims_after_all(name: str, here: World, wrong: Summary | None, what: str) 
     here.challenge(honest())
     state = here.network.epoch(EPOCH)
     here.wait(state.closed_at + here.network.terms.challenge_seconds)
-    key = node_key(_CHEAT)
-    claims: dict[NodeKey, Summary] = {key: wrong or here.said[_CHEAT]}
+    key = node_key(CHEAT)
+    claims: dict[NodeKey, Summary] = {key: wrong or here.said[CHEAT]}
     if wrong is None:  # the thief draws the victim's share, to wherever the contract sends it
-        claims = {node_key(_VICTIM): here.said[_VICTIM]}
+        claims = {node_key(VICTIM): here.said[VICTIM]}
         here.network.claim(here.challenger, EPOCH, claims, None)
         victim = here.case().payments[0]
-        if victim.payee != here.keys[_VICTIM].address:
+        if victim.payee != here.keys[VICTIM].address:
             return FraudOutcome(
                 fraud=name, ending=Ending.UNNOTICED, by="nobody", how=f"{what} was taken",
                 gain_atto=victim.amount,
             )  # fmt: skip
         data = here.network.contract.encode(
-            "claim", EPOCH, node_key(_VICTIM), here.said[_VICTIM].words
+            "claim", EPOCH, node_key(VICTIM), here.said[VICTIM].words
         )
         return _refused(
             name, here,
             lambda: here.challenger.transact(here.network.address, data, purpose="again"),
-            what, f"the first one, by a stranger, paid {_VICTIM}'s own payee",
+            what, f"the first one, by a stranger, paid {VICTIM}'s own payee",
         )  # fmt: skip
     return _refused(
         name, here, lambda: here.network.claim(here.relayer, EPOCH, claims, None), what,
@@ -362,12 +351,12 @@ def _claims_after_all(name: str, here: World, wrong: Summary | None, what: str) 
 
 
 def _wrong_weights(name: str, here: World) -> FraudOutcome:
-    said = replace(committed(rows(_CHEAT)).summary, jobs=2 * JOBS, weight=2 * JOBS)
+    said = replace(committed(rows(CHEAT)).summary, jobs=2 * JOBS, weight=2 * JOBS)
     return _claims_after_all(name, here, said, "a claim by twice the weight")
 
 
 def _stolen_claim(name: str, here: World) -> FraudOutcome:
-    return _claims_after_all(name, here, None, f"a second claim of {_VICTIM}'s share")
+    return _claims_after_all(name, here, None, f"a second claim of {VICTIM}'s share")
 
 
 _PLAYS: Final[Mapping[str, Callable[[str, World], FraudOutcome]]] = {

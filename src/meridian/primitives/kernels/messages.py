@@ -116,6 +116,14 @@ def _address(array):
     return np.uintp(array.ctypes.data)
 
 
+@njit
+def _still_needed(*_arrays):
+    """Do nothing. Stands behind all that goes by address: an array is freed after its last use by *name*.
+
+    Without it another thread may be given that memory while lanes still read from it or write to it.
+    """
+
+
 @compiled(types.void(types.uintp, types.int64, ROWS_IN, types.int64, ROWS_OUT, types.int64))
 def hash_rows(function, lanes, rows, tag, out, lanes_at):
     """Write SHA-256(tag | row) of each row, without a tag if it is -1.
@@ -156,6 +164,7 @@ def hash_rows(function, lanes, rows, tag, out, lanes_at):
             _address(words) + np.uintp(span),
             np.uintp(blocks),
         )
+    _still_needed(words, scratch, spare, sources, targets)
 
 
 @njit
@@ -237,6 +246,7 @@ def hash_level(function, lanes, level, sizes, tag, wide, out):
             _address(words) + np.uintp(span),
             np.uintp(blocks),
         )
+    _still_needed(words, scratch, spare, sources, targets)
     return over
 
 
@@ -365,4 +375,5 @@ def hash_texts(function, lanes, data, offsets, seeds, seed_of, tag, most, out):
                 out,
                 room,
             )
+    _still_needed(room)
     return longest

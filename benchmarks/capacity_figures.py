@@ -25,13 +25,13 @@ class Figure:
         return self.source.startswith("assumed")
 
 
-_INGEST: Final = "python -m benchmarks ingest, 2026-11-26, load 2.6"
+_INGEST: Final = "python -m benchmarks ingest, 2026-11-26, load 2.8 (decision 55)"
 _ROWS: Final = "python -m benchmarks rows, docs/capacity.json"
 _GAS: Final = "docs/costs.md, tests/contracts/gas.md"
 
 MEASURED: Final = {
-    "ingest arrow": Figure(2.40, "us a job", f"{_INGEST}: 416,667 jobs a processor second"),
-    "ingest ndjson": Figure(4.03, "us a job", f"{_INGEST}: 248,227 jobs a processor second"),
+    "ingest arrow": Figure(1.71, "us a job", f"{_INGEST}: 583,333 jobs a processor second"),
+    "ingest ndjson": Figure(2.97, "us a job", f"{_INGEST}: 336,538 jobs a processor second"),
     "wire arrow": Figure(239.4, "bytes a job", _INGEST),
     "wire ndjson": Figure(758.8, "bytes a job", _INGEST),
     "remembered": Figure(26.6, "bytes a job", "benchmarks/README.md, hashing"),

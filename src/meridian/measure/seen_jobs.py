@@ -227,7 +227,9 @@ class _Table:
         return self._tags.keys()
 
     def mark_known(self, hashes: Hashes, marks: Marks) -> None:
-        _kernels().mark_known(hashes, self._addresses, self._capacities, self._live, marks)
+        _kernels().mark_known(
+            np.ascontiguousarray(hashes), self._addresses, self._capacities, self._live, marks
+        )
 
     def add(self, epochs: npt.NDArray[np.int64], hashes: Hashes) -> None:
         table, row = _kernels(), 0

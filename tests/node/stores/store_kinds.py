@@ -1,5 +1,6 @@
 """Every kind of store behind one face: opened, opened again as after a restart, and one of its objects damaged."""
 
+import abc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -27,7 +28,7 @@ BYTES_MAX = 5_000
 OWNER = PrivateKey(bytes(31) + b"\x07")
 
 
-class Kind:
+class Kind(abc.ABC):
     """One kind of store: `open` again gives the same objects, `fresh` an empty store."""
 
     heals = True
@@ -60,12 +61,13 @@ class Kind:
         while self._stores:
             self._stores.pop().close()
 
+    @abc.abstractmethod
     def make(self) -> ObjectStore:
-        raise NotImplementedError
+        """Open the store once more."""
 
+    @abc.abstractmethod
     def damage(self, digest: bytes, data: bytes) -> None:
         """Put other bytes of the same length in the place of an object."""
-        raise NotImplementedError
 
 
 class Local(Kind):

@@ -20,7 +20,7 @@ KEYS = types.Array(types.uint64, 2, "C", readonly=True)
 SLOTS = types.Array(types.uint64, 2, "C")
 NUMBERS = types.Array(types.int64, 1, "C")
 ADDRESSES = types.Array(types.uint64, 1, "C")
-AHEAD = 32
+AHEAD = 16
 MARKS = types.Array(types.boolean, 1, "C")
 LIVE = types.Array(types.uint8, 1, "C", readonly=True)
 TAGS = types.Array(types.uint8, 1, "C", readonly=True)
@@ -67,12 +67,18 @@ def prefetch(_typing, address):
 
 
 @njit
-def _prefetch_rows(keys, first, tables, capacities):
-    """Ask for the first slots of `AHEAD` keys; so their waits for memory run at the same time."""
-    for row in range(first, min(first + AHEAD, keys.shape[0])):
+def _ask_for(keys, row, tables, capacities):
+    """Ask for the first slot of a key; what is asked for `AHEAD` keys before it is read, is there by then."""
+    if row < keys.shape[0]:
         high = keys[row, 0]
-        which = np.int64(high >> np.uint64(56))
+        which = np.int64(high >> TAG)
         prefetch(tables[which] + np.uint64(16 * _first_slot(high, capacities[which])))
+
+
+@njit
+def _ask_for_first(keys, first, tables, capacities):
+    for row in range(first, first + AHEAD):
+        _ask_for(keys, row, tables, capacities)
 
 
 @njit
@@ -107,9 +113,9 @@ def mark_known(keys, tables, capacities, live, known):
         bits += np.uint64(1)
     places = np.full(1 << bits, -1, np.int32)
     end = np.int64(1 << bits)
+    _ask_for_first(keys, 0, tables, capacities)
     for row in range(count):
-        if row % AHEAD == 0:
-            _prefetch_rows(keys, row, tables, capacities)
+        _ask_for(keys, row + AHEAD, tables, capacities)
         high, low = keys[row, 0], keys[row, 1]
         which = np.int64(high >> TAG)
         _, tag = _place(tables[which], capacities[which], high, low)
@@ -147,9 +153,9 @@ def insert(keys, tags, first, tables, capacities, filled, limits, live, counts):
     Returns:
         The row at which a table must be built anew first, or the number of keys.
     """
+    _ask_for_first(keys, first, tables, capacities)
     for row in range(first, keys.shape[0]):
-        if (row - first) % AHEAD == 0:
-            _prefetch_rows(keys, row, tables, capacities)
+        _ask_for(keys, row + AHEAD, tables, capacities)
         high, low = keys[row, 0], keys[row, 1]
         which = np.int64(high >> TAG)
         if filled[which] >= limits[which]:

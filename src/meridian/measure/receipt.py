@@ -246,15 +246,15 @@ def batch_roots(
         keys: The job keys; one node has each at most once in a batch.
     """
     count = len(nodes.rank)
-    part_of = batch_of * count + nodes.rank[node_of]
+    part_of = batch_of * count + nodes.rank.take(node_of)
     order = order_in_groups(part_of, keys)
-    part_of = part_of[order]
+    part_of = part_of.take(order)
     starts = np.flatnonzero(np.diff(part_of, prepend=-1))
     sizes = np.diff(starts, append=len(part_of))
-    parts = forest_roots(leaves[order], sizes, JOB_NODE, lanes)
+    parts = forest_roots(leaves.take(order, axis=0), sizes, JOB_NODE, lanes)
     batches, ranks = np.divmod(part_of[starts], count)
     tops = parts.copy()
-    bound = np.concatenate([nodes.sorted_keys[ranks], parts], axis=1)
+    bound = np.concatenate([nodes.sorted_keys.take(ranks, axis=0), parts], axis=1)
     sha256_rows(bound, BATCH_LEAF, tops)
     counts = np.diff(np.flatnonzero(np.diff(batches, prepend=-1)), append=len(batches))
     return forest_roots(tops, counts, BATCH_NODE, lanes)[:, :HASH_BYTES]

@@ -92,7 +92,7 @@ class SeenJobs:
             more = b"".join([self._masked(key.tobytes()) for key in node_keys[known:]])
             rows = np.frombuffer(more, dtype=np.uint64).reshape(-1, 2)
             self._masks = np.concatenate([self._masks, rows])
-        return _mixed(keys, self._masks[places])
+        return _mixed(keys, self._masks.take(places, axis=0))
 
     def repeated(self, hashes: Hashes) -> Marks:
         """Mark the jobs that were accepted before, or stand earlier in the same list; nothing is remembered."""

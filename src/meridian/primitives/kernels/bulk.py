@@ -118,6 +118,10 @@ class Bulk:
         assert len(seed_of) in (0, len(out))
         assert seeds.shape[1] == messages.DIGEST
         assert seeds.flags.c_contiguous
+        width = _common_width(data, offsets)
+        if width and width <= TEXT_MAX and not len(seed_of):
+            self._rows(data[offsets[0] : offsets[-1]].reshape(-1, width), tag, out, -1)
+            return True
         code = _NO_TAG if tag is None else tag
         longest = messages.hash_texts(
             self.address, self.lanes, data, offsets, seeds, seed_of, code, TEXT_MAX, out
@@ -183,6 +187,15 @@ class Bulk:
         assert len(present) in (0, len(out))
         assert out.shape[1] >= 2
         _check_offsets(is_good=columns.put_texts(out, data, offsets, present, with_length))
+
+
+def _common_width(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int32]) -> int:
+    """Return the length of all texts if they have the same one and lie in the data; otherwise 0."""
+    count = len(offsets) - 1
+    if count < 1 or offsets[0] < 0 or offsets[-1] > len(data):
+        return 0
+    width = int(offsets[1]) - int(offsets[0])
+    return width if width > 0 and bool((np.diff(offsets) == width).all()) else 0
 
 
 def _check_offsets(*, is_good: bool) -> None:

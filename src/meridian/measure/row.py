@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from meridian.errors import InvalidInput
 from meridian.measure.columns import array_values, column_values, one_chunk
-from meridian.measure.packing import pack_fields, put_big_endian
+from meridian.measure.packing import Packer, put_big_endian
 from meridian.measure.schema import NetworkSchema
 from meridian.measure.strings import byte_strings, text_buffers
 from meridian.primitives.codec import Reader, Writer
@@ -39,7 +39,7 @@ from meridian.primitives.hashing import (
 from meridian.primitives.sumtree import NODE_BYTES, LaneKind, leaf_node
 
 ROW_BYTES: Final = 100
-SLICE_ROWS: Final = 8_192
+SLICE_ROWS: Final = 2_048
 """Rows packed at a time, so that they are hashed while they stand in the cache."""
 
 _KEY: Final = slice(4, 36)
@@ -186,22 +186,24 @@ def private_commitments(
     room = np.empty(
         (min(SLICE_ROWS, table.num_rows), DIGEST_BYTES + schema.packed_bytes), dtype=np.uint8
     )
-    start = 0
-    for part in _batches(table.select(["job_id", *(item.name for item in schema.fields)])):
-        end = start + part.num_rows
-        salted = room[: part.num_rows]
-        _hash_texts(part.column("job_id"), salted, SALT, seeds.known, seeds.of[start:end])
-        pack_fields(schema, part, salted[:, DIGEST_BYTES:])
-        sha256_rows(salted, PRIVATE, private[start:end])
-        start = end
+    end = 0
+    for batch in _batches(table.select(["job_id", *(item.name for item in schema.fields)])):
+        packer, ids = Packer(schema, batch), batch.column("job_id")
+        for at in range(0, len(ids), SLICE_ROWS):
+            part = ids.slice(at, SLICE_ROWS)
+            start, end = end, end + len(part)
+            salted = room[: len(part)]
+            _hash_texts(part, salted, SALT, seeds.known, seeds.of[start:end])
+            packer.pack(at, salted[:, DIGEST_BYTES:])
+            sha256_rows(salted, PRIVATE, private[start:end])
     return private
 
 
 def _batches(table: pa.Table) -> list[pa.RecordBatch]:
-    """Return a table in slices of at most `SLICE_ROWS`, and not in more than are needed."""
+    """Return a table in batches, and not in many more than it needs in slices."""
     if max(column.num_chunks for column in table.columns) > 1 + table.num_rows // SLICE_ROWS:
         table = table.combine_chunks()
-    found: list[pa.RecordBatch] = table.to_batches(max_chunksize=SLICE_ROWS)
+    found: list[pa.RecordBatch] = table.to_batches()
     return found
 
 

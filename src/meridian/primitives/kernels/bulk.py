@@ -16,7 +16,6 @@ ByteMatrix = npt.NDArray[np.uint8]
 _LANES: Final = {"lanes-16": 16, "lanes-8": 8, "lanes-4": 4}
 _NO_ROWS: Final = np.zeros((0, 32), dtype=np.uint8)
 _NO_PLACES: Final = np.zeros(0, dtype=np.int32)
-_ALL: Final = np.zeros(0, dtype=np.bool_)
 _NO_TAG: Final = -1
 _ROW: Final = 100
 TEXT_MAX: Final = 1_024
@@ -130,13 +129,6 @@ class Bulk:
         return bool(longest <= TEXT_MAX)
 
     @staticmethod
-    def put_numbers(values: npt.NDArray[np.int64], out: ByteMatrix) -> None:
-        """Write each number to the first 8 bytes of its row of `out`, big-endian."""
-        assert len(values) == len(out)
-        assert out.shape[1] >= 8
-        columns.put_numbers(out, values)
-
-    @staticmethod
     def put_rows(
         out: ByteMatrix,
         schema: int,
@@ -167,9 +159,6 @@ class Bulk:
         data: npt.NDArray[np.uint8],
         offsets: npt.NDArray[np.int32],
         out: ByteMatrix,
-        *,
-        present: npt.NDArray[np.bool_] = _ALL,
-        with_length: bool = False,
     ) -> None:
         """Write each text to its row of `out`: cut where it is longer, followed by zeros where it is shorter.
 
@@ -177,16 +166,29 @@ class Bulk:
             data: The bytes that the offsets are about.
             offsets: Where each text starts and the last one ends.
             out: One row for each text.
-            present: Which texts are not null; a null becomes zeros.
-            with_length: Put the length u16 before the text.
 
         Raises:
             InvalidInput: If the offsets do not ascend inside the data.
         """
         assert len(out) == len(offsets) - 1
-        assert len(present) in (0, len(out))
-        assert out.shape[1] >= 2
-        _check_offsets(is_good=columns.put_texts(out, data, offsets, present, with_length))
+        assert out.strides[1] == 1
+        _check_offsets(is_good=columns.put_texts(out, data, offsets))
+
+    @staticmethod
+    def pack(out: ByteMatrix, lines: npt.NDArray[np.int64], first: int) -> None:
+        """Write the packed fields of jobs.
+
+        Args:
+            out: One row for each job.
+            lines: One for each field, as `kernels.columns` has them; at least ``first + len(out)`` rows lie there.
+            first: The first job.
+
+        Raises:
+            InvalidInput: If the offsets of texts do not ascend inside the data.
+        """
+        assert lines.shape[1] == columns.FIELDS
+        assert out.strides[1] == 1
+        _check_offsets(is_good=columns.pack(out, lines, first))
 
 
 def _common_width(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int32]) -> int:

@@ -15,11 +15,17 @@ from meridian.primitives.kernels.jit import compiled
 CHUNK = 32
 BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
 ROWS_OUT = types.Array(types.uint8, 2, "A")
-OFFSETS = types.Array(types.int32, 1, "C", readonly=True)
+OFFSETS_IN = types.Array(types.int32, 1, "C", readonly=True)
 NUMBERS = types.Array(types.int64, 1, "A", readonly=True)
 FLAGS = types.Array(types.uint16, 1, "A", readonly=True)
 DIGESTS = types.Array(types.uint8, 2, "A", readonly=True)
-PRESENT = types.Array(types.boolean, 1, "C", readonly=True)
+LINES = types.Array(types.int64, 2, "C", readonly=True)
+
+NUMBER, BIT, TEXT = range(3)
+"""Kinds of field."""
+KIND, AT, WIDTH, VALUES, BYTES, OFFSETS, VALID, FIRST, FIELDS = range(9)
+"""What a line says: kind | where in the row | a text's longest | address of the values, or of texts' bytes | how many bytes
+there are | address of texts' offsets | of the validity, 0 for no nulls | bits before the first of bits and validity."""
 
 
 @intrinsic
@@ -87,60 +93,87 @@ def copy_bytes(_typing, target, source, count):
     return types.void(types.uintp, types.uintp, types.int64), emit
 
 
+def _loads(kind: Any, bits: int) -> Any:
+    @intrinsic
+    def load(_typing, address):
+        """Read a number at an address."""
+
+        def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            at = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(at, align=1)
+
+        return kind(types.uintp), emit
+
+    return load
+
+
+def _stores(kind: Any, bits: int) -> Any:
+    @intrinsic
+    def store(_typing, address, value):
+        """Write a number to an address."""
+
+        def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            at = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            builder.store(arguments[1], at, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.uintp, kind), emit
+
+    return store
+
+
+load_byte, store_byte = _loads(types.uint8, 8), _stores(types.uint8, 8)
+load_offset, load_number = _loads(types.int32, 32), _loads(types.int64, 64)
+
+
 @njit
 def _address(array):
     return np.uintp(array.ctypes.data)
 
 
-@compiled(types.void(ROWS_OUT, NUMBERS))
-def put_numbers(out, values):
-    """Write each number to the first 8 bytes of its row, big-endian."""
-    row, stride = _address(out), np.uintp(out.strides[0])
-    for at in range(values.shape[0]):
-        store_big_endian(row, values[at])
-        row += stride
+@njit
+def _bit(bits, place):
+    byte = load_byte(np.uintp(bits) + np.uintp(place >> 3))
+    return np.uint8((byte >> np.uint8(place & 7)) & np.uint8(1))
 
 
-@compiled(types.boolean(ROWS_OUT, BYTES_IN, OFFSETS, PRESENT, types.boolean))
-def put_texts(out, data, offsets, present, with_length):
+@njit
+def _put_text(target, source, length, width, room):
+    """Write a text and the zeros behind it; `room` is how many bytes may be read from `source` on."""
+    last = width - CHUNK
+    if last >= 0 and width <= room:
+        for chunk in range(0, last, CHUNK):
+            kept = min(max(length - chunk, 0), CHUNK)
+            copy_chunk(target + np.uintp(chunk), source + np.uintp(chunk), kept)
+        kept = min(max(length - last, 0), CHUNK)
+        copy_chunk(target + np.uintp(last), source + np.uintp(last), kept)
+    else:
+        copy_bytes(target, source, length)
+        for place in range(length, width):
+            store_byte(target + np.uintp(place), np.uint8(0))
+
+
+@compiled(types.boolean(ROWS_OUT, BYTES_IN, OFFSETS_IN))
+def put_texts(out, data, offsets):
     """Write each text to its row: cut where it is longer than the row, followed by zeros where it is shorter.
 
     Args:
         out: One row for each text.
         data: The bytes that the offsets are about.
         offsets: Where each text starts and the last one ends.
-        present: Which texts are not null; empty for all. A null becomes zeros.
-        with_length: Whether the text's length u16 stands before it; nothing may be cut then.
 
     Returns:
         Whether the offsets ascend inside `data`; if not, the rows mean nothing.
     """
-    head = 2 if with_length else 0
-    width = out.shape[1] - head
+    width = out.shape[1]
     start, end = _address(data), np.int64(data.shape[0])
-    last = width - CHUNK
+    target = _address(out)
     for row in range(offsets.shape[0] - 1):
         at, until = np.int64(offsets[row]), np.int64(offsets[row + 1])
         if at < 0 or until < at or until > end:
             return False
-        if present.shape[0] > 0 and not present[row]:
-            until = at
-        length = min(until - at, width)
-        target = _address(out) + np.uintp(row * out.strides[0])
-        if with_length:
-            out[row, 0], out[row, 1] = length >> 8, length & 255
-            target += np.uintp(2)
-        source = start + np.uintp(at)
-        if last >= 0 and at + width <= end:
-            for chunk in range(0, last, CHUNK):
-                kept = min(max(length - chunk, 0), CHUNK)
-                copy_chunk(target + np.uintp(chunk), source + np.uintp(chunk), kept)
-            kept = min(max(length - last, 0), CHUNK)
-            copy_chunk(target + np.uintp(last), source + np.uintp(last), kept)
-        else:
-            copy_bytes(target, source, length)
-            for place in range(length, width):
-                out[row, head + place] = 0
+        _put_text(target, start + np.uintp(at), min(until - at, width), width, end - at)
+        target += np.uintp(out.strides[0])
     return True
 
 
@@ -176,3 +209,71 @@ def put_rows(out, schema, flags, keys, started, ended, first, second, private):
         row += stride
         key += key_stride
         hidden += hidden_stride
+
+
+@njit
+def _pack_texts(line, first, count, to, stride):
+    data, end, width = np.uintp(line[VALUES]), line[BYTES], line[WIDTH]
+    offset = np.uintp(line[OFFSETS] + 4 * first)
+    until = np.int64(load_offset(offset))
+    for row in range(first, first + count):
+        at = until
+        offset += np.uintp(4)
+        until = np.int64(load_offset(offset))
+        if at < 0 or until < at or until > end:
+            return False
+        present = line[VALID] == 0 or _bit(line[VALID], row + line[FIRST]) != 0
+        length = min(until - at, width) if present else np.int64(0)
+        store_byte(to, np.uint8(present))
+        store_byte(to + np.uintp(1), np.uint8(length >> 8))
+        store_byte(to + np.uintp(2), np.uint8(length & 255))
+        _put_text(to + np.uintp(3), data + np.uintp(at), length, width, end - at)
+        to += stride
+    return True
+
+
+@njit
+def _pack_numbers(line, first, count, to, stride):
+    value = np.uintp(line[VALUES] + 8 * first)
+    for row in range(first, first + count):
+        present = line[VALID] == 0 or _bit(line[VALID], row + line[FIRST]) != 0
+        store_byte(to, np.uint8(present))
+        store_big_endian(to + np.uintp(1), load_number(value) if present else np.int64(0))
+        value += np.uintp(8)
+        to += stride
+
+
+@njit
+def _pack_bits(line, first, count, to, stride):
+    for row in range(first, first + count):
+        present = line[VALID] == 0 or _bit(line[VALID], row + line[FIRST]) != 0
+        store_byte(to, np.uint8(present))
+        value = _bit(line[VALUES], row + line[FIRST]) if present else np.uint8(0)
+        store_byte(to + np.uintp(1), value)
+        to += stride
+
+
+@compiled(types.boolean(ROWS_OUT, LINES, types.int64))
+def pack(out, lines, first):
+    """Write the packed fields of jobs, as `measure.packing` has them; one field of all rows, then the next.
+
+    Args:
+        out: One row for each job.
+        lines: The columns; whoever calls has checked that they have so many rows.
+        first: The row of the columns to begin with.
+
+    Returns:
+        Whether the offsets of texts ascend inside their bytes; if not, the rows mean nothing.
+    """
+    stride = np.uintp(out.strides[0])
+    for field in range(lines.shape[0]):
+        line = lines[field]
+        to = _address(out) + np.uintp(line[AT])
+        if line[KIND] == TEXT:
+            if not _pack_texts(line, first, out.shape[0], to, stride):
+                return False
+        elif line[KIND] == NUMBER:
+            _pack_numbers(line, first, out.shape[0], to, stride)
+        else:
+            _pack_bits(line, first, out.shape[0], to, stride)
+    return True

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from meridian.primitives.kernels.bulk import Bulk
+from meridian.primitives.kernels.columns import BIT, NUMBER, TEXT
 
 WIDTHS: Final = (0, 1, 54, 55, 56, 63, 64, 100, 112, 118, 119, 120, 287)
 """Around the ends of blocks, and the widths that the commitment has."""
@@ -84,14 +85,22 @@ def _texts_agree(bulk: Bulk) -> bool:
 def _columns_agree(bulk: Bulk) -> bool:
     lengths = [0, 1, 31, 32, 33, 47, 48, 0, 48]
     offsets = np.cumsum([0, *lengths]).astype(np.int32)
-    data = _bytes(int(offsets[-1]))
-    present = np.arange(len(lengths)) != 5
-    rows, numbers = np.empty((len(lengths), 50), dtype=np.uint8), np.empty((3, 9), dtype=np.uint8)
-    bulk.put_texts(data, offsets, rows, present=present, with_length=True)
-    bulk.put_numbers(np.array([0, -2, 1 << 40]), numbers)
-    for at, row in enumerate(rows):
-        text = data[offsets[at] : offsets[at + 1]].tobytes() if present[at] else b""
-        if row.tobytes() != len(text).to_bytes(2, "big") + text.ljust(48, b"\0"):
+    texts, numbers = _bytes(int(offsets[-1])), np.arange(-9, 0, dtype=np.int64) << 33
+    bits, valid = _bytes(2), np.array([0b11011111, 1], dtype=np.uint8)
+    lines = [
+        (TEXT, 0, 48, texts.ctypes.data, len(texts), offsets.ctypes.data, valid.ctypes.data, 0),
+        (NUMBER, 51, 8, numbers.ctypes.data, 0, 0, valid.ctypes.data, 0),
+        (BIT, 60, 1, bits.ctypes.data, 0, 0, 0, 3),
+    ]
+    plain, packed = (np.empty((9, width), dtype=np.uint8) for width in (40, 62))
+    bulk.put_texts(texts, offsets, plain)
+    bulk.pack(packed, np.array(lines, dtype=np.int64), 0)
+    for at in range(9):
+        text = texts[offsets[at] : offsets[at + 1]].tobytes()
+        field = b"\1" + len(text).to_bytes(2, "big") + text.ljust(48, b"\0")
+        number = b"\1" + int(numbers[at]).to_bytes(8, "big", signed=True)
+        bit = bytes((1, int(bits[(at + 3) // 8]) >> (at + 3) % 8 & 1))
+        expected = (bytes(60) if at == 5 else field + number) + bit
+        if packed[at].tobytes() != expected or plain[at].tobytes() != text[:40].ljust(40, b"\0"):
             return False
-    found = [int.from_bytes(row[:8].tobytes(), "big", signed=True) for row in numbers]
-    return found == [0, -2, 1 << 40]
+    return True

@@ -8,6 +8,8 @@ Law: `append` promises nothing, `sync` makes everything appended before it durab
 off: those frames were never promised. A broken frame in front of a frame that calls it durable is damage, and so is any
 broken frame in a file that was closed; then nothing is repaired and the service does not start. After an error of the
 disk nothing is written any more (fail-stop).
+
+What is durable leaves the page cache at once (`page_cache`): a seal, a replay and a batch that is sent again read the disk.
 """
 
 import fcntl
@@ -22,6 +24,7 @@ from typing import Final
 
 from meridian.errors import Overloaded, StorageFailure
 from meridian.node.durable_file import sync_directory
+from meridian.node.measure.page_cache import PassedFile, forget_pages
 from meridian.primitives.checksum import crc32
 
 ALIGNMENT: Final = 8
@@ -62,7 +65,7 @@ class Frame:
     ref: FrameRef
     kind: int
     payload: memoryview
-    """Mapped from the file, not copied; good also when the file has been dropped."""
+    """In memory of its own; good also when the file has been dropped."""
 
 
 class JobLog:
@@ -81,10 +84,9 @@ class JobLog:
         self.directory = self._directory = directory
         self._bytes_max = bytes_max
         self._file_bytes = file_bytes
-        self._maps: dict[int, memoryview] = {}
         self._failure: str | None = None
         self._syncing = threading.Lock()
-        self._size = self._durable = 0
+        self._size = self._durable = self._forgotten = 0
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -120,24 +122,25 @@ class JobLog:
             raise self._failed(error) from error
 
     def _scan(self, number: int, *, last: bool) -> Iterator[Frame]:
-        size, at = self._path(number).stat().st_size, 0
-        data = self._mapped(number, size)
-        while at < size:
-            frame = read_frame(data, at, size)
-            if frame is None:
-                if not last or proves_damage(data, at, size):
-                    raise StorageFailure(
-                        f"{self._path(number)}: damaged at byte {at}; restore it from a copy"
-                    )
-                os.truncate(self._path(number), at)
-                break
-            kind, payload = frame
-            yield Frame(FrameRef(number, at), kind, payload)
-            at += padded_bytes(len(payload))
+        path, at = self._path(number), 0
+        with PassedFile(path) as file:
+            size = file.size
+            while at < size:
+                frame = frame_at(file, at)
+                if frame is None:
+                    if not last or _is_damaged(path, at, size):
+                        raise StorageFailure(
+                            f"{path}: damaged at byte {at}; restore it from a copy"
+                        )
+                    os.truncate(path, at)
+                    break
+                kind, payload = frame
+                yield Frame(FrameRef(number, at), kind, payload)
+                at += padded_bytes(len(payload))
         if last:
-            self._writer = os.open(self._path(number), os.O_WRONLY | os.O_APPEND)
+            self._writer = os.open(path, os.O_WRONLY | os.O_APPEND)
             os.fsync(self._writer)
-            self._size = self._durable = at
+            self._size = self._durable = self._forgotten = at
 
     @property
     def files(self) -> tuple[int, ...]:
@@ -193,6 +196,8 @@ class JobLog:
                 except OSError as error:
                     raise self._failed(error) from error
                 self._durable = size
+                forget_pages(self._writer, self._forgotten, size)
+                self._forgotten = size
 
     @property
     def is_long(self) -> bool:
@@ -220,20 +225,20 @@ class JobLog:
         Raises:
             StorageFailure: If it is no longer what was written.
         """
+        path = self._path(ref.file)
         try:
-            size = self._path(ref.file).stat().st_size
-            frame = read_frame(self._mapped(ref.file, size), ref.offset, size)
+            with PassedFile(path) as file:
+                frame = frame_at(file, ref.offset)
         except OSError as error:
-            raise StorageFailure(f"{self._path(ref.file)}: {error.strerror or error}") from error
+            raise StorageFailure(f"{path}: {error.strerror or error}") from error
         if frame is None:
-            raise StorageFailure(f"{self._path(ref.file)}: damaged at byte {ref.offset}")
+            raise StorageFailure(f"{path}: damaged at byte {ref.offset}")
         return Frame(ref, *frame)
 
     def drop(self, number: int) -> None:
         """Delete a file that is not written to any more."""
         assert number in self._numbers[:-1], "only closed files are dropped"
         self._numbers.remove(number)
-        self._maps.pop(number, None)
         path = self._path(number)
         try:
             self._closed_bytes -= path.stat().st_size
@@ -244,7 +249,6 @@ class JobLog:
 
     def close(self) -> None:
         """Close the files; what was not synced is not promised."""
-        self._maps.clear()
         if self._failure is None:
             self._failure = "closed"
             if self._numbers and hasattr(self, "_writer"):
@@ -257,25 +261,10 @@ class JobLog:
         )
         sync_directory(self._directory)
         self._numbers.append(number)
-        self._size = self._durable = 0
+        self._size = self._durable = self._forgotten = 0
 
     def _path(self, number: int) -> Path:
         return log_file(self._directory, number)
-
-    def _mapped(self, number: int, size: int) -> memoryview:
-        """Return a file's bytes, at least the first `size`."""
-        known = self._maps.get(number)
-        if known is not None and len(known) >= size:
-            return known
-        if size == 0:
-            return memoryview(b"")
-        descriptor = os.open(self._path(number), os.O_RDONLY)
-        try:
-            mapped = memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))
-        finally:
-            os.close(descriptor)
-        self._maps[number] = mapped
-        return mapped
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -296,12 +285,30 @@ def log_file(directory: Path, number: int) -> Path:
     return directory / f"jobs-{number:08d}.log"
 
 
-def frame_bytes(header: bytes) -> int | None:
+def frame_bytes(header: bytes | memoryview) -> int | None:
     """Return the bytes of the frame that begins with this header, if one does."""
     if len(header) < HEADER_BYTES:
         return None
     magic, _, _, length, _ = _HEADER.unpack_from(header)
     return padded_bytes(length) if magic == _MAGIC and length <= FRAME_BYTES_MAX else None
+
+
+def frame_at(file: PassedFile, at: int, *, check: bool = True) -> tuple[int, memoryview] | None:
+    """Return kind and payload of the frame at an offset of a file; None if there is no whole one.
+
+    Args:
+        file: The file.
+        at: The offset.
+        check: Whether to compute the CRC.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    size = frame_bytes(file.read(at, HEADER_BYTES))
+    if size is None or at + size > file.size:
+        return None
+    data = file.read(at, size)
+    return read_frame(data, 0, len(data), check=check)
 
 
 def read_frame(
@@ -349,6 +356,13 @@ def proves_damage(data: memoryview, broken_at: int, size: int) -> bool:
             return True
         found = file.find(_MAGIC, found + 1, size)
     return False
+
+
+def _is_damaged(path: Path, broken_at: int, size: int) -> bool:
+    """Tell whether the broken frame of a file is more than a torn write."""
+    with path.open("rb") as file:
+        data = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    return proves_damage(data, broken_at, size)
 
 
 def _write_all(descriptor: int, views: list[memoryview]) -> None:

@@ -327,7 +327,7 @@ class Journal:
     def read_jobs(self, ref: FrameRef, epoch: int) -> pa.Table:
         """Return the jobs of one epoch in a group, in the columns of `log_columns`.
 
-        The table lies in the mapped file where all of the group's jobs are of the epoch; otherwise it is a copy.
+        The table lies in the group as it was read where all of its jobs are of the epoch; otherwise it is a copy.
 
         Raises:
             StorageFailure: If the group is no longer what was written.
@@ -338,7 +338,7 @@ class Journal:
         return group.jobs.filter(pa.array(column_values(group.jobs, "epoch") == epoch))
 
     def read_group(self, ref: FrameRef) -> memoryview:
-        """Return the payload of a group as it stands in the log, checked; lies in the mapped file.
+        """Return the payload of a group as it stands in the log, checked.
 
         Raises:
             StorageFailure: If it is no longer what was written.

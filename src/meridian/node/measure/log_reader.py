@@ -1,12 +1,10 @@
 """Frames of a job log, read beside the process that writes it.
 
-Each frame is mapped for itself and unmapped with the last array that lies in it, so that whoever goes through a log of
-any size has only what it is looking at in memory.
+Each frame is read into memory of its own, which goes with the last array that lies in it, so that whoever goes through a
+log of any size has only what it is looking at in memory.
 """
 
 import itertools
-import mmap
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +16,12 @@ import pyarrow as pa
 from meridian.errors import StorageFailure
 from meridian.node.measure.frames import Kind, group_jobs
 from meridian.node.measure.job_log import (
-    HEADER_BYTES,
     Frame,
     FrameRef,
-    frame_bytes,
+    frame_at,
     log_file,
-    read_frame,
 )
+from meridian.node.measure.page_cache import PassedFile
 
 FILES_OPEN_MAX: Final = 64
 
@@ -38,7 +35,7 @@ class LogReader:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files: dict[int, int] = {}
+        self._files: dict[int, PassedFile] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +50,8 @@ class LogReader:
 
     def close(self) -> None:
         """Close the files; frames that were read stay good."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
+        for file in self._files.values():
+            file.close()
         self._files.clear()
 
     def read(self, ref: FrameRef, *, check: bool = True) -> Frame:
@@ -69,30 +66,19 @@ class LogReader:
         """
         path = log_file(self._directory, ref.file)
         try:
-            descriptor = self._open(ref.file, path)
-            size = frame_bytes(os.pread(descriptor, HEADER_BYTES, ref.offset))
-            frame = None
-            if size is not None and ref.offset + size <= os.fstat(descriptor).st_size:
-                frame = read_frame(_mapped(descriptor, ref.offset, size), 0, size, check=check)
+            frame = frame_at(self._open(ref.file, path), ref.offset, check=check)
         except OSError as error:
             raise StorageFailure(f"{path}: {error.strerror or error}") from error
         if frame is None:
             raise StorageFailure(f"{path}: damaged at byte {ref.offset}")
         return Frame(ref, *frame)
 
-    def _open(self, number: int, path: Path) -> int:
+    def _open(self, number: int, path: Path) -> PassedFile:
         if number not in self._files:
             while len(self._files) >= FILES_OPEN_MAX:
-                os.close(self._files.pop(next(iter(self._files))))
-            self._files[number] = os.open(path, os.O_RDONLY)
+                self._files.pop(next(iter(self._files))).close()
+            self._files[number] = PassedFile(path)
         return self._files[number]
-
-
-def _mapped(descriptor: int, offset: int, size: int) -> memoryview:
-    """Return a part of a file, mapped."""
-    before = offset % mmap.ALLOCATIONGRANULARITY
-    area = mmap.mmap(descriptor, before + size, prot=mmap.PROT_READ, offset=offset - before)
-    return memoryview(area)[before:]
 
 
 class LogFrames:

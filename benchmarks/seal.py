@@ -173,7 +173,7 @@ def _write_log(folder: Path, jobs: int, nodes: int) -> None:
         group = grouping.group([Submitted(body)], now_us, now_us)
         assert group.frame is not None, group.answers
         journal.append_group(group.frame, group.hashes)
-    journal.sync()
+        journal.sync()
     assert journal.counts(EPOCH) == (jobs, 0), "all are accepted"
     refs = [ref.pack() for ref in journal.frames_of(EPOCH)]
     journal.close()

@@ -27,6 +27,7 @@ from meridian.node.measure.connection import ServiceConnection
 from meridian.node.measure.frames import Kind, batch_entries
 from meridian.node.measure.job_log import FrameRef, JobLog
 from meridian.node.measure.journal import Journal
+from meridian.node.measure.log_reader import LogReader
 from meridian.primitives.checksum import crc32
 
 PART_BYTES: Final = 32 << 20
@@ -51,12 +52,13 @@ def part_of(journal: Journal, epoch: int, first: int) -> bytes:
     """Return the groups of a closed epoch from the one with number `first` on, as many as fit a part."""
     parts: list[bytes | memoryview] = []
     size = 0
-    for ref in journal.frames_of(epoch)[first:]:
-        payload = journal.read_group(ref)
-        parts += [_HEAD.pack(len(payload), crc32(payload)), payload]
-        size += len(payload)
-        if size >= PART_BYTES:
-            break
+    with LogReader(journal.directory) as reader:
+        for ref in journal.frames_of(epoch)[first:]:
+            payload = reader.read(ref).payload
+            parts += [_HEAD.pack(len(payload), crc32(payload)), payload]
+            size += len(payload)
+            if size >= PART_BYTES:
+                break
     return b"".join(parts)
 
 

@@ -337,14 +337,6 @@ class Journal:
             return group.jobs
         return group.jobs.filter(pa.array(column_values(group.jobs, "epoch") == epoch))
 
-    def read_group(self, ref: FrameRef) -> memoryview:
-        """Return the payload of a group as it stands in the log, checked.
-
-        Raises:
-            StorageFailure: If it is no longer what was written.
-        """
-        return self._log.read(ref).payload
-
     def close(self) -> None:
         """Close the log."""
         self._log.close()

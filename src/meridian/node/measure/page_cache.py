@@ -76,7 +76,7 @@ class PassedFile:
 
     def read(self, at: int, size: int) -> memoryview:
         """Return `size` bytes, fewer at the end of the file, in memory that lives as long as something lies in it."""
-        memory = memoryview(np.empty(size, dtype=np.uint8))
+        memory = np.empty(size, dtype=np.uint8).data
         filled = 0
         while filled < size:
             got = os.preadv(self._descriptor, [memory[filled:]], at + filled)

@@ -30,6 +30,7 @@ BENCHMARKS: Final = {
     "servers": "servers",
     "spark": "spark_rounds",
     "verification": "verification",
+    "while_sealing": "while_sealing",
 }
 """Name -> module; a line for each benchmark."""
 

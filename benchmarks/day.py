@@ -63,7 +63,7 @@ def measure(jobs: int, epochs: int, form: str, memory_mib: int, folder: Path | N
         root = folder or Path(temporary)
         traffic = Traffic(NODES)
         config = configure_service(root, traffic.ids, first_epoch=1, seal_memory_mib=memory_mib)
-        service = _Service(root, config)
+        service = Service(root, config)
         try:
             return _Day(traffic, service, jobs, epochs, form).run()
         finally:
@@ -72,7 +72,7 @@ def measure(jobs: int, epochs: int, form: str, memory_mib: int, folder: Path | N
                 shutil.rmtree(config.data_dir, ignore_errors=True)
 
 
-class _Service:
+class Service:
     """The service as a process, and what it costs, its children's cost included."""
 
     def __init__(self, root: Path, config: MeasureConfig) -> None:
@@ -141,7 +141,7 @@ class _Day:
     """One run: one thread makes batches, some send them, one looks at the costs."""
 
     def __init__(
-        self, traffic: Traffic, service: _Service, jobs: int, epochs: int, form: str
+        self, traffic: Traffic, service: Service, jobs: int, epochs: int, form: str
     ) -> None:
         self._traffic, self._service, self._form = traffic, service, form
         self._jobs, self._epochs = jobs, epochs

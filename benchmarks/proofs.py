@@ -7,6 +7,7 @@ tree. Verification: decode and check every step, processor time.
 """
 
 import argparse
+import gc
 import http.client
 import os
 import random
@@ -207,6 +208,7 @@ def serve(data: Path) -> None:
         NETWORK, SCHEMA, 0, Publication(data / "public"), SealedStore(data / "sealed")
     )
     ProofRoutes(proving).add_to(app)
+    gc.freeze()  # as the service does
     web.run_app(app, host="127.0.0.1", port=0, print=lambda text: print(text, flush=True))
 
 

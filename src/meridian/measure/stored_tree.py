@@ -8,7 +8,7 @@ Law: `path` gives what `SumTree.path` of the whole tree gives.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -53,6 +53,10 @@ class Shelf(Protocol):
 
     def nodes(self, level: int, first: int, count: int) -> ByteMatrix:
         """Return some nodes of one of `STORED_LEVELS`."""
+        ...
+
+    def will_need(self, level: int, first: int, count: int) -> None:
+        """Note what is read next, rows at level 0: where it lies on a disk, one wait then does for all of it."""
         ...
 
 
@@ -102,16 +106,22 @@ class StoredTree:
         """Return the sibling nodes from the leaf at `index` up to the root."""
         if not 0 <= index < self.size:
             raise InvalidInput("index", f"{index} is outside a tree of {self.size} leaves")
+        groups = list(self._groups(index))
+        for level, first, count, _ in groups:
+            self._shelf.will_need(level, first, count)
         siblings: list[bytes] = []
+        for level, first, count, at in groups:
+            nodes = self._group(level, first, count)
+            siblings += SumTree(nodes, self._form.tag, self._lanes).path(at)
+        return siblings
+
+    def _groups(self, index: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the groups above a leaf: level, first node, how many, and which of them the path goes through."""
         at, size, level = index, self.size, 0
         while size > 1:
             first = at - at % GROUP
-            group = SumTree(
-                self._group(level, first, min(GROUP, size - first)), self._form.tag, self._lanes
-            )
-            siblings += group.path(at - first)
+            yield level, first, min(GROUP, size - first), at - first
             at, size, level = at // GROUP, -(-size // GROUP), level + GROUP_LEVELS
-        return siblings
 
     def _group(self, level: int, first: int, count: int) -> ByteMatrix:
         if level == 0:

@@ -21,6 +21,7 @@ from meridian.measure.commitment import (
 from meridian.measure.manifest import Nodes
 from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.measure.stored_tree import GROUP, JOB_ROWS, level_above
+from meridian.node.measure import sealed_store
 from meridian.node.measure.sealed_epoch import SealedEpoch, SealedStore
 from meridian.node.measure.sealed_store import FILES, SealedWriter, epoch_directory, job_places
 from meridian.primitives.hashing import ByteMatrix
@@ -184,6 +185,22 @@ def test_what_is_not_the_commitments_is_not_written(tmp_path: Path) -> None:
         w.subtrees(np.concatenate([wrong, epoch.level8(1)]))
         w.finish(epoch.commitment)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_reach_the_disk_while_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    monkeypatch.setattr(sealed_store, "SYNC_BYTES", 1 << 16)
+    Epoch([2000]).write(tmp_path, chunk=100)
+    assert synced == [at * 70_000 for at in (1, 2)]  # 65,536 in chunks of 10,000; not the rest
 
 
 def test_writing_again_replaces_and_a_torn_store_is_none(tmp_path: Path) -> None:

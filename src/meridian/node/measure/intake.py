@@ -282,6 +282,7 @@ def _prepare() -> None:
     hashing.prepare()
     record.prepare()
     node_numbers.prepare()
+    gc.freeze()  # what is loaded stays: to look through it again and again stops every thread for 70 ms
 
 
 def _outcome(run: Callable[[], Any]) -> Any:

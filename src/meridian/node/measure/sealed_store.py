@@ -49,6 +49,8 @@ _STEP: Final = GROUP * GROUP
 """Nodes that are read at a time to make the level above."""
 _CRC_BYTES: Final = 4
 FILES: Final = ("rows", "subtrees", "nodes")
+SYNC_BYTES: Final = 8 << 20
+"""After so many the disk is waited for: one sync of everything at the end would hold up the job log's for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class SealedWriter:
         self._target = epoch_directory(directory, epoch)
         self._temporary = directory / f".{self._target.name}.tmp"
         self._crcs = dict.fromkeys(FILES, 0)
+        self._waiting = 0
         with disk(self._temporary):
             directory.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -170,7 +173,13 @@ class SealedWriter:
     def _append(self, name: str, matrix: ByteMatrix) -> None:
         data = np.ascontiguousarray(matrix).data.cast("B") if matrix.size else b""
         with disk(self._temporary / name):
-            self._files[name].write(data)
+            file = self._files[name]
+            file.write(data)
+            self._waiting += len(data)
+            if self._waiting >= SYNC_BYTES:
+                self._waiting = 0
+                file.flush()
+                os.fdatasync(file.fileno())
         self._crcs[name] = crc32(data, self._crcs[name])
 
     def finish(self, commitment: EpochCommitment) -> None:

@@ -5,6 +5,7 @@ Started as ``python -m meridian.node.measure.service --config FILE``.
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +289,7 @@ async def serve(config: MeasureConfig) -> None:
         intake, settling = face.intake, face.settling
         key = load_or_create_key(config.key_file)
         vkey = verifier_of(config.origin, load_or_create_secret(config.log_key_file)).text
+        gc.freeze()  # what is loaded stays: to look through it again stops every thread for some 60 ms
         ready_line(url=url, aggregator=address_text(key.address), log_vkey=vkey)
         pruned_before = config.first_epoch
         while face.failure is None:

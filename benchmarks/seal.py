@@ -17,14 +17,18 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.traffic import Traffic
+import pyarrow as pa
+
+from benchmarks.traffic import Columns, Traffic
 from meridian.measure.admission import LaneSums
+from meridian.measure.arrow_batch import encode_arrow
 from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.commitment import node_tree_hash
 from meridian.measure.epoch import Calendar, PlacementRules
 from meridian.measure.epoch_builder import EpochBuilder
 from meridian.measure.job_tuples import Layout
 from meridian.measure.manifest import Nodes
+from meridian.measure.schema import Field, Lanes, NetworkSchema
 from meridian.measure.seen_jobs import SeenJobs
 from meridian.measure.tuple_moves import Mover
 from meridian.networks.generator import EPOCH_SECONDS, GENESIS_S
@@ -48,6 +52,7 @@ from meridian.primitives.checksum import crc32
 from meridian.primitives.eip712 import Domain
 from meridian.primitives.ids import Address, address_text, network_id, node_key
 from meridian.primitives.keys import PrivateKey
+from meridian.primitives.sumtree import LaneKind
 
 Result = dict[str, Any]
 
@@ -56,6 +61,13 @@ BATCH: Final = 10_000
 LOG_BYTES_MAX: Final = 1 << 40
 RULES: Final = PlacementRules(Calendar(GENESIS_S, EPOCH_SECONDS, EPOCH))
 KEY: Final = PrivateKey(bytes(31) + b"\x05")
+LEAN: Final = NetworkSchema(
+    id=99,
+    name="lean",
+    evaluation_fields=(Field.integer("size"),),
+    additional_fields=(),
+    lanes=Lanes(LaneKind.U128, ("size",)),
+)
 TARGET: Final = 800_000
 """Jobs per processor second, seal and commit."""
 
@@ -68,6 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hashlib-jobs", type=int, default=600_000, help="jobs that hashlib seals too"
     )
+    parser.add_argument(
+        "--lean",
+        action="store_true",
+        help="records of one number, for epochs whose log of Saturn's would not fit the disk",
+    )
     parser.add_argument("--folder", type=Path, help="keep the logs here; use them if there")
 
 
@@ -77,6 +94,8 @@ def measure(
     memory_mib: int,
     hashlib_jobs: int,
     folder: Path | None,
+    *,
+    lean: bool = False,
 ) -> Result:
     """Seal all jobs, and a slice of them with each kind of hashing.
 
@@ -86,28 +105,32 @@ def measure(
         memory_mib: What the seal may take.
         hashlib_jobs: Jobs of the epoch on which hashlib is compared; 0 for no comparison.
         folder: Where logs are kept; None: a temporary folder.
+        lean: Whether records hold one number alone.
     """
     with tempfile.TemporaryDirectory(prefix="seal-") as temporary:
         root = folder or Path(temporary)
-        result: Result = {"jobs": jobs, "nodes": nodes, "memory_mib": memory_mib}
-        result["whole"] = _sealed(root, jobs, nodes, memory_mib, None)
-        result["replay"] = _alone(_replay, root / f"log-{jobs}-{nodes}", jobs)
+        result: Result = {"jobs": jobs, "nodes": nodes, "memory_mib": memory_mib, "lean": lean}
+        schema = LEAN if lean else SCHEMA
+        log = _log(root, schema, jobs, nodes)
+        result["whole"] = _sealed(log, schema, memory_mib, None)
+        result["replay"] = _alone(_replay, log, schema, jobs)
         if hashlib_jobs:
-            result["slice"] = _sealed(root, hashlib_jobs, nodes, memory_mib, None)
-            result["hashlib"] = _sealed(root, hashlib_jobs, nodes, memory_mib, hashing.HASHLIB)
+            log = _log(root, schema, hashlib_jobs, nodes)
+            result["slice"] = _sealed(log, schema, memory_mib, None)
+            result["hashlib"] = _sealed(log, schema, memory_mib, hashing.HASHLIB)
             same = result["slice"]["root"] == result["hashlib"]["root"]
             assert same, "the root depends on who hashes"
         return result
 
 
-def _replay(log: Path, jobs: int) -> Result:
+def _replay(log: Path, schema: NetworkSchema, jobs: int) -> Result:
     """Open the log as a service does at its start: every frame is checked, every job remembered."""
     hashing.prepare()
     crc32(bytes(1 << 16))
     seen = SeenJobs(bytes(32), jobs)
     started, cpu_s = time.monotonic(), time.process_time()
     journal = open_journal(
-        log / "log", SCHEMA, EPOCH, seen=seen, bytes_max=LOG_BYTES_MAX, remembered_epochs=1
+        log / "log", schema, EPOCH, seen=seen, bytes_max=LOG_BYTES_MAX, remembered_epochs=1
     )
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - started
     found = journal.counts(EPOCH)[0]
@@ -116,12 +139,17 @@ def _replay(log: Path, jobs: int) -> Result:
     return {"jobs": found, "cpu_s": cpu_s, "wall_s": wall_s, "jobs_per_cpu_s": found / cpu_s}
 
 
-def _sealed(root: Path, jobs: int, nodes: int, memory_mib: int, kernel: str | None) -> Result:
-    log = root / f"log-{jobs}-{nodes}"
+def _log(root: Path, schema: NetworkSchema, jobs: int, nodes: int) -> Path:
+    """Return the folder of a log, written if it is not there."""
+    log = root / f"log-{schema.name}-{jobs}-{nodes}"
     if not (log / "refs.json").exists():
-        _alone(_write_log, log, jobs, nodes)
-    with tempfile.TemporaryDirectory(dir=root) as work:
-        found: Result = _alone(_seal, log, Path(work), memory_mib, kernel)
+        _alone(_write_log, log, schema, jobs, nodes)
+    return log
+
+
+def _sealed(log: Path, schema: NetworkSchema, memory_mib: int, kernel: str | None) -> Result:
+    with tempfile.TemporaryDirectory(dir=log.parent) as work:
+        found: Result = _alone(_seal, log, schema, Path(work), memory_mib, kernel)
         return found
 
 
@@ -135,7 +163,7 @@ def _alone(run: Callable[..., Any], *arguments: Any) -> Any:
 # -- the log ------------------------------------------------------------------------------------------
 
 
-def _write_log(folder: Path, jobs: int, nodes: int) -> None:
+def _write_log(folder: Path, schema: NetworkSchema, jobs: int, nodes: int) -> None:
     """Admit batches as ingest does, and note where the epoch's groups are."""
     hashing.prepare()
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,15 +176,15 @@ def _write_log(folder: Path, jobs: int, nodes: int) -> None:
     (folder / "nodes.json").write_text(json.dumps(registered))
     journal = Journal(
         JobLog(folder / "log", LOG_BYTES_MAX),
-        SCHEMA,
+        schema,
         EPOCH,
         seen=SeenJobs(bytes(32), jobs),
-        sums=LaneSums(SCHEMA),
+        sums=LaneSums(schema),
         remembered_epochs=1,
     )
     aggregator = Aggregator(
         network_id=network_id("saturn"),
-        schema=SCHEMA,
+        schema=schema,
         rules=RULES,
         key=KEY,
         domain=Domain(31337, Address(bytes(20))),
@@ -169,8 +197,9 @@ def _write_log(folder: Path, jobs: int, nodes: int) -> None:
     batches = -(-jobs // BATCH)
     for at in range(batches):
         rows = min(BATCH, jobs - at * BATCH)
-        body = Body(BodyKind.ARROW, traffic.arrow(traffic.columns(0, at, batches, rows)))
-        group = grouping.group([Submitted(body)], now_us, now_us)
+        columns = traffic.columns(0, at, batches, rows)
+        stream = traffic.arrow(columns) if schema.name == SCHEMA.name else _lean(traffic, columns)
+        group = grouping.group([Submitted(Body(BodyKind.ARROW, stream))], now_us, now_us)
         assert group.frame is not None, group.answers
         journal.append_group(group.frame, group.hashes)
         journal.sync()
@@ -178,6 +207,18 @@ def _write_log(folder: Path, jobs: int, nodes: int) -> None:
     refs = [ref.pack() for ref in journal.frames_of(EPOCH)]
     journal.close()
     (folder / "refs.json").write_text(json.dumps(refs))
+
+
+def _lean(traffic: Traffic, batch: Columns) -> bytes:
+    """Return a batch of records of one number as an Arrow IPC stream."""
+    columns = {
+        "node_id": [traffic.ids[node] for node in batch.node.tolist()],
+        "job_id": [raw.tobytes().decode() for raw in batch.job[:, :16]],
+        "started_us": batch.ended_us - batch.duration_ns // 1_000,
+        "ended_us": batch.ended_us,
+        "size": batch.sent,
+    }
+    return encode_arrow(pa.table(columns), LEAN)
 
 
 def _directory(folder: Path) -> NodeDirectory:
@@ -220,10 +261,12 @@ class _Stages:
         self._since = now
 
 
-def _seal(log: Path, work: Path, memory_mib: int, kernel: str | None) -> Result:
+def _seal(
+    log: Path, schema: NetworkSchema, work: Path, memory_mib: int, kernel: str | None
+) -> Result:
     hashing.force(kernel)
     used = hashing.prepare()
-    Mover(Layout(SCHEMA)).expect(1)
+    Mover(Layout(schema)).expect(1)
     crc32(bytes(1 << 16))
     directory = _directory(log)
     refs = [FrameRef.unpack(packed) for packed in json.loads((log / "refs.json").read_text())]
@@ -242,7 +285,7 @@ def _seal(log: Path, work: Path, memory_mib: int, kernel: str | None) -> Result:
         stages.time(SealedWriter, name, "sealed store")
     stages.time(seal.SegmentWriter, "write", "segments")
     started, cpu_s = time.monotonic(), time.process_time()
-    root, jobs = _settle(log, work, refs, directory, memory_mib << 20)
+    root, jobs = _settle(log, schema, work, refs, directory, memory_mib << 20)
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - started
     stages.turn()
     status = Path("/proc/self/status").read_text()
@@ -259,7 +302,12 @@ def _seal(log: Path, work: Path, memory_mib: int, kernel: str | None) -> Result:
 
 
 def _settle(
-    log: Path, work: Path, refs: list[FrameRef], directory: NodeDirectory, memory_bytes: int
+    log: Path,
+    schema: NetworkSchema,
+    work: Path,
+    refs: list[FrameRef],
+    directory: NodeDirectory,
+    memory_bytes: int,
 ) -> tuple[str, int]:
     """Publish the epoch and commit it, as the service does."""
     publication = Publication(work / "public")
@@ -270,7 +318,7 @@ def _settle(
     with LogReader(log / "log") as reader:
         manifest = seal.publish_epoch(
             publication,
-            SCHEMA,
+            schema,
             network="saturn",
             epoch=EPOCH,
             aggregator=KEY.address,
@@ -284,7 +332,7 @@ def _settle(
         )
     record = seal.record_of(manifest)
     nodes = Nodes.decode(publication.get(manifest.nodes))
-    ledger.commit(record, node_tree_hash(nodes, SCHEMA.lanes.kind))
+    ledger.commit(record, node_tree_hash(nodes, schema.lanes.kind))
     epoch_log.append(0, record.encode())
     return manifest.root.hex(), manifest.jobs
 

@@ -1,5 +1,6 @@
 """A published directory behind a web server: verified without trusting it."""
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -32,17 +33,22 @@ def world(pristine: World, tmp_path: Path) -> World:
     return pristine.copied_to(tmp_path / "run")
 
 
-@pytest.fixture
-def url(world: World) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(Quiet, directory=str(world.root))
-    )
+@contextlib.contextmanager
+def served(root: Path) -> Iterator[str]:
+    """Serve a directory as long as the context lasts; yields its URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def url(world: World) -> Iterator[str]:
+    with served(world.root) as url:
+        yield url
 
 
 def source_of(world: World, url: str, folder: Path) -> RemoteSource:

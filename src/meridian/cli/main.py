@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "submit": "submit_commands.submit",
     "receipt": "receipt_commands.receipt",
     "seal": "seal_command.seal",
+    "publish": "publish_command.publish",
     "witness": "witness_commands.witness",
     "scenario": "scenario_commands.scenario",
     "models": "models_commands.models",

@@ -19,7 +19,7 @@ def witness() -> None:
 @click.option("--log", "vkeys", multiple=True, metavar="VKEY", required=True,
               help="Verifier key of a log that is witnessed; may be repeated.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=7380, show_default=True, type=click.IntRange(0, 65535),
+@click.option("--port", default=7370, show_default=True, type=click.IntRange(0, 65535),
               help="Port to listen on; 0: any that is free.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def init(

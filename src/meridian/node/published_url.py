@@ -179,7 +179,7 @@ def open_published(
         root = Path(folder)
         files = PublishedUrl(url, root)
         if not files.fetch(FILE_NAME, OBJECT_BYTES_MAX):
-            raise NotFound(f"{url}: publishes no {FILE_NAME}")
+            raise NotFound(f"{url}: publishes no {FILE_NAME}, or not to everybody")
         network = NetworkFile.load(root)
         rpc = Rpc(rpc_url or network.rpc_url)
         try:

@@ -1,5 +1,7 @@
 """Which store a configuration names besides the publication's own directory."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,10 +23,12 @@ from meridian.node.stores.stream import StreamStore, stream_name
 from meridian.primitives.keys import PrivateKey
 
 CREDENTIALS_BYTES_MAX = 4_096
+ACCOUNT_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Where clients of S3 expect an account in the environment."""
 
 _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "local": (),
-    "s3": ("endpoint", "bucket", "credentials_file"),
+    "s3": ("endpoint", "bucket"),
     "car": ("file",),
     "kubo": ("endpoint",),
     "sql": ("key_file",),
@@ -41,7 +45,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     file: Path | None = None
     """The CAR file, or the SQLite file of ``sql``."""
     endpoint: str = ""
-    """URL of the S3-compatible service, of the IPFS node's RPC API, or of the consumer of announcements."""
+    """URL of the S3-compatible service (http or https; the bucket stands in the path), of the IPFS node's RPC API, or of the
+    consumer of announcements."""
     bucket: str = ""
     """It exists; its permissions are not changed."""
     prefix: str = ""
@@ -49,7 +54,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     region: str = "us-east-1"
     """The region that requests are signed for."""
     credentials_file: Path | None = None
-    """For ``s3`` two lines: access key, secret key. For ``kubo`` one: its authorization. For ``sql`` one: libpq's
+    """For ``s3`` two lines: access key, secret key; without it ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` of the environment. For ``kubo`` one: its authorization. For ``sql`` one: libpq's
     connection string of PostgreSQL. Readable by the owner only."""
     directory: Path | None = None
     """Of the stream, or of the publisher's chains: ``announce_server --root`` hands them out."""
@@ -82,7 +87,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             assert self.file is not None, "checked above"
             return CarStore(self.file)
         if self.kind == "s3":
-            access, secret = self._secrets("access key", "secret key")
+            access, secret = self._account()
             account = Credentials(access, secret, self.region)
             return S3Store(Bucket(self.endpoint, self.bucket, self.prefix, account))
         if self.kind == "kubo":
@@ -107,6 +112,17 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.file is not None:
             return SqliteDatabase(self.file)
         return PostgresDatabase(self._secrets("connection string")[0])
+
+    def _account(self) -> Sequence[str]:
+        """Return access key and secret key."""
+        if self.credentials_file is not None:
+            return self._secrets("access key", "secret key")
+        found = [os.environ.get(name, "") for name in ACCOUNT_VARIABLES]
+        if not all(found):
+            raise InvalidInput(
+                "store", f"s3 needs `credentials_file`, or {' and '.join(ACCOUNT_VARIABLES)} be set"
+            )
+        return found
 
     def _secrets(self, *what: str) -> list[str]:
         """Read the lines of the credentials file, one for each thing."""

@@ -69,6 +69,11 @@ class S3Store:
         self._base, self._host = f"{parts.scheme}://{parts.netloc}", parts.netloc
         self._stopping = threading.Event()
 
+    @property
+    def url(self) -> str:
+        """Where what is named below the prefix is read, if the public may read it."""
+        return f"{self._base}{_path(self._bucket.name, self._bucket.prefix)}"
+
     def put(self, data: bytes) -> bytes:
         """Keep an object; one that is there already with the right length stays."""
         digest = bounded(data, self._bytes_max)
@@ -156,7 +161,7 @@ class S3Store:
             RemoteFault: If it does not answer.
         """
         key = "" if name is None else self._bucket.prefix + name
-        path = urllib.parse.quote(f"/{self._bucket.name}/{key}".rstrip("/"), safe="/-._~")
+        path = _path(self._bucket.name, key)
         pause_s = PAUSE_FIRST_S
         for left in reversed(range(TRIES)):
             try:
@@ -195,6 +200,11 @@ class S3Store:
         except urllib.error.HTTPError as error:
             with error:
                 return _Answer(error.code, error.read(1 << 12))
+
+
+def _path(bucket: str, key: str) -> str:
+    """Return where a bucket, or an object in it, lies at its service: the bucket is in the path, not in the host's name."""
+    return urllib.parse.quote(f"/{bucket}/{key}".rstrip("/"), safe="/-._~")
 
 
 def _object(digest: bytes) -> str:

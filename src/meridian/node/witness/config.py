@@ -30,7 +30,7 @@ class WitnessConfig(ConfigFile, frozen=True, kw_only=True):
     """The logs that are witnessed."""
     listen_host: str = "127.0.0.1"
     """Address to listen on."""
-    listen_port: int = 7380
+    listen_port: int = 7370
     """Port to listen on; 0: any that is free."""
 
     def trusted(self) -> dict[str, tuple[Verifier, ...]]:

@@ -13,11 +13,28 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from meridian.errors import MeridianError, StorageFailure
 
-Reply = asyncio.Future[Any] | Future[Any]
+
+class Waiting(Protocol):
+    """What waits in an event loop without a task: it is called in that loop, once, as a future would be."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop."""
+
+    def done(self) -> bool:
+        """Whether nothing is waited for any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the value."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take the error."""
+
+
+Reply = asyncio.Future[Any] | Future[Any] | Waiting
 """Who waits: in an event loop, or in a thread."""
 
 Answer = tuple[Reply, Any]

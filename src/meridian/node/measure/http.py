@@ -93,6 +93,8 @@ class MeasureHttp:
 
     def __init__(self, face: Face) -> None:
         self._face = face
+        tokens = {"gateway": face.gateway_token, "admin": face.admin_token}
+        self.jobs: Final = JobsRoute(face.intake, face.directory, tokens, face.limits)
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -111,8 +113,7 @@ class MeasureHttp:
             ]
         )
         face = self._face
-        tokens = {"gateway": face.gateway_token, "admin": face.admin_token}
-        JobsRoute(face.intake, face.directory, tokens, face.limits).add_to(app)
+        self.jobs.add_to(app)
         ProofRoutes(face.proving).add_to(app)
         LogRoutes(face.publication).add_to(app)
         ObserveRoutes(face.look, face.data_dir).add_to(app)
@@ -297,7 +298,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         error.content_type = _JSON
         raise
     except MeridianError as error:
-        return _refusal(error)
+        return refusal(error)
 
 
 def _status(error: InvalidInput) -> int:
@@ -310,7 +311,8 @@ def _status(error: InvalidInput) -> int:
     return HTTPStatus.BAD_REQUEST
 
 
-def _refusal(error: MeridianError) -> web.Response:
+def refusal(error: MeridianError) -> web.Response:
+    """Return the answer that says why something is refused, and whose turn it is."""
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         status, headers["Retry-After"] = 429, str(max(1, round(error.retry_after_s)))

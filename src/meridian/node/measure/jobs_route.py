@@ -12,9 +12,11 @@ from typing import Final
 
 from aiohttp import web
 
-from meridian.measure.batch_decode import Body
+from meridian.errors import MeridianError
+from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.batch_signature import SEED_HEADER, SIGNATURE_HEADER, BatchSignature
 from meridian.node.measure.bodies import SENT_BYTES_MAX, BodyTooLarge, read_body, require_accepted
+from meridian.node.measure.group_commit import Reply
 from meridian.node.measure.grouping import NotAuthenticated, Submitted
 from meridian.node.measure.intake import Intake
 from meridian.node.measure.limits import JobsLimits, Rates, SenderLimits, Share, TokenBucket, Work
@@ -27,7 +29,7 @@ BODY_BYTES_PER_S: Final = 128 << 10
 UNPACKING_MAX: Final = 2
 """Compressed bodies that are unpacked at a time; each may become 256 MiB."""
 
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -59,26 +61,88 @@ class JobsRoute:
         sender, rates, signature = await self._sender(request)
         headers = request.headers
         content_type, encoding = headers.get("Content-Type", ""), headers.get("Content-Encoding")
-        require_accepted(content_type, encoding)
-        given = headers.get(SEED_HEADER)
-        seed = None if given is None else parse_digest(given, SEED_HEADER)
-        bucket = self._senders.take_request(sender, rates, time.monotonic())
-        with self._work.request() as share:
+        _, seed, bucket, share = self._begin(
+            sender,
+            rates,
+            (content_type, encoding),
+            headers.get(SEED_HEADER),
+            request.content_length or 0,
+        )
+        with share:
             data = await self._read(request, share, bucket)
             body = await self._unpacked(data, content_type, encoding, share)
             reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             self._intake.submit(Submitted(body, seed, signature), reply)
             answer = await reply
-        return web.Response(body=answer, content_type=_JSON)
+        return web.Response(body=answer, content_type=JSON)
+
+    # -- the short way (`jobs_connection`) -----------------------------------------------
+
+    def holder(self, authorization: str) -> str | None:
+        """Return the name of who holds a bearer token, or None."""
+        token = authorization.encode(errors="surrogateescape")
+        for known, name in self._tokens:
+            if hmac.compare_digest(token, known):
+                return name
+        return None
+
+    def submit(
+        self, holder: str, content_type: str, seed: str | None, data: bytes, reply: Reply
+    ) -> Share:
+        """Submit a whole body of the holder of a token; the share is the caller's to give back, when it is answered.
+
+        Args:
+            holder: The sender's name.
+            content_type: The header.
+            seed: The header, if there is one.
+            data: The body, without compression.
+            reply: Gets the answer.
+
+        Raises:
+            MeridianError: If it is refused.
+        """
+        rates = self._limits.gateway
+        kind, own_seed, bucket, share = self._begin(
+            holder, rates, (content_type, None), seed, len(data)
+        )
+        try:
+            bucket.take(len(data))
+            self._intake.submit(Submitted(Body(kind, data), own_seed), reply)
+        except MeridianError:
+            share.give_back()
+            raise
+        return share
+
+    # -- the steps --------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        sender: str,
+        rates: Rates,
+        types: tuple[str, str | None],
+        given_seed: str | None,
+        announced: int,
+    ) -> tuple[BodyKind, bytes | None, TokenBucket, Share]:
+        """Take a request in work; who is refused has used up nothing of what it may send."""
+        kind, _ = require_accepted(*types)
+        seed = None if given_seed is None else parse_digest(given_seed, SEED_HEADER)
+        if announced > SENT_BYTES_MAX:
+            raise BodyTooLarge("body", f"{announced} bytes pass {SENT_BYTES_MAX}")
+        share = self._work.request()
+        try:
+            share.grow_to(announced)
+            return kind, seed, self._senders.take_request(sender, rates, time.monotonic()), share
+        except MeridianError:
+            share.give_back()
+            raise
 
     async def _sender(self, request: web.Request) -> tuple[str, Rates, BatchSignature | None]:
         """Return the sender's name, what it may send, and its signature if it has one instead of a token."""
         given = request.headers.get("Authorization")
         if given is not None:
-            token = given.encode(errors="surrogateescape")
-            for known, name in self._tokens:
-                if hmac.compare_digest(token, known):
-                    return name, self._limits.gateway, None
+            name = self.holder(given)
+            if name is not None:
+                return name, self._limits.gateway, None
             raise NotAuthenticated("Authorization", "the bearer token is not known here")
         signature = BatchSignature.read(request.headers)
         if signature is None:
@@ -94,17 +158,12 @@ class JobsRoute:
 
     async def _read(self, request: web.Request, share: Share, bucket: TokenBucket) -> bytes:
         """Return the body as it was sent."""
-        announced = request.content_length
-        if announced is not None:
-            if announced > SENT_BYTES_MAX:
-                raise BodyTooLarge("body", f"{announced} bytes pass {SENT_BYTES_MAX}")
-            share.grow_to(announced)
         if "Expect" in request.headers:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0
         parts: list[bytes] = []
         size = 0
-        allowed_s = BODY_WAIT_S + (announced or SENT_BYTES_MAX) / BODY_BYTES_PER_S
+        allowed_s = BODY_WAIT_S + (request.content_length or SENT_BYTES_MAX) / BODY_BYTES_PER_S
         try:
             async with asyncio.timeout(allowed_s):
                 while chunk := await request.content.readany():
@@ -133,4 +192,4 @@ async def _expect(request: web.Request) -> None:
     """Leave the answer to the handler, which knows whether the body is wanted."""
     if request.headers["Expect"].lower() != "100-continue":
         text = json.dumps({"error": {"field": "Expect", "reason": "only 100-continue is known"}})
-        raise web.HTTPExpectationFailed(text=text, content_type=_JSON)
+        raise web.HTTPExpectationFailed(text=text, content_type=JSON)

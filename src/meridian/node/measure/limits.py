@@ -4,10 +4,8 @@ The clock is an argument, in seconds that only grow.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from meridian.errors import Overloaded
 
@@ -100,9 +98,8 @@ class Work:
     def __init__(self, requests_max: int, bytes_max: int) -> None:
         self._requests_left, self._bytes_left = requests_max, bytes_max
 
-    @contextmanager
-    def request(self) -> Iterator["Share"]:
-        """Be in work; what the share has taken is given back at the end.
+    def request(self) -> "Share":
+        """Be in work until the share is given back.
 
         Raises:
             Overloaded: If too many are.
@@ -110,12 +107,11 @@ class Work:
         if self._requests_left <= 0:
             raise Overloaded(RETRY_S)
         self._requests_left -= 1
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self._requests_left += 1
-            self._bytes_left += share.taken
+        return Share(self)
+
+    def _give_back(self, count: int) -> None:
+        self._requests_left += 1
+        self._bytes_left += count
 
     def _take(self, count: int) -> None:
         if count > self._bytes_left:
@@ -124,7 +120,7 @@ class Work:
 
 
 class Share:
-    """The bytes of one request in work."""
+    """One request in work and its bytes; a context manager that gives both back."""
 
     __slots__ = ("_work", "taken")
 
@@ -141,3 +137,13 @@ class Share:
         if count > self.taken:
             self._work._take(count - self.taken)  # noqa: SLF001 - two halves of one thing
             self.taken = count
+
+    def give_back(self) -> None:
+        """Be in work no longer; once."""
+        self._work._give_back(self.taken)  # noqa: SLF001 - two halves of one thing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()

@@ -30,6 +30,7 @@ from meridian.node.measure.granting import Granting
 from meridian.node.measure.grouping import Aggregator
 from meridian.node.measure.http import Face, MeasureHttp
 from meridian.node.measure.intake import Intake
+from meridian.node.measure.jobs_connection import JobsConnections
 from meridian.node.measure.journal import Journal, open_journal
 from meridian.node.measure.membership import Membership, join
 from meridian.node.measure.nodes import NodeDirectory
@@ -56,7 +57,6 @@ from meridian.primitives.keys import PrivateKey
 KEEPALIVE_S: Final = 75.0
 """A connection that sends no whole head of a request for so long is closed."""
 SHUTDOWN_S: Final = 2.0
-BACKLOG: Final = 1024
 
 WATCH_S: Final = 0.2
 
@@ -260,22 +260,24 @@ async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
     """
     with contextlib.ExitStack() as stack:
         face = await _start(config, stack)
+        handlers = MeasureHttp(face)
         runner = web.AppRunner(
-            MeasureHttp(face).application(),
+            handlers.application(),
             access_log=None,
             auto_decompress=False,  # bodies are unpacked within limits
             keepalive_timeout=KEEPALIVE_S,
             shutdown_timeout=SHUTDOWN_S,
         )
         await runner.setup()
+        assert runner.server is not None
+        connections = JobsConnections(handlers.jobs, runner.server, keepalive_s=KEEPALIVE_S)
         try:
-            site = web.TCPSite(runner, config.listen_host, config.listen_port, backlog=BACKLOG)
-            await site.start()
-            host, port = runner.addresses[0][:2]
+            host, port = await connections.listen(config.listen_host, config.listen_port)
             url = f"http://{host}:{port}"
             announce(config.data_dir, "measure", url)
             yield url, face
         finally:
+            await connections.close(SHUTDOWN_S)
             await runner.cleanup()
 
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from meridian.errors import StorageFailure
+from meridian.node.durable_file import write_durably
 from meridian.node.measure.job_log import FrameRef, JobLog, log_file
 from meridian.node.measure.log_reader import LogReader
+from meridian.node.measure.page_cache import forget_file
 
 FRAMES = 60
 _RANDOM = random.Random(56)
@@ -106,6 +108,20 @@ def test_neither_writer_nor_reader_leaves_pages_in_the_cache(tmp_path: Path) -> 
             reader.read(ref)
     assert cached_pages(path)[0] < pages // 20, "what was read has left it too"
     log.close()
+
+
+def test_a_file_that_is_forgotten_leaves_the_cache_and_one_that_is_not_there_is_no_matter(
+    tmp_path: Path,
+) -> None:
+    on_a_disk(tmp_path)
+    path = tmp_path / "segment"
+    data = b"".join(PAYLOADS[:8])
+    write_durably(path, data)
+    assert cached_pages(path)[0] > 1
+    forget_file(path)
+    forget_file(tmp_path / "another")
+    assert cached_pages(path)[0] <= 1
+    assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize("kind", ["refused", "unknown"])

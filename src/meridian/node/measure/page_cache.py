@@ -1,4 +1,4 @@
-"""Files that are written once and read once, and leave the page cache behind the writer and the reader.
+"""Files that are written once and read once or seldom, and leave the page cache behind the writer and the reader.
 
 A page of the cache that no file had before costs more than what is copied into it, where the machine below has to find
 it first (0.5 GB/s, and 5 where pages go round). So a log lets go what is on the disk: the next frame takes the same
@@ -32,6 +32,12 @@ def forget_pages(descriptor: int, start: int, end: int) -> None:
     if last > first and hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):  # advice: whoever does not take it keeps the pages
             os.posix_fadvise(descriptor, first, last - first, os.POSIX_FADV_DONTNEED)
+
+
+def forget_file(path: Path) -> None:
+    """Let a file that is on the disk go from the cache."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        forget_pages(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 class PassedFile:

@@ -17,6 +17,7 @@ from meridian.measure.row import job_rows
 from meridian.measure.schema import NetworkSchema
 from meridian.node.measure.external_sort import ExternalSort, Frames, Stretch
 from meridian.node.measure.nodes import NodeDirectory
+from meridian.node.measure.page_cache import forget_file
 from meridian.node.measure.publication import Publication
 from meridian.node.measure.sealed_store import SealedWriter
 from meridian.node.measure.sorted_columns import Piece, SegmentColumns
@@ -75,6 +76,7 @@ class SegmentWriter:
         """Publish what there is as a segment."""
         data = write_segment(self._columns.table())
         ref = SegmentRef(self._publication.put(data), len(self._columns), len(data))
+        forget_file(self._publication.path(ref.digest))
         self._segments.append(ref)
         self._columns.clear()
 

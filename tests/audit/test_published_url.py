@@ -90,6 +90,18 @@ def test_a_server_that_is_away_is_no_evidence_against_anybody(world: World, tmp_
         source.object(bytes(32))
 
 
+def test_publications_lie_elsewhere_and_one_of_them_is_away(
+    world: World, url: str, tmp_path: Path
+) -> None:
+    elsewhere = [f"{url}{one}" for one in EVALUATORS[1:]]
+    places = (MEASURE, EVALUATORS[0], *elsewhere, "http://127.0.0.1:9/public")
+    files = PublishedUrl(url, tmp_path / "mirror")
+    source = RemoteSource(files, places, world.network, world.chain)
+    assert verify_epoch_evidence(source, EPOCH) == verify_epoch_evidence(world.source, EPOCH)
+    with pytest.raises(InvalidInput, match="--from"):
+        RemoteSource(files, ("ftp://host/public",), world.network, world.chain)
+
+
 def test_names_and_schemes_are_bounded(tmp_path: Path, url: str) -> None:
     for wrong in ("file:///etc", "ftp://host/x", "data", "http://"):
         with pytest.raises(InvalidInput, match="--from"):

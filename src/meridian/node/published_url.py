@@ -95,12 +95,41 @@ class PublishedUrl:
             raise RemoteFault(f"{url}: {error}") from error
 
 
+class _Publication:
+    """One publication, fetched into a folder.
+
+    Args:
+        files: Where the network's files are fetched.
+        text: As the network file names it: relative to the URL, or a URL of its own.
+        number: Its number, which names the folder of one that has a URL of its own.
+    """
+
+    def __init__(self, files: PublishedUrl, text: str, number: int) -> None:
+        self._elsewhere = "://" in text
+        self.folder = f"elsewhere/{number}" if self._elsewhere else text
+        self._files = PublishedUrl(text, files.root / self.folder) if self._elsewhere else files
+        self._away = False
+
+    def fetch(self, name: str, limit: int) -> bool:
+        """Fetch a file of the publication; one that is elsewhere and away is as good as one that publishes nothing.
+
+        Raises: As `PublishedUrl.fetch`.
+        """
+        if not self._elsewhere:
+            return self._files.fetch(f"{self.folder}/{name}", limit)
+        try:
+            return not self._away and self._files.fetch(name, limit)
+        except RemoteFault:
+            self._away = True
+            return False
+
+
 class RemoteSource(PublishedSource):
     """A `PublishedSource` whose files come from a URL.
 
     Args:
         files: Where they are fetched.
-        publications: The publication directories, relative to the URL.
+        publications: The publication directories, relative to the URL, and URLs of those that are elsewhere.
         network: What the network file says.
         chain: The chain.
         memory_mib: As a `PublishedSource`.
@@ -114,13 +143,14 @@ class RemoteSource(PublishedSource):
         chain: plain.ChainView,
         memory_mib: int = MEMORY_MIB,
     ) -> None:
-        super().__init__(files.root, publications, network, chain, memory_mib)
         self._files = files
-        self._names = publications
+        self._places = [_Publication(files, text, at) for at, text in enumerate(publications)]
+        folders = [place.folder for place in self._places]
+        super().__init__(files.root, folders, network, chain, memory_mib)
 
     def _fetch(self, name: str, limit: int) -> None:
-        for publication in self._names:
-            self._files.fetch(f"{publication}/{name}", limit)
+        for place in self._places:
+            place.fetch(name, limit)
 
     def object(self, digest: bytes) -> list[plain.Copy]:
         """Return the copies of an object, one for each publication that has it."""
@@ -144,19 +174,19 @@ class RemoteSource(PublishedSource):
 
     def logs(self) -> list[plain.LogCopy]:
         """Return the published epoch logs."""
-        for publication in self._names:
-            name = f"{publication}/log/checkpoint"
-            if self._files.fetch(name, NOTE_BYTES_MAX):
-                note = read_whole(self._files.root / name, NOTE_BYTES_MAX + 1)
+        for place in self._places:
+            if place.fetch("log/checkpoint", NOTE_BYTES_MAX):
+                path = self._files.root / place.folder / "log/checkpoint"
+                note = read_whole(path, NOTE_BYTES_MAX + 1)
                 with contextlib.suppress(InvalidInput, NotFound):  # then the link is broken
-                    entries_from(stated_size(note), partial(self._bundle, publication))
+                    entries_from(stated_size(note), partial(self._bundle, place))
         return super().logs()
 
-    def _bundle(self, publication: str, tile: Tile) -> bytes:
-        name = f"{publication}/log/{tile.path}"
-        if not self._files.fetch(name, tile.bytes_max):
+    def _bundle(self, place: _Publication, tile: Tile) -> bytes:
+        name = f"log/{tile.path}"
+        if not place.fetch(name, tile.bytes_max):
             raise NotFound(f"{name}: not published")
-        return read_whole(self._files.root / name, tile.bytes_max)
+        return read_whole(self._files.root / place.folder / name, tile.bytes_max)
 
 
 @contextlib.contextmanager

@@ -33,8 +33,8 @@ def leave_out(what: str) -> None:
         grouping.private_commitments = lambda _schema, table, _seeds: np.zeros(
             (table.num_rows, 32), dtype=np.uint8
         )
-        SignedReceipt.sign = classmethod(
-            lambda cls, receipt, domain, _key: cls(receipt, domain, bytes(64))
+        SignedReceipt.sign_all = classmethod(
+            lambda cls, receipts, domain, _key: [cls(one, domain, bytes(64)) for one in receipts]
         )
     elif what == "dedup":
         SeenJobs.repeated = lambda _self, hashes: np.zeros(len(hashes), dtype=np.bool_)

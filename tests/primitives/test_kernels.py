@@ -1,4 +1,4 @@
-"""The compiled kernels against hashlib and plain Python."""
+"""The compiled kernels against hashlib, eth-hash and plain Python."""
 
 import hashlib
 import subprocess
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from meridian.errors import InvalidInput
 from meridian.primitives import hashing, sumtree
+from meridian.primitives.eip712 import Domain, StructType, digest, digests, keccak
 from meridian.primitives.sumtree import NODE_BYTES, LaneKind
 
 NAMES = (*hashing.KERNELS, hashing.HASHLIB)
@@ -182,3 +183,23 @@ def test_a_small_process_imports_no_compiler():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_keccak_of_rows_equals_eth_hash():
+    use("lanes-4")
+    for width in (0, 1, 7, 8, 66, 135, 136, 137, 224, 271, 272, 273):
+        for count in (0, 1, 7, 8, 9, 40):
+            rows = random_bytes(width, count, width)
+            expected = [keccak(row.tobytes()) for row in rows]
+            assert [d.tobytes() for d in hashing.bulk(99).keccak(rows)] == expected
+
+
+@pytest.mark.parametrize("name", ["lanes-4", hashing.HASHLIB])
+def test_digests_of_structs_together_are_those_of_each(name):
+    use(name)
+    kind = StructType("Pair", (("who", "address"), ("text", "string"), ("many", "uint64")))
+    domain = Domain(1, bytes(20))
+    for count in (0, 1, 7, 8, 30):
+        values = [(bytes([at]) * 20, "x" * at, at << 50) for at in range(count)]
+        expected = [digest(domain, kind.hash(*one)) for one in values]
+        assert digests(domain, [kind.encode(*one) for one in values]) == expected

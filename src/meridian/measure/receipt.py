@@ -72,16 +72,17 @@ class Receipt:
 
     def digest(self, domain: Domain) -> bytes:
         """Return the EIP-712 digest; the domain is that of the contract `Commitments`."""
-        return eip712.digest(
-            domain,
-            RECEIPT.hash(
-                self.network,
-                self.deadline_epoch,
-                self.aggregator,
-                self.sequence,
-                self.batch_root,
-                self.received_at_us,
-            ),
+        return eip712.digests(domain, [self.encode()])[0]
+
+    def encode(self) -> bytes:
+        """Return the type's hash and the fields, as EIP-712 hashes them."""
+        return RECEIPT.encode(
+            self.network,
+            self.deadline_epoch,
+            self.aggregator,
+            self.sequence,
+            self.batch_root,
+            self.received_at_us,
         )
 
 
@@ -96,7 +97,18 @@ class SignedReceipt:
     @classmethod
     def sign(cls, receipt: Receipt, domain: Domain, key: PrivateKey) -> "SignedReceipt":
         """Sign a receipt."""
-        return cls(receipt, domain, key.sign(receipt.digest(domain)))
+        return cls.sign_all([receipt], domain, key)[0]
+
+    @classmethod
+    def sign_all(
+        cls, receipts: Sequence[Receipt], domain: Domain, key: PrivateKey
+    ) -> list["SignedReceipt"]:
+        """Sign receipts that are given together."""
+        digests = eip712.digests(domain, [receipt.encode() for receipt in receipts])
+        return [
+            cls(receipt, domain, key.sign(digest))
+            for receipt, digest in zip(receipts, digests, strict=True)
+        ]
 
     @property
     def holds(self) -> bool:

@@ -77,8 +77,14 @@ def _check_depth(data: bytes) -> None:
 
 
 def _holds_float(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_float(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(_holds_float(item) for item in value)
-    return isinstance(value, float)
+    items = [value]
+    for item in items:  # which grows meanwhile
+        if isinstance(item, bytes | str | int):
+            continue
+        if isinstance(item, dict):
+            items += item.values()
+        elif isinstance(item, list | tuple):
+            items += item
+        elif isinstance(item, float):
+            return True
+    return False

@@ -7,11 +7,18 @@ as well. Only static types and texts are needed. Source: https://eips.ethereum.o
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+import numpy as np
 from eth_hash.auto import keccak as _keccak
 
 from meridian.errors import InvalidInput
+from meridian.primitives.hashing import DIGEST_BYTES, bulk
 from meridian.primitives.ids import Address
+
+_START: Final = b"\x19\x01"
+_KERNEL_MESSAGES: Final = 8
+"""The kernel takes as long for fewer."""
 
 Value = int | bytes | str
 """An unsigned integer, the bytes of a ``bytes32``, a ``bytes24`` or an ``address``, or a ``string``."""
@@ -71,13 +78,21 @@ class StructType:
         Raises:
             InvalidInput: If a value does not have its field's type; the field is named.
         """
+        return keccak(self.encode(*values))
+
+    def encode(self, *values: Value) -> bytes:
+        """Return what `hash` is the hash of: the type's hash and ``encodeData``.
+
+        Raises:
+            InvalidInput: If a value does not have its field's type; the field is named.
+        """
         if len(values) != len(self.fields):
             raise InvalidInput(self.name, f"{len(values)} values for {len(self.fields)} fields")
         words = [
             _word(kind, value, label)
             for (label, kind), value in zip(self._labels, values, strict=True)
         ]
-        return keccak(self._type_hash + b"".join(words))
+        return self._type_hash + b"".join(words)
 
 
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -112,4 +127,20 @@ def _separator(domain: Domain) -> bytes:
 
 def digest(domain: Domain, struct_hash: bytes) -> bytes:
     """Return the 32 bytes that are signed for a struct in a domain."""
-    return keccak(b"\x19\x01" + domain.separator + struct_hash)
+    return keccak(_START + domain.separator + struct_hash)
+
+
+def digests(domain: Domain, encoded: Sequence[bytes]) -> list[bytes]:
+    """Return the `digest` of many structs of one type (`StructType.encode`) in a domain, hashed side by side."""
+    start = _START + domain.separator
+    return _keccak_all([start + one for one in _keccak_all(encoded)])
+
+
+def _keccak_all(messages: Sequence[bytes]) -> list[bytes]:
+    """Return the hashes of messages of one length."""
+    kernels = bulk(len(messages)) if len(messages) >= _KERNEL_MESSAGES else None
+    if kernels is None:
+        return [keccak(one) for one in messages]
+    rows = np.frombuffer(b"".join(messages), dtype=np.uint8).reshape(len(messages), -1)
+    joined = kernels.keccak(rows).tobytes()
+    return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]

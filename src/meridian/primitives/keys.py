@@ -41,8 +41,7 @@ class PrivateKey:
         if len(digest) != 32:
             raise InvalidInput("digest", f"{len(digest)} bytes where 32 are needed")
         raw = self._key.sign_recoverable(digest, hasher=None)
-        s = int.from_bytes(raw[32:64], "big") | (_PARITY if raw[64] else 0)
-        return bytes(raw[:32]) + s.to_bytes(32, "big")
+        return bytes(raw[:32]) + bytes((raw[32] | raw[64] << 7,)) + bytes(raw[33:64])
 
     def derive(self, *parts: bytes) -> bytes:
         """Return 32 secret bytes that only this key gives: HMAC-SHA256 under the secret over the parts.

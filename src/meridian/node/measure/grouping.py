@@ -42,7 +42,7 @@ from meridian.node.measure.frames import (
 from meridian.node.measure.journal import Journal
 from meridian.node.measure.nodes import NodeDirectory
 from meridian.primitives.eip712 import Domain
-from meridian.primitives.hashing import sha256
+from meridian.primitives.hashing import ByteMatrix, sha256
 from meridian.primitives.keys import PrivateKey
 
 SMALL_BYTES: Final = 64 << 10
@@ -293,16 +293,16 @@ class Grouping:
             nodes=self._directory.order,
             keys=admitted.keys,
         )
+        promised = [outcome for outcome in admitted.outcomes if outcome.accepted]
+        receipts = iter(self._receipts(promised, roots, now_us))
         answers: list[bytes | MeridianError] = []
         entries: list[BatchEntry] = []
-        promised = iter(roots)
         for at, (one, outcome) in enumerate(zip(named, admitted.outcomes, strict=True)):
             if outcome.accepted == 0:
                 without = _response(one.batch, one.seed, outcome, None)
                 answers.append(admitted.aside.get(at, without))
                 continue
-            sequence = journal.sequence + len(entries)
-            entry = self._promised(one, outcome, next(promised).tobytes(), sequence, now_us)
+            entry = _entry(one, outcome, next(receipts))
             entries.append(entry)
             answers.append(entry.response)
         return answers, GroupFrame(tuple(entries), table), admitted.hashes
@@ -320,29 +320,36 @@ class Grouping:
         table = table.append_column(columns.field("batch_seed"), seed_column(seeds, rows))
         return table.select(columns.names).cast(columns), leaves
 
-    def _promised(
-        self, named: _Named, outcome: Outcome, root: bytes, sequence: int, now_us: int
-    ) -> BatchEntry:
-        """Sign the receipt of a batch with accepted jobs."""
-        aggregator = self._aggregator
-        receipt = Receipt(
-            network=aggregator.network_id,
-            deadline_epoch=max(outcome.epochs),
-            aggregator=aggregator.key.address,
-            sequence=sequence,
-            batch_root=root,
-            received_at_us=now_us,
-        )
-        signed = SignedReceipt.sign(receipt, aggregator.domain, aggregator.key)
-        return BatchEntry(
-            batch=named.batch,
-            seed=named.seed,
-            sequence=sequence,
-            rows=outcome.accepted,
-            response=_response(named.batch, named.seed, outcome, signed),
-            epochs=tuple(outcome.epochs.items()),
-            duplicates=tuple(outcome.duplicates.items()),
-        )
+    def _receipts(
+        self, outcomes: Sequence[Outcome], roots: ByteMatrix, now_us: int
+    ) -> list[SignedReceipt]:
+        """Sign the receipts of batches with accepted jobs."""
+        aggregator, first = self._aggregator, self._journal.sequence
+        receipts = [
+            Receipt(
+                network=aggregator.network_id,
+                deadline_epoch=max(outcome.epochs),
+                aggregator=aggregator.key.address,
+                sequence=sequence,
+                batch_root=root.tobytes(),
+                received_at_us=now_us,
+            )
+            for sequence, (outcome, root) in enumerate(zip(outcomes, roots, strict=True), first)
+        ]
+        return SignedReceipt.sign_all(receipts, aggregator.domain, aggregator.key)
+
+
+def _entry(named: _Named, outcome: Outcome, signed: SignedReceipt) -> BatchEntry:
+    """Return what is written of a batch with accepted jobs."""
+    return BatchEntry(
+        batch=named.batch,
+        seed=named.seed,
+        sequence=signed.receipt.sequence,
+        rows=outcome.accepted,
+        response=_response(named.batch, named.seed, outcome, signed),
+        epochs=tuple(outcome.epochs.items()),
+        duplicates=tuple(outcome.duplicates.items()),
+    )
 
 
 def _response(batch: bytes, seed: bytes, outcome: Outcome, signed: SignedReceipt | None) -> bytes:

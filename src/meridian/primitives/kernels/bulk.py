@@ -8,7 +8,7 @@ import numpy.typing as npt
 from llvmlite import binding
 
 from meridian.errors import InvalidInput
-from meridian.primitives.kernels import columns, messages, vector
+from meridian.primitives.kernels import columns, keccak, messages, vector
 from meridian.primitives.kernels.jit import native
 
 ByteMatrix = npt.NDArray[np.uint8]
@@ -127,6 +127,11 @@ class Bulk:
         )
         _check_offsets(is_good=longest >= 0)
         return bool(longest <= TEXT_MAX)
+
+    @staticmethod
+    def keccak(rows: ByteMatrix) -> ByteMatrix:
+        """Return the Keccak-256 of each row, shape (n, 32)."""
+        return keccak.hash_rows(rows)
 
     @staticmethod
     def put_rows(

@@ -1,9 +1,10 @@
-"""What a kernel must answer before it is used: the answers of hashlib, at the widths where something changes."""
+"""What a kernel must answer before it is used: the answers of hashlib (Keccak's: of eth-hash), at the widths where something changes."""
 
 import hashlib
 from typing import Final
 
 import numpy as np
+from eth_hash.auto import keccak
 
 from meridian.primitives.kernels.bulk import Bulk
 from meridian.primitives.kernels.columns import BIT, NUMBER, TEXT
@@ -13,8 +14,9 @@ WIDTHS: Final = (0, 1, 54, 55, 56, 63, 64, 100, 112, 118, 119, 120, 287)
 
 
 def passes(bulk: Bulk) -> bool:
-    """Tell whether a kernel agrees with hashlib on rows, tree nodes and texts."""
-    return _rows_agree(bulk) and _nodes_agree(bulk) and _texts_agree(bulk) and _columns_agree(bulk)
+    """Tell whether a kernel agrees with hashlib on rows, tree nodes and texts, and on Keccak with eth-hash."""
+    parts = (_rows_agree, _nodes_agree, _texts_agree, _columns_agree, _keccak_agrees)
+    return all(agrees(bulk) for agrees in parts)
 
 
 def _bytes(count: int) -> np.ndarray:
@@ -34,6 +36,14 @@ def _rows_agree(bulk: Bulk) -> bool:
                     for digest, row in zip(out, rows, strict=True)
                 ):
                     return False
+    return True
+
+
+def _keccak_agrees(bulk: Bulk) -> bool:
+    for width in (0, 66, 135, 136, 224):  # the widths of EIP-712, and around the end of a block
+        rows = _bytes(9 * width).reshape(9, width)
+        if [row.tobytes() for row in bulk.keccak(rows)] != [keccak(row.tobytes()) for row in rows]:
+            return False
     return True
 
 

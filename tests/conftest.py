@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -16,21 +17,47 @@ settings.load_profile("meridian")
 # A shell ignores SIGINT in what it starts in the background, and children inherit that: then no test of Ctrl-C can work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The modules and worlds of a whole run stay: looking through all of them for garbage, as often as in a small programme,
+# takes a sixth of the time of what makes many objects (compilers, the virtual machine).
+gc.set_threshold(50_000, 20, 100)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 LONG = (
     "test_real_intervals.py",
-    "test_faults.py",
     "test_contract_machine.py",
-    "test_contract_artefacts.py",
-    "test_mutants.py",
-    "test_processes.py",
     "test_scenarios.py",
+    "test_faults.py",
+    "test_contract_artefacts.py",
+    "test_explorer_browser.py",
+    "test_mutants.py",
+    "test_chaos.py",
+    "test_summary_model.py",
+    "test_explorer_pages.py",
+    "test_broadcast_worlds.py",
+    "test_onchain_run.py",
+    "test_spark.py",
+    "test_runs.py",
+    "test_offchain_model.py",
+    "test_explorer_site.py",
+    "test_subnet_model.py",
+    "test_servers.py",
+    "test_commands_run.py",
+    "test_naive_model.py",
+    "test_measure_service.py",
+    "test_worlds.py",
+    "test_library_page.py",
+    "test_chain_page.py",
+    "test_chain_commands.py",
+    "test_processes.py",
     "test_aims.py",
     "test_sender_crashes.py",
-    "test_measure_service.py",
+    "test_npm_client.py",
+    "test_sim_command.py",
+    "test_sharded_evaluation.py",
 )
-"""Files that take long with few tests, the longest first: one of them begun last would keep one core idle."""
+"""Files that take long, the longest first, whole systems among tests that compute: a long file begun last would keep
+the other cores idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,48 +10,43 @@ import time
 from pathlib import Path
 
 PYTHON = sys.executable
-WORKERS = str(min(4, os.cpu_count() or 1))
-KEEP_ORDER = "--no-loadscope-reorder"
+WORKERS = str(min(4, 2 * (os.cpu_count() or 1)))
+"""Two for a core: a third of the time a test of processes waits, for blocks, for timers and for the disk."""
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 
-CHECKS = (
-    ("format", [PYTHON, "-m", "ruff", "format", "--check", "--quiet", "."]),
-    ("lint", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
-    ("types", [PYTHON, "-m", "mypy"]),
-    ("layers", [LINT_IMPORTS]),
-    # File by file on all cores, in the order of tests/conftest.py; and then whole systems, two at a time: half of their
-    # time is waiting, for blocks and for each other.
-    (
-        "tests",
-        [
-            PYTHON,
-            "-m",
-            "pytest",
-            "-m",
-            "not journey",
-            "-n",
-            WORKERS,
-            "--dist",
-            "loadfile",
-            KEEP_ORDER,
-        ],
-    ),
-    (
-        "journey",
-        [PYTHON, "-m", "pytest", "-m", "journey", "-n", "2", "--dist", "loadfile", KEEP_ORDER],
-    ),
-)
+CHECKS = {
+    "format": [PYTHON, "-m", "ruff", "format", "--check", "--quiet", "."],
+    "lint": [PYTHON, "-m", "ruff", "check", "--quiet", "."],
+    "types": [PYTHON, "-m", "mypy"],
+    "layers": [LINT_IMPORTS],
+    # Not a check: compiled here once and kept, the kernels are not compiled again in each of the workers.
+    "kernels": [PYTHON, "-c", "import meridian.primitives.kernels.bulk"],
+}
+"""Beside each other."""
+
+# File by file, in the order of tests/conftest.py: whole systems, which mostly wait, among tests that compute.
+TESTS = [PYTHON, "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
-def run(name: str, command: list[str]) -> None:
-    """Run one check; exit with its code if it fails."""
-    started = time.monotonic()
-    print(f"== {name}", flush=True)
-    code = subprocess.run(command, check=False).returncode
+def ended(name: str, code: int, started: float) -> None:
+    """Say how a check ended; exit with its code if it failed."""
     if code:
         print(f"== {name} failed (exit code {code})", flush=True)
         sys.exit(code)
     print(f"== {name} passed in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def run_checks() -> None:
+    """Run the checks beside each other; show what each says, and exit with the code of one that fails."""
+    started = time.monotonic()
+    running = {
+        name: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for name, command in CHECKS.items()
+    }
+    said = {name: process.communicate()[0] for name, process in running.items()}
+    for name, process in running.items():
+        print(f"== {name}\n{said[name]}", end="", flush=True)
+        ended(name, process.returncode, started)
 
 
 def main() -> None:
@@ -59,8 +54,10 @@ def main() -> None:
     if len(sys.argv) > 1:
         command = [PYTHON, "-m", "pytest", *sys.argv[1:]]
         sys.exit(subprocess.run(command, check=False).returncode)
-    for name, command in CHECKS:
-        run(name, command)
+    run_checks()
+    print("== tests", flush=True)
+    started = time.monotonic()
+    ended("tests", subprocess.run(TESTS, check=False).returncode, started)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ OFTEN = {
     "rewards.claim_many",
     "rewards.claim_relayed",
 }
-"""What 200 examples do again and again; a machine that no longer gets there tests little."""
+"""What 80 examples do again and again; a machine that no longer gets there tests little."""
 
 AGAINST_REPORTS = ("wrong_reward", "decreased", "bad_claims", "disordered_claims")
 
 
 def test_contracts_and_model_agree_after_every_step():
     chosen = settings(
-        max_examples=200, stateful_step_count=60, suppress_health_check=list(HealthCheck)
+        max_examples=80, stateful_step_count=60, suppress_health_check=list(HealthCheck)
     )
     with different_examples():
         run_state_machine_as_test(NetworkMachine, settings=chosen)

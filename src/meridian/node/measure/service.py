@@ -57,6 +57,9 @@ from meridian.primitives.keys import PrivateKey
 KEEPALIVE_S: Final = 75.0
 """A connection that sends no whole head of a request for so long is closed."""
 SHUTDOWN_S: Final = 2.0
+READ_BYTES: Final = 256 << 10
+"""Of a body, between the connection and its reader: what one read brings, so that not each of them stops the connection.
+Twice as much may wait for a sender that is not known yet."""
 
 WATCH_S: Final = 0.2
 
@@ -265,6 +268,7 @@ async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
             handlers.application(),
             access_log=None,
             auto_decompress=False,  # bodies are unpacked within limits
+            read_bufsize=READ_BYTES,
             keepalive_timeout=KEEPALIVE_S,
             shutdown_timeout=SHUTDOWN_S,
         )

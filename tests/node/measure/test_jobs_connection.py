@@ -103,6 +103,24 @@ def test_requests_come_in_pieces_and_together_and_in_turn(process: Process) -> N
         assert b'"status": "ok"' in answer(connection)
 
 
+def test_a_large_body_comes_in_many_pieces_and_another_request_right_behind_it(
+    process: Process,
+) -> None:
+    bodies = [lines([record(at) for at in range(start, start + 900)]) for start in (2000, 3000)]
+    assert len(bodies[0]) > 3 * (64 << 10)
+    for at, more in enumerate(("", ORDINARY)):
+        large = request(process, bodies[at], more=more)
+        behind = request(process, lines([record(40 + at)]))
+        with closing(connect(process)) as connection:
+            for start in range(0, len(large) - 5, 50_000):
+                connection.sendall(large[start : min(start + 50_000, len(large) - 5)])
+                time.sleep(0.002)
+            connection.sendall(large[-5:] + behind + behind[:100])
+            assert [accepted(connection) for _ in range(2)] == [900, 1]
+            connection.sendall(behind[100:])
+            assert accepted(connection) == 1  # the answer that the same batch got before
+
+
 def test_a_slow_body_goes_on_the_ordinary_way(process: Process) -> None:
     with closing(connect(process)) as connection:
         slow = request(process, lines([record(30)]))
@@ -120,6 +138,8 @@ def test_who_goes_away_leaves_no_work_behind(tmp_path_factory: pytest.TempPathFa
         for at in range(5):
             with closing(connect(process)) as connection:
                 connection.sendall(request(process, lines([record(at)])))
+            with closing(connect(process)) as connection:
+                connection.sendall(request(process, lines([record(at)]))[:-10])
         with closing(connect(process)) as connection:
             deadline_s = time.monotonic() + 10
             taken = 0

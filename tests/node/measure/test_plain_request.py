@@ -9,7 +9,8 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from meridian.node.measure.plain_request import BODY_BYTES_MAX, HEAD_BYTES_MAX, read_head
+from meridian.node.measure.bodies import SENT_BYTES_MAX
+from meridian.node.measure.plain_request import HEAD_BYTES_MAX, read_head
 
 SEED = "ab" * 32
 HEAD = (
@@ -106,7 +107,7 @@ def test_a_head_says_who_what_and_where() -> None:
         ("Content-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"),
         ("Content-Length: 5", "Content-Length: +5"),
         ("Content-Length: 5", "Content-Length: 5\r\n 5"),
-        ("Content-Length: 5", f"Content-Length: {BODY_BYTES_MAX + 1}"),
+        ("Content-Length: 5", f"Content-Length: {SENT_BYTES_MAX + 1}"),
         ("Host: here", "Host: here\r\nExpect: 100-continue"),
         ("Host: here", "Host: here\r\nContent-Encoding: gzip"),
         ("Host: here", "Host: here\r\nConnection: close"),

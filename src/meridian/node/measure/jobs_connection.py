@@ -137,6 +137,12 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._buffer = b""
         self._head: PlainHead | None = None
+        self._parts: list[bytes] = []
+        """What has come of the body behind the buffer, which then ends where it began."""
+        self._missing = 0
+        """Bytes of the body that have not come."""
+        self._share: Share | None = None
+        """Of the body that is waited for."""
         self._holder: str | None = None
         """Of the token in the head."""
         self._is_asking = False
@@ -156,6 +162,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """End; what is submitted stays in work until it would be answered."""
         self.connections.open.discard(self)
+        self._give_back()
 
     def pause_writing(self) -> None:
         """Note that the other side does not read."""
@@ -167,6 +174,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; what comes before the answer to what came waits."""
+        if self._missing > 0:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing <= 0:
+                self._go_on()
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if self._is_asking:
             self._transport.pause_reading()
@@ -207,7 +220,9 @@ class _Connection(asyncio.Protocol):
                 self._hand_over()
                 return
             assert self._head is not None
-            if len(self._buffer) < self._head.body_end:
+            if not self._parts and len(self._buffer) < self._head.body_end:
+                if not self._wait():
+                    self._hand_over()
                 return
             try:
                 self._submit()
@@ -224,17 +239,41 @@ class _Connection(asyncio.Protocol):
         self._since_s = self.connections.loop.time()
         return self._holder is not None
 
+    def _wait(self) -> bool:
+        """Wait for the rest of a body, without copying what has come each time; return whether there is room for it."""
+        assert self._head is not None
+        length = self._head.body_end - self._head.body_at
+        self._share = self.connections.route.room(length)
+        self._missing = self._head.body_end - len(self._buffer)
+        return self._share is not None
+
+    def _body(self, head: PlainHead) -> bytes:
+        """Take the body out of what has come; the next request may stand behind it."""
+        if not self._parts:
+            data = self._buffer[head.body_at : head.body_end]
+            self._buffer = self._buffer[head.body_end :]
+            return data
+        last = self._parts[-1]
+        end = len(last) + self._missing
+        data = b"".join((memoryview(self._buffer)[head.body_at :], *self._parts[:-1], last[:end]))
+        self._buffer, self._parts, self._missing = last[end:], [], 0
+        return data
+
     def _submit(self) -> None:
-        head, holder = self._head, self._holder
+        head, holder, share = self._head, self._holder, self._share
         assert head is not None
         assert holder is not None
-        data = self._buffer[head.body_at : head.body_end]
-        self._buffer = self._buffer[head.body_end :]
-        self._head = None
+        data = self._body(head)
+        self._head = self._share = None
         reply = _Reply(self)
         route = self.connections.route
-        reply.share = route.submit(holder, head.content_type, head.seed, data, reply)
+        reply.share = route.submit(holder, head.content_type, head.seed, data, reply, share)
         self._is_asking = True
+
+    def _give_back(self) -> None:
+        if self._share is not None:
+            self._share.give_back()
+            self._share = None
 
     def _hand_over(self) -> None:
         """Make the connection aiohttp's."""
@@ -244,4 +283,5 @@ class _Connection(asyncio.Protocol):
         protocol.connection_made(transport)
         if self._is_full:
             protocol.pause_writing()
-        protocol.data_received(self._buffer)
+        self._give_back()
+        protocol.data_received(b"".join((self._buffer, *self._parts)))

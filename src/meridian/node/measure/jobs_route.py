@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from meridian.errors import MeridianError
+from meridian.errors import MeridianError, Overloaded
 from meridian.measure.batch_decode import Body, BodyKind
 from meridian.measure.batch_signature import SEED_HEADER, SIGNATURE_HEADER, BatchSignature
 from meridian.node.measure.bodies import SENT_BYTES_MAX, BodyTooLarge, read_body, require_accepted
@@ -86,8 +86,27 @@ class JobsRoute:
                 return name
         return None
 
+    def room(self, announced: int) -> Share | None:
+        """Take a body in work that has not come; None if there is no room for it now."""
+        try:
+            share = self._work.request()
+        except Overloaded:
+            return None
+        try:
+            share.grow_to(announced)
+        except Overloaded:
+            share.give_back()
+            return None
+        return share
+
     def submit(
-        self, holder: str, content_type: str, seed: str | None, data: bytes, reply: Reply
+        self,
+        holder: str,
+        content_type: str,
+        seed: str | None,
+        data: bytes,
+        reply: Reply,
+        share: Share | None,
     ) -> Share:
         """Submit a whole body of the holder of a token; the share is the caller's to give back, when it is answered.
 
@@ -97,13 +116,14 @@ class JobsRoute:
             seed: The header, if there is one.
             data: The body, without compression.
             reply: Gets the answer.
+            share: From `room`, if the body was waited for.
 
         Raises:
-            MeridianError: If it is refused.
+            MeridianError: If it is refused; the share is given back.
         """
         rates = self._limits.gateway
         kind, own_seed, bucket, share = self._begin(
-            holder, rates, (content_type, None), seed, len(data)
+            holder, rates, (content_type, None), seed, len(data), share
         )
         try:
             bucket.take(len(data))
@@ -122,18 +142,20 @@ class JobsRoute:
         types: tuple[str, str | None],
         given_seed: str | None,
         announced: int,
+        share: Share | None = None,
     ) -> tuple[BodyKind, bytes | None, TokenBucket, Share]:
-        """Take a request in work; who is refused has used up nothing of what it may send."""
-        kind, _ = require_accepted(*types)
-        seed = None if given_seed is None else parse_digest(given_seed, SEED_HEADER)
-        if announced > SENT_BYTES_MAX:
-            raise BodyTooLarge("body", f"{announced} bytes pass {SENT_BYTES_MAX}")
-        share = self._work.request()
+        """Take a request in work, if it is not yet; who is refused has used up nothing of what it may send."""
         try:
+            kind, _ = require_accepted(*types)
+            seed = None if given_seed is None else parse_digest(given_seed, SEED_HEADER)
+            if announced > SENT_BYTES_MAX:
+                raise BodyTooLarge("body", f"{announced} bytes pass {SENT_BYTES_MAX}")
+            share = share or self._work.request()
             share.grow_to(announced)
             return kind, seed, self._senders.take_request(sender, rates, time.monotonic()), share
         except MeridianError:
-            share.give_back()
+            if share is not None:
+                share.give_back()
             raise
 
     async def _sender(self, request: web.Request) -> tuple[str, Rates, BatchSignature | None]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from meridian.measure.batch_signature import SEED_HEADER
+from meridian.node.measure.bodies import SENT_BYTES_MAX
 
 HEAD_BYTES_MAX: Final = 4096
-BODY_BYTES_MAX: Final = 64 << 10
 
 _START: Final = b"POST /v1/jobs HTTP/1.1\r\n"
 _END: Final = b"\r\n\r\n"
-_DIGITS_MAX: Final = len(str(BODY_BYTES_MAX))
+_DIGITS_MAX: Final = len(str(SENT_BYTES_MAX))
 _SEED: Final = SEED_HEADER.lower()
 _KEEP: Final = "keep-alive"
 _READ: Final = ("authorization", "connection", "content-length", "content-type", _SEED)
@@ -62,7 +62,7 @@ def read_head(data: bytes) -> PlainHead | None:
     if "host" not in found or not digits.isdecimal() or len(digits) > _DIGITS_MAX:
         return None
     length = int(digits)
-    if length > BODY_BYTES_MAX or found.get("connection", _KEEP).lower() != _KEEP:
+    if length > SENT_BYTES_MAX or found.get("connection", _KEEP).lower() != _KEEP:
         return None
     body_at = end + len(_END)
     return PlainHead(

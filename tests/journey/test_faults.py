@@ -44,7 +44,7 @@ def test_a_backlog_of_epochs_is_reported_while_one_evaluator_is_dead(tmp_path):
 def test_two_dead_evaluators_stop_a_committee_of_four_until_one_returns(tmp_path):
     """Nothing is lost meanwhile: the epochs, by then late, are reported and paid."""
     waits = small_demo(
-        tmp_path, "--sabotage", "3:dead", "--sabotage", "4:dead", "--decide-timeout-s", "8"
+        tmp_path, "--sabotage", "3:dead", "--sabotage", "4:dead", "--decide-timeout-s", "16"
     )
     assert waits.code == 4
     assert "2 members are heard, 3 are needed" in waits.err

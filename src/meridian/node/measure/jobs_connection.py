@@ -33,16 +33,23 @@ class JobsConnections:
         route: Decides.
         ordinary: Makes the protocol that takes over a connection.
         keepalive_s: How long a connection may be idle.
+        is_alone: Whether there are no other servers; an answer that one of them has must be fetched, which only the
+            ordinary way does (`forwarding`), so then all connections are ordinary.
     """
 
     def __init__(
-        self, route: JobsRoute, ordinary: Callable[[], asyncio.Protocol], *, keepalive_s: float
+        self,
+        route: JobsRoute,
+        ordinary: Callable[[], asyncio.Protocol],
+        *,
+        keepalive_s: float,
+        is_alone: bool,
     ) -> None:
         self.route, self.ordinary = route, ordinary
         self.loop = asyncio.get_running_loop()
         self.open: Final[set[_Connection]] = set()
         """Those that are not aiohttp's."""
-        self._keepalive_s = keepalive_s
+        self._keepalive_s, self._is_alone = keepalive_s, is_alone
         self._server: asyncio.Server | None = None
         self._second_s, self._tail = -1, b""
         self._look = self.loop.call_later(LOOK_S, self._look_again)
@@ -50,7 +57,10 @@ class JobsConnections:
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Take connections; return the address and the port, chosen by the system if 0 was given."""
         self._server = await self.loop.create_server(
-            lambda: _Connection(self), host, port, backlog=BACKLOG
+            lambda: _Connection(self) if self._is_alone else self.ordinary(),
+            host,
+            port,
+            backlog=BACKLOG,
         )
         found: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
         return found

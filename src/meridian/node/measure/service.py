@@ -274,7 +274,12 @@ async def serving(config: MeasureConfig) -> AsyncIterator[tuple[str, Face]]:
         )
         await runner.setup()
         assert runner.server is not None
-        connections = JobsConnections(handlers.jobs, runner.server, keepalive_s=KEEPALIVE_S)
+        connections = JobsConnections(
+            handlers.jobs,
+            runner.server,
+            keepalive_s=KEEPALIVE_S,
+            is_alone=face.servers is None,
+        )
         try:
             host, port = await connections.listen(config.listen_host, config.listen_port)
             url = f"http://{host}:{port}"

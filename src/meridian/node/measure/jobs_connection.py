@@ -1,9 +1,9 @@
 """The short way of a plain ``POST /v1/jobs``: from the bytes of a connection to the intake and back, without a task.
 
-Law: a connection goes the short way only while all that comes is of one narrow shape (`plain_request`) and bears a
-token that is known. From the first request that is otherwise the connection is aiohttp's for good, with that request.
-So what is right is decided in one place (`jobs_route`), what is malformed in another (aiohttp), and here neither: a
-request is answered as it would have been there, with the same limits of load, size and time.
+Law: where there are no other servers, a connection goes the short way while all that comes is of one narrow shape
+(`plain_request`) and bears a token that is known. From the first request that is otherwise the connection is aiohttp's
+for good, with that request. So what is right is decided in one place (`jobs_route`), what is malformed in another
+(aiohttp), and here neither: a request is answered as it would have been there, with the same limits of load, size and time.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiohttp.http import SERVER_SOFTWARE
 
-from meridian.errors import MeridianError
+from meridian.errors import MeridianError, Overloaded
 from meridian.node.measure.http import refusal
 from meridian.node.measure.jobs_route import JobsRoute
 from meridian.node.measure.limits import Share
@@ -252,10 +252,12 @@ class _Connection(asyncio.Protocol):
     def _wait(self) -> bool:
         """Wait for the rest of a body, without copying what has come each time; return whether there is room for it."""
         assert self._head is not None
-        length = self._head.body_end - self._head.body_at
-        self._share = self.connections.route.room(length)
+        try:
+            self._share = self.connections.route.room(self._head.body_end - self._head.body_at)
+        except Overloaded:
+            return False
         self._missing = self._head.body_end - len(self._buffer)
-        return self._share is not None
+        return True
 
     def _body(self, head: PlainHead) -> bytes:
         """Take the body out of what has come; the next request may stand behind it."""

@@ -86,17 +86,18 @@ class JobsRoute:
                 return name
         return None
 
-    def room(self, announced: int) -> Share | None:
-        """Take a body in work that has not come; None if there is no room for it now."""
-        try:
-            share = self._work.request()
-        except Overloaded:
-            return None
+    def room(self, announced: int) -> Share:
+        """Take a body in work that has not come.
+
+        Raises:
+            Overloaded: If there is no room for it now.
+        """
+        share = self._work.request()
         try:
             share.grow_to(announced)
         except Overloaded:
             share.give_back()
-            return None
+            raise
         return share
 
     def submit(
@@ -150,8 +151,7 @@ class JobsRoute:
             seed = None if given_seed is None else parse_digest(given_seed, SEED_HEADER)
             if announced > SENT_BYTES_MAX:
                 raise BodyTooLarge("body", f"{announced} bytes pass {SENT_BYTES_MAX}")
-            share = share or self._work.request()
-            share.grow_to(announced)
+            share = share or self.room(announced)
             return kind, seed, self._senders.take_request(sender, rates, time.monotonic()), share
         except MeridianError:
             if share is not None:
